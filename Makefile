@@ -1,0 +1,57 @@
+# Needs git, make, and python3 >= 3.11 with pip. Everything else lands in .tools and .venv.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+SOURCES := shared/kimi_vertex langchain_kimi_vertex llama_index_kimi_vertex tests examples benchmarks .ci
+ENVIRONMENT := $(PYTHON) .ci/environment.py
+UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench build lock clean env-uv env-demo env-test env-dev
+
+help: ## list the targets
+	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: env-demo ## see Kimi think and answer in a chain, an agent and a query engine
+	@$(BIN)/python examples/demo.py $(ARGS)
+
+test: env-test ## run the tests; no Google account, no network beyond the package registry
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: env-dev ## lint, formatting and types: ruff, mypy --strict, pyright
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: env-dev ## format the code and apply ruff's safe fixes
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: env-test ## measure the core and both adapters on this machine
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+build: env-demo ## build the wheel and the sdist into dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build
+
+lock: env-uv ## update uv.lock from PyPI, whatever registry this machine is set to
+	$(UV) lock --python $(PYTHON) $(ARGS)
+
+clean: ## remove the environment, the tools, builds and caches
+	rm -rf .venv .tools dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+env-uv:
+	@$(ENVIRONMENT) uv
+
+env-demo:
+	@$(ENVIRONMENT) demo
+
+env-test:
+	@$(ENVIRONMENT) test
+
+env-dev:
+	@$(ENVIRONMENT) dev

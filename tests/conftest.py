@@ -1,0 +1,120 @@
+"""What holds for every test: no Google settings, no network but loopback, fresh emulators.
+
+No fixture starts anything that a test did not ask for.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_vertex.emulator import Emulator
+
+CLEARED = (
+    "GOOGLE_",
+    "KIMI_",
+    "CLOUDSDK_",
+    "GCLOUD_",
+    "GCE_METADATA_",
+    "LANGCHAIN_",
+    "LANGSMITH_",
+    "LC_OUTPUT_",
+)
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+_found: dict[str, str] = {}
+_attempts: list[str] = []
+_live = threading.Event()
+
+
+def _is_loopback(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if not isinstance(host, str) or host in {"", "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _guard(event: str, args: tuple[Any, ...]) -> None:
+    """Audit hook: refuses to connect to, or to look up, anything but this machine."""
+    if event == "socket.connect":
+        address = args[1]
+        host = address[0] if isinstance(address, tuple) else None  # a UNIX socket has a path
+    elif event == "socket.getaddrinfo":
+        host = args[0]
+    else:
+        return
+    if not _live.is_set() and not _is_loopback(host):
+        _attempts.append(f"{event} {host!r}")
+        raise RuntimeError(f"tests must not leave this machine: {event} {host!r}")
+
+
+def _clear_environment() -> None:
+    for name in list(os.environ):
+        if name.startswith(CLEARED) or name.upper() in PROXIES:
+            _found[name] = os.environ.pop(name)
+    # Neither this user's gcloud login nor a metadata server is to be found, unless a test brings its own.
+    os.environ["CLOUDSDK_CONFIG"] = str(Path(tempfile.gettempdir(), "kimi-vertex-tests-have-no-gcloud"))
+    os.environ["NO_GCE_CHECK"] = "true"
+
+
+_clear_environment()
+sys.addaudithook(_guard)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave live tests out unless the environment asks for them."""
+    if _found.get("KIMI_VERTEX_LIVE"):
+        return
+    live = [item for item in items if item.get_closest_marker("live")]
+    if live:
+        config.hook.pytest_deselected(items=live)
+        items[:] = [item for item in items if not item.get_closest_marker("live")]
+
+
+@pytest.fixture(autouse=True)
+def _isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Guard the network; a live test gets its environment back and may use it."""
+    live = request.node.get_closest_marker("live") is not None
+    if live:
+        monkeypatch.delenv("CLOUDSDK_CONFIG")
+        monkeypatch.delenv("NO_GCE_CHECK")
+        for name, value in _found.items():
+            monkeypatch.setenv(name, value)
+        _live.set()
+    _attempts.clear()
+    yield
+    _live.clear()
+    # The hook's exception may have been swallowed on its way up.
+    assert not _attempts, f"the test tried to leave this machine: {_attempts}"
+
+
+@pytest.fixture
+def refused_connections() -> list[str]:
+    """What the guard has refused in this test; whoever expects it clears the list."""
+    return _attempts
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """A running emulator that enforces Kimi's rules."""
+    with Emulator(strict=True) as running:
+        yield running
+
+
+@pytest.fixture
+def lenient_emulator() -> Iterator[Emulator]:
+    """A running emulator that accepts what Kimi's servers would refuse."""
+    with Emulator(strict=False) as running:
+        yield running

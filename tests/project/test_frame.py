@@ -1,0 +1,107 @@
+"""The project's own files: lock, Makefile, workflows, and what the documents promise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCK: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+YAML_FILES = [*sorted((ROOT / ".github").rglob("*.yml")), ROOT / ".pre-commit-config.yaml"]
+
+
+def test_lock_names_no_registry_but_pypi() -> None:
+    """Whoever updates the lock on a machine with a mirror does not pass the mirror on."""
+    sources = {str(package["source"]) for package in LOCK["package"]}
+    assert sources == {"{'registry': 'https://pypi.org/simple'}", "{'editable': '.'}"}
+
+
+def test_lock_downloads_only_from_pypi() -> None:
+    """Every file in the lock is on PyPI's own host and has a hash."""
+    files = [file for package in LOCK["package"] for file in _files(package)]
+    assert len(files) > 100
+    assert [f for f in files if not f["url"].startswith("https://files.pythonhosted.org/")] == []
+    assert [f for f in files if not f["hash"].startswith("sha256:")] == []
+
+
+def test_lock_belongs_to_this_pyproject() -> None:
+    """The lock was made for the requirements that pyproject.toml has now."""
+    (project,) = (package for package in LOCK["package"] if package["name"] == "kimi-vertex")
+    locked = project["metadata"]
+    declared = {re.split(r"[\[<>=]", line)[0] for line in PYPROJECT["project"]["dependencies"]}
+    assert declared <= {requirement["name"] for requirement in locked["requires-dist"]}
+    for name, specifier in _plain_specifiers(PYPROJECT["project"]["dependencies"]):
+        assert specifier in {r.get("specifier") for r in locked["requires-dist"] if r["name"] == name}
+    for group, lines in PYPROJECT["dependency-groups"].items():
+        plain = [line for line in lines if isinstance(line, str)]
+        for name, specifier in _plain_specifiers(plain):
+            found = {r.get("specifier") for r in locked["requires-dev"][group] if r["name"] == name}
+            assert found == {specifier}, f"{group}: {name}; run `make lock`"
+
+
+def test_every_target_is_listed() -> None:
+    """`make` without a target lists each target that a person would call."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
+    assert {"demo", "test", "check", "bench", "build", "clean", "lock"} <= set(targets)
+    assert [target for target in targets if f"  {target} " not in listing] == []
+
+
+@pytest.mark.parametrize("path", YAML_FILES, ids=lambda path: path.name)
+def test_yaml_is_yaml(path: Path) -> None:
+    """Workflows and hooks can be read."""
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+def test_ci_runs_every_supported_python() -> None:
+    """The matrix and the classifiers name the same versions."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    prefix = "Programming Language :: Python :: 3."
+    supported = [c.rpartition(" ")[2] for c in PYPROJECT["project"]["classifiers"] if c.startswith(prefix)]
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == supported
+
+
+def test_ci_pins_its_actions() -> None:
+    """Each action is pinned to a commit, and no job has more than read access."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    used = {step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step}
+    assert [action for action in used if not re.search(r"@[0-9a-f]{40}$", action)] == []
+    assert workflow["permissions"] == {"contents": "read"}
+    assert [name for name, job in workflow["jobs"].items() if "permissions" in job] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    """Each relative link in a document names a file of the repository."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\((?!https?://|mailto:|#)([^)#\s]+)", text)
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_readme_installs_extras_that_exist() -> None:
+    """Each `kimi-vertex[...]` in the documents is an extra of the distribution."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    named = {
+        extra for extras in re.findall(r"kimi-vertex\[([a-z,-]+)\]", text) for extra in extras.split(",")
+    }
+    assert named
+    assert named <= set(PYPROJECT["project"]["optional-dependencies"])
+
+
+def _files(package: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+
+
+def _plain_specifiers(lines: list[str]) -> list[tuple[str, str]]:
+    """`["a>=1,<2"]` as `[("a", ">=1,<2")]`, extras left out."""
+    parsed = [re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z,-]+\])?(.*)", line) for line in lines]
+    return [(match[1], match[2]) for match in parsed if match]

@@ -1,0 +1,180 @@
+"""Who imports whom, read from the syntax tree, and what an import costs, seen in a fresh interpreter."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ADAPTERS = {
+    "langchain_kimi_vertex": ("langchain_core", "langchain"),
+    "llama_index_kimi_vertex": ("llama_index", "llama-index"),
+}
+FRAMEWORKS = {"langchain", "langchain_core", "langgraph", "llama_index", *ADAPTERS}
+# The only modules of the core that may do I/O, wait, lock or look at a clock.
+SHELL = {"__init__", "client", "_auth", "_http"}
+IO = {
+    "asyncio", "concurrent", "google", "http", "httpx", "httpx_sse", "queue", "requests", "select", "selectors",
+    "socket", "ssl", "subprocess", "threading", "time", "urllib3",
+}  # fmt: skip
+MAX_LINES = 400
+
+
+class Import(NamedTuple):
+    """One imported name: `from a.b import c` gives `("a.b", "c")`, `import a.b` gives `("a.b", None)`."""
+
+    module: str
+    name: str | None
+
+    @property
+    def top(self) -> str:
+        """The package that the import loads first."""
+        return self.module.partition(".")[0]
+
+    @property
+    def parts(self) -> list[str]:
+        """Every name in the import, for questions about underscores."""
+        return [*self.module.split("."), *([self.name] if self.name else [])]
+
+
+def imports_of(module: str) -> Iterator[Import]:
+    """All imports of a file (named from the repository's top), at any depth, relative ones resolved."""
+    path = ROOT / module
+    package = path.relative_to(ROOT / "shared" if module.startswith("shared/") else ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (Import(source, alias.name) for alias in node.names)
+
+
+def modules(folder: str) -> list[str]:
+    """The Python files below a folder, named from the repository's top."""
+    return [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+CORE_AND_EMULATOR = modules("shared/kimi_vertex")
+CORE = [module for module in CORE_AND_EMULATOR if "/emulator/" not in module]
+PROTOCOL = [module for module in CORE if Path(module).stem not in SHELL]
+ADAPTER_MODULES = [module for adapter in ADAPTERS for module in modules(adapter)]
+
+
+@pytest.mark.parametrize("module", CORE_AND_EMULATOR)
+def test_the_core_knows_no_framework(module: str) -> None:
+    """Neither the core nor the emulator imports LangChain, LlamaIndex or an adapter."""
+    assert {found.top for found in imports_of(module)} & FRAMEWORKS == set()
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_does_not_know_the_emulator(module: str) -> None:
+    """The emulator imports the core, never the other way round."""
+    assert [found for found in imports_of(module) if "emulator" in found.parts] == []
+
+
+@pytest.mark.parametrize("module", PROTOCOL)
+def test_protocol_modules_do_no_io(module: str) -> None:
+    """Outside the shell no module of the core imports sockets, threads, event loops, clocks or HTTP."""
+    found = list(imports_of(module))
+    assert [i for i in found if i.top in IO] == []
+    assert [i for i in found if i.top == "kimi_vertex" and set(i.parts[1:]) & SHELL] == []
+
+
+@pytest.mark.parametrize("module", ADAPTER_MODULES)
+def test_adapters_use_only_public_names_of_the_core(module: str) -> None:
+    """No underscore module, no underscore name, and not the emulator."""
+    found = [i for i in imports_of(module) if i.top == "kimi_vertex"]
+    assert [i for i in found if "emulator" in i.parts or any(p.startswith("_") for p in i.parts)] == []
+
+
+@pytest.mark.parametrize("module", ADAPTER_MODULES)
+def test_adapters_do_not_know_one_another(module: str) -> None:
+    """What both need lives in the core; neither framework is imported by the other's adapter."""
+    (other,) = set(ADAPTERS) - {module.partition("/")[0]}
+    assert {found.top for found in imports_of(module)} & {other, ADAPTERS[other][0]} == set()
+
+
+@pytest.mark.parametrize("module", [*CORE_AND_EMULATOR, *ADAPTER_MODULES])
+def test_files_stay_short(module: str) -> None:
+    """A file that grows over the limit has a second subject."""
+    assert len((ROOT / module).read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def interpreter(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, warnings on."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
+    )
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The names in `sys.modules` after a statement in a fresh interpreter."""
+    done = interpreter(f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_missing_extra_names_the_command(adapter: str) -> None:
+    """Without its framework an adapter raises ImportError with the `pip install` to run."""
+    framework, extra = ADAPTERS[adapter]
+    done = interpreter(
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {framework!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "try:\n"
+        f"    import {adapter}\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    assert f'pip install "kimi-vertex[{extra}]"' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_hides_no_other_import_error(adapter: str) -> None:
+    """A broken dependency of the framework is reported as itself, not as a missing extra."""
+    framework, _ = ADAPTERS[adapter]
+    done = interpreter(
+        "import sys\n"
+        "class Broken:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'pydantic':\n"
+        "            raise ModuleNotFoundError('No module named pydantic', name=name)\n"
+        "sys.meta_path.insert(0, Broken())\n"
+        f"import {adapter}\n"
+    )
+    assert "No module named pydantic" in done.stderr
+    assert "pip install" not in done.stderr.splitlines()[-1], framework
+
+
+@pytest.mark.parametrize("module", ["kimi_vertex", *ADAPTERS])
+def test_import_loads_neither_credentials_nor_emulator(module: str) -> None:
+    """Google's auth library and its transport load at the first token, the emulator only by name."""
+    loaded = loaded_after(f"import {module}")
+    unwanted = ("google.auth", "requests", "kimi_vertex.emulator")
+    if module != "kimi_vertex":  # the frameworks' own imports are theirs
+        unwanted = ("google.auth", "kimi_vertex.emulator")
+    assert {name for name in loaded if name.startswith(unwanted)} == set()
+
+
+def test_the_core_loads_no_framework() -> None:
+    """`import kimi_vertex` brings neither LangChain nor LlamaIndex."""
+    assert {name.partition(".")[0] for name in loaded_after("import kimi_vertex")} & FRAMEWORKS == set()
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_loads_only_its_framework(adapter: str) -> None:
+    """Importing one adapter does not load the other framework."""
+    (other,) = set(ADAPTERS) - {adapter}
+    tops = {name.partition(".")[0] for name in loaded_after(f"import {adapter}")}
+    assert tops & {other, ADAPTERS[other][0]} == set()

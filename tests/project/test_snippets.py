@@ -1,0 +1,111 @@
+"""Runs every Python snippet of the README and the docs against the emulator.
+
+A comment on a line before the fence changes how a snippet runs:
+`<!-- snippet: continues -->` runs it after the snippet before it, in the same namespace;
+`<!-- snippet: skip=REASON -->` leaves it out, for those that need a Google account.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kimi_vertex.emulator import Emulator
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MAX_SKIPPED = 4
+_SNIPPET = re.compile(
+    r"(?:^<!-- snippet: (?P<option>[^\n]*?) -->\n+)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+@dataclass
+class Snippet:
+    """One runnable piece of a document: a block and the blocks that continue it."""
+
+    path: Path
+    line: int
+    blocks: list[tuple[int, str]] = field(default_factory=list)
+    skip: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Where to find it."""
+        return f"{self.path.relative_to(ROOT).as_posix()}:{self.line}"
+
+    @property
+    def code(self) -> str:
+        """The code with each line where the document has it, so that a traceback names the document's line."""
+        lines: list[str] = []
+        for line, code in self.blocks:
+            lines += [""] * (line - len(lines)) + code.splitlines()
+        return "\n".join(lines)
+
+
+def snippets_of(path: Path) -> Iterator[Snippet]:
+    """The snippets of one document, in order."""
+    text = path.read_text(encoding="utf-8")
+    current: Snippet | None = None
+    for match in _SNIPPET.finditer(text):
+        line = text.count("\n", 0, match.start("code"))
+        option = match["option"] or ""
+        if option == "continues":
+            assert current is not None, f"{path.name}:{line} continues nothing"
+            current.blocks.append((line, match["code"]))
+            continue
+        if current is not None:
+            yield current
+        assert not option or option.startswith("skip="), f"{path.name}:{line} unknown option {option!r}"
+        skip = option.removeprefix("skip=") if option else None
+        current = Snippet(path, line, [(line, match["code"])], skip)
+    if current is not None:
+        yield current
+
+
+SNIPPETS = [snippet for path in DOCUMENTS for snippet in snippets_of(path)]
+RUNNABLE = [pytest.param(snippet, id=snippet.id) for snippet in SNIPPETS if snippet.skip is None]
+
+
+@pytest.mark.parametrize("snippet", RUNNABLE)
+def test_snippet_runs(
+    snippet: Snippet,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """What the document shows works as it stands, and prints something where it says print."""
+    monkeypatch.setenv("KIMI_VERTEX_EMULATOR_HOST", emulator.host)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet.code, str(snippet.path), "exec"), {"__name__": "__main__"})
+    assert ("print(" not in snippet.code) or capsys.readouterr().out.strip()
+
+
+def test_every_python_block_is_seen() -> None:
+    """No fence hides a snippet from this runner: indented, or with words after `python`."""
+    fences = sum(
+        len(re.findall(r"^\s*```py", p.read_text(encoding="utf-8"), re.MULTILINE)) for p in DOCUMENTS
+    )
+    assert fences == sum(len(snippet.blocks) for snippet in SNIPPETS)
+
+
+def test_few_snippets_are_skipped() -> None:
+    """A snippet is skipped with a reason, and that is rare."""
+    skipped = [snippet for snippet in SNIPPETS if snippet.skip is not None]
+    assert [snippet.id for snippet in skipped if not snippet.skip] == []
+    assert len(skipped) <= MAX_SKIPPED
+
+
+def test_readme_shows_both_frameworks() -> None:
+    """The README has a runnable snippet for LangChain and one for LlamaIndex."""
+    shown = "\n".join(
+        snippet.code for snippet in SNIPPETS if snippet.path.name == "README.md" and not snippet.skip
+    )
+    assert "from langchain_kimi_vertex import ChatKimiVertex" in shown
+    assert "from llama_index_kimi_vertex import KimiVertex" in shown
