@@ -1,0 +1,92 @@
+"""Kimi on Google Vertex AI: the transport core, usable without any framework."""
+
+from ._models import DEFAULT_MODEL, ModelInfo, model_info
+from ._options import CallOptions, Timeouts
+from ._stats import CallStats
+from ._streams import AsyncEventStream, EventStream
+from ._tokens import estimate_tokens
+from ._version import __version__
+from .client import KimiVertexClient
+from .completion import Completion, InvalidToolCall, accumulate
+from .errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ContextOverflowError,
+    CredentialsError,
+    EmptyTurnError,
+    InternalServerError,
+    InvalidRequestError,
+    KimiVertexError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTooLargeError,
+    StreamInterruptedError,
+)
+from .events import (
+    EmptyTurn,
+    Event,
+    Finish,
+    FinishReason,
+    InvalidCall,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+)
+from .messages import Message, MessageLike, Role, ToolCall
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AsyncEventStream",
+    "AuthenticationError",
+    "BadRequestError",
+    "CallOptions",
+    "CallStats",
+    "Completion",
+    "ConfigurationError",
+    "ContextOverflowError",
+    "CredentialsError",
+    "EmptyTurn",
+    "EmptyTurnError",
+    "Event",
+    "EventStream",
+    "Finish",
+    "FinishReason",
+    "InternalServerError",
+    "InvalidCall",
+    "InvalidRequestError",
+    "InvalidToolCall",
+    "KimiVertexClient",
+    "KimiVertexError",
+    "Message",
+    "MessageLike",
+    "ModelInfo",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTooLargeError",
+    "Role",
+    "StreamInterruptedError",
+    "TextDelta",
+    "ThinkingDelta",
+    "Timeouts",
+    "ToolCall",
+    "ToolCallDelta",
+    "Usage",
+    "__version__",
+    "accumulate",
+    "estimate_tokens",
+    "model_info",
+]

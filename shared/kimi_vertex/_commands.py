@@ -1,0 +1,113 @@
+"""What a flow may ask of its driver, and what it is told. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from ._options import Timeouts
+from .completion import Completion
+from .events import Event
+
+__all__ = [
+    "Authorize",
+    "Command",
+    "Drain",
+    "Flow",
+    "Head",
+    "Identity",
+    "ReadBody",
+    "ReadEvents",
+    "Request",
+    "Send",
+    "Sleep",
+    "Steps",
+    "TransportFailure",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request to make."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: bytes | None
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the credentials contribute to a request."""
+
+    headers: Mapping[str, str]
+    project: str | None
+    universe_domain: str
+    can_refresh: bool
+    """Whether a refused token may be replaced by a better one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a response; names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Authorize:
+    """Give me an `Identity`."""
+
+    rejected: str | None = None
+    """The `authorization` header that the service has just refused."""
+    project: bool = False
+    """Whether the project is needed too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Make the request; give me the `Head`. An earlier response is closed."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBody:
+    """Give me the whole body as text, and be done with the response."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvents:
+    """Give me the data of the next server-sent events, a list; `None` at the end of the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Read the little that is left, so that the connection can be used again; be done with the response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait for so many seconds."""
+
+    seconds: float
+
+
+Command: TypeAlias = Authorize | Send | ReadBody | ReadEvents | Drain | Sleep
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Command | list[Event], Any, T]
+Flow: TypeAlias = Steps[Completion]
+"""Yields commands, whose outcome it is sent, and lists of events, for which it is sent `None`."""
+
+FailureKind: TypeAlias = Literal["connect", "connect_timeout", "timeout", "broken"]
+
+
+class TransportFailure(Exception):
+    """Thrown into the flow by its driver when I/O fails."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind

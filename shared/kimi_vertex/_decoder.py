@@ -1,0 +1,268 @@
+"""Server data in, typed events out: one code path for streamed and whole answers.
+
+Fed with the data of server-sent events, or with one decoded body. Never sees a socket, a clock or a thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from . import _wire
+from ._thinking import ContentChannel, ThinkingChannel
+from ._toolcalls import DeclaredTools, History, ToolCallAssembler
+from .completion import Accumulator, Completion
+from .events import EmptyTurn, Event, Finish, FinishReason, TextDelta, ThinkingDelta
+
+__all__ = ["Decoder", "StreamErrorEvent", "UnreadableData"]
+
+
+class StreamErrorEvent(Exception):
+    """The stream holds an error in place of a chunk."""
+
+    def __init__(self, error: _wire.WireError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class UnreadableData(Exception):
+    """The stream holds something that is neither a chunk nor an error."""
+
+
+class Decoder:
+    """Reads one turn.
+
+    Call `feed` for each event's data and `finish` at the end, or `feed_body` and `finish` for a whole body.
+    """
+
+    def __init__(
+        self,
+        *,
+        tools: DeclaredTools | None = None,
+        history: History | None = None,
+        implicit_thinking: bool = False,
+    ) -> None:
+        """Start a turn.
+
+        Args:
+            tools: The tools that the request declares.
+            history: What earlier turns used up.
+            implicit_thinking: Whether text before a lone `</think>` is thinking. Text that comes before any
+                thinking is then held back until that is decided.
+        """
+        tools = tools or DeclaredTools()
+        self._thinking = ThinkingChannel()
+        self._content = ContentChannel(implicit=implicit_thinking, tool_names=tools.names)
+        self._calls = ToolCallAssembler(tools, history or History())
+        self._accumulator = Accumulator()
+        self._separate = False
+        self._thought = False  # a thinking delta was given out
+        self._thinking_named = False  # the server sent the field, if only to say that it is empty
+        self._usage: Mapping[str, Any] | None = None
+        self._raw_reason: str | None = None
+        self._response_id: str | None = None
+        self._model: str | None = None
+        self._refusal: list[str] = []
+        self._metadata: dict[str, Any] = {}
+        self._chunks = 0
+        self.done = False
+        """Whether the server has sent `[DONE]`."""
+        self.shown = False
+        """Whether an event has been given out, so that the turn cannot be started anew unnoticed."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the server has said, in one way or the other, that the answer is whole."""
+        return (self.done and self._chunks > 0) or self._raw_reason is not None
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether anything that is a chunk has come."""
+        return self._chunks > 0
+
+    @property
+    def completion(self) -> Completion:
+        """The answer so far; the whole answer after `finish`."""
+        return self._accumulator.completion()
+
+    def feed(self, data: str) -> list[Event]:
+        """Take the data of one server-sent event.
+
+        Raises:
+            StreamErrorEvent: It is an error.
+            UnreadableData: It is not JSON, or JSON of another shape.
+        """
+        if data == "[DONE]" or not data.strip():
+            self.done = self.done or bool(data.strip())
+            return []
+        if data.strip() == "[DONE]":
+            self.done = True
+            return []
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise UnreadableData(f"not JSON ({error})") from None
+        if type(chunk) is not dict or "choices" not in chunk:
+            return self._feed_odd(chunk)
+        return self._give(self._chunk(chunk, whole=False))
+
+    def feed_body(self, body: Any) -> list[Event]:
+        """Take a whole, decoded answer.
+
+        Raises:
+            StreamErrorEvent: It is an error, although the status was 200.
+            UnreadableData: It is something else.
+        """
+        error = _wire.find_error(body)
+        if error is not None:
+            raise StreamErrorEvent(error)
+        predictions = body.get("predictions") if isinstance(body, Mapping) else None
+        if isinstance(predictions, Mapping):
+            body = predictions  # `:predict` with @requestFormat wraps the answer
+        if not isinstance(body, Mapping):
+            raise UnreadableData("not a JSON object")
+        if not body.get("choices"):
+            raise UnreadableData("there is no choice in it")
+        self.done = True
+        return self._give(self._chunk(body, whole=True))
+
+    def _feed_odd(self, chunk: Any) -> list[Event]:
+        error = _wire.find_error(chunk)
+        if error is not None:
+            raise StreamErrorEvent(error)
+        if not isinstance(chunk, Mapping):
+            raise UnreadableData(f"a JSON {type(chunk).__name__} in place of a chunk")
+        self._note(chunk, None)
+        return []
+
+    def _chunk(self, chunk: Mapping[str, Any], *, whole: bool) -> list[Event]:
+        if chunk.get("error"):
+            error = _wire.find_error(chunk)
+            if error is not None:
+                raise StreamErrorEvent(error)
+        choice = _first_choice(chunk["choices"])
+        self._chunks += 1
+        if choice is None:
+            self._note(chunk, None)
+            return []
+        delta = choice.get("message" if whole else "delta") or choice.get("message") or choice.get("delta")
+        events = self._delta(delta, whole=whole) if isinstance(delta, Mapping) else []
+        reason = choice.get("finish_reason")
+        if reason or self._response_id is None or chunk.get("usage") or choice.get("usage"):
+            self._note(chunk, choice)
+        if isinstance(reason, str) and reason:
+            if _wire.is_broken(reason):
+                raise StreamErrorEvent(_wire.WireError(f"the server ended the answer with {reason!r}"))
+            self._raw_reason = self._raw_reason or reason
+        return events
+
+    def _note(self, chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> None:
+        usage = _wire.find_usage(chunk, choice)
+        if usage is not None:
+            self._usage = usage
+        identity, model = chunk.get("id"), chunk.get("model")
+        if isinstance(identity, str) and identity:
+            self._response_id = identity
+        if isinstance(model, str) and model:
+            self._model = model
+        self._metadata.update(_wire.metadata_of(chunk, choice, usage))
+
+    def _delta(self, delta: Mapping[str, Any], *, whole: bool) -> list[Event]:
+        events: list[Event] = []
+        thinking = _wire.thinking_text(delta)
+        if thinking is not None:
+            self._thinking_named = True
+            if thinking:
+                if not self._separate:
+                    self._separate = True
+                    events += self._content.separate_thinking()
+                events += self._thinking.feed(thinking)
+        content = delta.get("content")
+        if content:
+            events += self._content.feed(content if isinstance(content, str) else _wire.content_text(content))
+        calls = delta.get("tool_calls")
+        if calls:
+            events += self._content.decide()
+            events += self._calls.feed_whole(calls) if whole else self._calls.feed(calls)
+        refusal = delta.get("refusal")
+        if isinstance(refusal, str):
+            self._refusal.append(refusal)
+        return events
+
+    def _give(self, events: list[Event]) -> list[Event]:
+        if events:
+            self.shown = True
+            add = self._accumulator.add
+            for event in events:
+                add(event)
+                if type(event) is ThinkingDelta:
+                    self._thought = True
+        return events
+
+    def finish(self, *, promote: bool = False) -> list[Event]:
+        """The answer is whole: return the rest of its events, `Usage` and `Finish` last.
+
+        Args:
+            promote: Show the thinking as the answer if there is nothing else and the model stopped by itself.
+        """
+        reason = _wire.finish_reason(self._raw_reason)
+        events: list[Event] = [*self._thinking.finish(), *self._content.finish()]
+        leaked = [*self._thinking.leaked, *self._content.leaked, *self._content.bare_calls]
+        events += self._calls.finish(leaked, reason)
+        self._give(events)
+        if not self._thought and (self._thinking_named or self._content.inline):
+            events.append(ThinkingDelta(""))
+            self._accumulator.add(events[-1])
+        corrected = self._corrected(reason)
+        empty = self._empty(corrected)
+        last: list[Event] = []
+        if promote and empty == "thinking_only" and corrected == "stop":
+            last.append(TextDelta((self.completion.thinking or "").strip()))
+        if self._usage is not None:
+            last.append(_wire.read_usage(self._usage, thought=self._thought))
+        last.append(self._finish(corrected, empty))
+        for event in last:
+            self._accumulator.add(event)
+        return events + last
+
+    def flush(self) -> list[Event]:
+        """The answer broke off: return the text that was held back, so that nothing is lost."""
+        return self._give([*self._thinking.finish(), *self._content.finish()])
+
+    def _finish(self, reason: FinishReason, empty: EmptyTurn | None) -> Finish:
+        return Finish(
+            reason=reason,
+            raw_reason=self._raw_reason,
+            response_id=self._response_id,
+            model=self._model,
+            invalid_calls=tuple(sorted(self._calls.errors, key=lambda call: call.index)),
+            empty=empty,
+            refusal="".join(self._refusal) or None,
+            metadata=self._metadata,
+        )
+
+    def _corrected(self, reason: FinishReason | None) -> FinishReason:
+        if self._calls.any and reason in (None, "stop"):
+            return "tool_calls"
+        if reason == "tool_calls" and not self._calls.any:
+            return "stop"
+        return reason or "stop"
+
+    def _empty(self, reason: FinishReason) -> EmptyTurn | None:
+        if self._calls.any or reason == "content_filter":
+            return None
+        partial = self.completion
+        if partial.text.strip():
+            return None
+        if _wire.finish_reason(self._raw_reason) == "tool_calls":
+            return "missing_tool_calls"
+        return "thinking_only" if (partial.thinking or "").strip() else "nothing"
+
+
+def _first_choice(choices: Any) -> Mapping[str, Any] | None:
+    """The choice with index 0: this library asks for one, and a second one would be mixed into it."""
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, Mapping) and not choice.get("index"):
+            return choice
+    return None

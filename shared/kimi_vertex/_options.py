@@ -1,0 +1,70 @@
+"""What a call can be told, and the settings of a client. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypedDict
+
+__all__ = ["CallOptions", "Settings", "Timeouts", "ToolChoice"]
+
+ToolChoice: TypeAlias = str | bool | Mapping[str, Any] | None
+"""`"auto"`, `"none"`, `"required"` (also `"any"` and `True`), a tool's name, or OpenAI's dict that names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds; `None` waits for ever."""
+
+    connect: float | None = 10.0
+    """For a connection, and for a place in the connection pool."""
+    first_byte: float | None = 600.0
+    """For the head of the response. Without streaming that is the whole time of thinking and answering."""
+    idle: float | None = 300.0
+    """Between two pieces of a stream; keep-alive comments count as pieces. Kimi can be silent for minutes."""
+
+
+class CallOptions(TypedDict, total=False):
+    """The options of one call; each overrides the client's setting of the same name."""
+
+    model: str
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    stop: str | Sequence[str] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    """Tools in OpenAI's form: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
+    tool_choice: ToolChoice
+    parallel_tool_calls: bool | None
+    response_format: Mapping[str, Any] | None
+    seed: int | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    """For vLLM and SGLang, such as `{"thinking": False}`."""
+    reasoning_effort: str | None
+    thinking: Mapping[str, Any] | None
+    """For Moonshot's own dialect: `{"type": "enabled" | "disabled", "keep": "all"}`."""
+    extra_body: Mapping[str, Any] | None
+    """Any further fields of the request's body; they win over everything else."""
+    extra_headers: Mapping[str, str] | None
+    timeout: float | Timeouts | None
+
+
+ReplayThinking: TypeAlias = Literal["all", "tools", "none"]
+MissingThinking: TypeAlias = Literal["placeholder", "omit", "raise"]
+EmptyTurnPolicy: TypeAlias = Literal["flag", "retry", "raise", "promote"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A client's settings that shape requests and answers. Documented at `KimiVertexClient`."""
+
+    defaults: CallOptions = field(default_factory=CallOptions)
+    replay_thinking: ReplayThinking = "all"
+    missing_thinking: MissingThinking = "placeholder"
+    empty_turn: EmptyTurnPolicy = "flag"
+    implicit_thinking: bool | None = None
+    tool_choice_fallback: bool = True
+    normalize_tool_schemas: bool = False
+    max_retries: int = 2
+    max_retry_seconds: float = 120.0
+    timeouts: Timeouts = field(default_factory=Timeouts)

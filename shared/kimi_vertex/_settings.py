@@ -1,0 +1,104 @@
+"""Checks a client's settings, and merges them with the options of a call."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any, Final, cast, get_args
+
+from ._options import (
+    CallOptions,
+    EmptyTurnPolicy,
+    MissingThinking,
+    ReplayThinking,
+    Settings,
+    Timeouts,
+)
+from ._version import __version__
+from .errors import ConfigurationError
+
+__all__ = ["check_settings", "default_headers", "merge_options", "read_timeouts"]
+
+_USER_AGENT: Final = f"kimi-vertex/{__version__} python/{platform.python_version()}"
+_KNOWN: Final = frozenset(CallOptions.__annotations__)
+_CHOICES: Final = {
+    "replay_thinking": get_args(ReplayThinking),
+    "missing_thinking": get_args(MissingThinking),
+    "empty_turn": get_args(EmptyTurnPolicy),
+}
+
+
+def check_settings(settings: Settings) -> Settings:
+    """Return the settings, if they make sense.
+
+    Raises:
+        ConfigurationError: One of them does not; the text names it.
+    """
+    for name, allowed in _CHOICES.items():
+        if getattr(settings, name) not in allowed:
+            raise ConfigurationError(
+                f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(map(repr, allowed))}."
+            )
+    if isinstance(settings.max_retries, bool) or settings.max_retries < 0:
+        raise ConfigurationError(f"max_retries is {settings.max_retries!r}; it must be 0 or more.")
+    if settings.max_retry_seconds < 0:
+        raise ConfigurationError(
+            f"max_retry_seconds is {settings.max_retry_seconds!r}; it must be 0 or more."
+        )
+    _check_numbers(settings.defaults)
+    return settings
+
+
+def _check_numbers(options: CallOptions) -> None:
+    temperature, top_p, limit = options.get("temperature"), options.get("top_p"), options.get("max_tokens")
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise ConfigurationError(f"temperature is {temperature!r}; it must be between 0 and 2.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ConfigurationError(f"top_p is {top_p!r}; it must be above 0 and at most 1.")
+    if limit is not None and limit < 1:
+        raise ConfigurationError(f"max_tokens is {limit!r}; it must be 1 or more. Leave it out for no limit.")
+
+
+def merge_options(*layers: CallOptions) -> CallOptions:
+    """Lay options over each other; later ones win, `None` means not set, the two `extra_` mappings are united.
+
+    Raises:
+        ConfigurationError: An option is unknown, or a number is out of its range.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in _KNOWN:
+                raise ConfigurationError(
+                    f"Unknown option {name!r}. Known are {', '.join(sorted(_KNOWN))}; other fields of the request's "
+                    "body go into extra_body."
+                )
+            if value is None:
+                continue
+            united = name in {"extra_body", "extra_headers"}
+            merged[name] = {**merged.get(name, {}), **cast(Mapping[str, Any], value)} if united else value
+    options = cast(CallOptions, merged)
+    _check_numbers(options)
+    return options
+
+
+def read_timeouts(timeout: float | Timeouts | None) -> Timeouts:
+    """The timeouts that a setting means: one number of seconds is for every wait, `None` for the defaults.
+
+    Raises:
+        ConfigurationError: It is not a positive number, nor `Timeouts`.
+    """
+    if timeout is None:
+        return Timeouts()
+    if isinstance(timeout, Timeouts):
+        return timeout
+    if isinstance(timeout, bool) or not timeout > 0:
+        raise ConfigurationError(
+            f"timeout is {timeout!r}; it must be a number of seconds above 0, or kimi_vertex.Timeouts."
+        )
+    return Timeouts(connect=min(float(timeout), 10.0), first_byte=float(timeout), idle=float(timeout))
+
+
+def default_headers(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """The headers of every request, names in lower case; the caller's own win."""
+    return {"user-agent": _USER_AGENT, **{name.lower(): value for name, value in (extra or {}).items()}}

@@ -1,0 +1,373 @@
+"""The client: settings in, calls out. Holds no logic of a call; that is in `_flow`."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+
+from ._auth import TokenSource
+from ._commands import Flow
+from ._endpoint import Api, resolve_target
+from ._flow import Call, Traits, run
+from ._models import DEFAULT_MODEL, ModelInfo, model_info, retirement_warning
+from ._options import (
+    CallOptions,
+    EmptyTurnPolicy,
+    MissingThinking,
+    ReplayThinking,
+    Settings,
+    Timeouts,
+)
+from ._payload import build
+from ._settings import check_settings, default_headers, merge_options, read_timeouts
+from ._stats import CallStats
+from ._streams import AsyncEventStream, EventStream
+from .completion import Completion
+from .errors import ConfigurationError
+from .events import Event
+from .messages import MessageLike
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ._clients import Clients
+
+__all__ = ["KimiVertexClient"]
+
+logger = logging.getLogger("kimi_vertex")
+
+_warned_models: set[str] = set()
+
+
+class KimiVertexClient:
+    """A client for Kimi on Google Vertex AI, managed or self-deployed.
+
+    Example:
+        >>> from kimi_vertex import KimiVertexClient, TextDelta, ThinkingDelta
+        >>> client = KimiVertexClient(project="my-project")  # doctest: +SKIP
+        >>> for event in client.stream("How far is the moon?"):  # doctest: +SKIP
+        ...     if isinstance(event, TextDelta):
+        ...         print(event.text, end="")
+
+    Making a client does no I/O. It may be shared by threads and event loops, copied and pickled; copies and pickles
+    hold the settings only (a static token stays out of pickles).
+
+    Args:
+        model: Name of the model, `publisher/model` for the managed service. Default
+            `moonshotai/kimi-k2-thinking-maas`; for an endpoint none, because the endpoint decides.
+        project: Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials.
+        location: Default: `GOOGLE_CLOUD_LOCATION`, then `global`, the only place of the managed model.
+        endpoint: A self-deployed model: `projects/P/locations/L/endpoints/ID`, or the id alone. Default:
+            `KIMI_VERTEX_ENDPOINT`.
+        endpoint_host: The endpoint's dedicated DNS name or private address. Default: asked of Vertex AI, once.
+        base_url: Everything before `/chat/completions`, used as it is; for gateways and other servers. Plain http
+            only on this machine, where no credentials are looked for.
+        api: How an endpoint is called: `chat` (chat completions), or `rawPredict` or `predict` for containers
+            that offer only those. `predict` cannot stream.
+        credentials: A google-auth credentials object, the content of a credentials file as a mapping (such as a
+            service account's), or a path to one. Default: application default credentials.
+        access_token: A static bearer token instead; it expires, so use it for tests.
+        api_key: The same as `access_token`.
+        quota_project: Project to bill, if not the credentials' own.
+        self_signed_jwt: Let a service account sign its own tokens, without a call to the token service.
+        timeout: Seconds for everything, or `Timeouts`. Default `Timeouts()`: 10 s to connect, 600 s to the head of
+            the answer, 300 s between two pieces of it.
+        max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown.
+        max_retry_seconds: When to stop trying again, counted from the start of the call.
+        temperature: Sent only if set; so are `top_p`, `max_tokens` and `stop`.
+        top_p: See `temperature`.
+        max_tokens: Limit for thinking and answer together. Kimi needs room: 16,000 or more.
+        stop: Sequences that end the answer.
+        extra_body: Further fields for every request's body.
+        extra_headers: Further headers, such as `X-Vertex-AI-LLM-Request-Type` for provisioned throughput.
+        replay_thinking: Which assistant turns are sent back with their thinking: `all`, those with tool calls
+            (`tools`), or `none`.
+        missing_thinking: What to do for a turn with tool calls that has none: send a blank (`placeholder`), send it
+            without (`omit`), or `raise`.
+        empty_turn: What to do with a turn that has neither text nor calls: `flag` it in the completion, `retry`
+            once without streaming if nothing was shown, `raise` `EmptyTurnError`, or `promote` the thinking to
+            the answer.
+        implicit_thinking: Whether text before a lone `</think>` is thinking (servers without a reasoning parser).
+            Text that comes before any thinking is then held back until that is decided. Default: for models
+            that think; set it to `False` for a server that separates thinking and to stream text at once.
+        tool_choice_fallback: Whether a forced tool choice that the server refuses is sent again as `auto`, with an
+            instruction.
+        normalize_tool_schemas: Whether to rewrite tool schemas into Moonshot's dialect.
+        on_call: Called with `CallStats` after every call.
+        http_client: An `httpx.Client` of your own; it is never closed here.
+        http_async_client: An `httpx.AsyncClient` of your own, for use on one event loop; never closed here.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        project: str | None = None,
+        location: str | None = None,
+        endpoint: str | None = None,
+        endpoint_host: str | None = None,
+        base_url: str | None = None,
+        api: Api = "chat",
+        credentials: Any = None,
+        access_token: str | None = None,
+        api_key: str | None = None,
+        quota_project: str | None = None,
+        self_signed_jwt: bool = False,
+        timeout: float | Timeouts | None = None,
+        max_retries: int = 2,
+        max_retry_seconds: float = 120.0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        replay_thinking: ReplayThinking = "all",
+        missing_thinking: MissingThinking = "placeholder",
+        empty_turn: EmptyTurnPolicy = "flag",
+        implicit_thinking: bool | None = None,
+        tool_choice_fallback: bool = True,
+        normalize_tool_schemas: bool = False,
+        on_call: Callable[[CallStats], None] | None = None,
+        http_client: httpx.Client | None = None,
+        http_async_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        if access_token is not None and api_key is not None and access_token != api_key:
+            raise ConfigurationError("access_token and api_key mean the same; pass one of them.")
+        self._target = resolve_target(
+            model=model,
+            project=project,
+            location=location,
+            endpoint=endpoint,
+            endpoint_host=endpoint_host,
+            base_url=base_url,
+            api=api,
+            environ=os.environ,
+        )
+        self._model = model or (None if self._target.kind == "endpoint" else DEFAULT_MODEL)
+        self._settings = check_settings(
+            Settings(
+                defaults=merge_options(
+                    CallOptions(
+                        temperature=temperature,
+                        top_p=top_p,
+                        max_tokens=max_tokens,
+                        stop=stop,
+                        extra_body=extra_body,
+                        extra_headers=extra_headers,
+                    )
+                ),
+                replay_thinking=replay_thinking,
+                missing_thinking=missing_thinking,
+                empty_turn=empty_turn,
+                implicit_thinking=implicit_thinking,
+                tool_choice_fallback=tool_choice_fallback,
+                normalize_tool_schemas=normalize_tool_schemas,
+                max_retries=max_retries,
+                max_retry_seconds=max_retry_seconds,
+                timeouts=read_timeouts(timeout),
+            )
+        )
+        token = access_token if access_token is not None else api_key
+        self._tokens: TokenSource | None = None
+        if token is not None or credentials is not None or self._target.needs_credentials:
+            self._tokens = TokenSource(
+                credentials, access_token=token, quota_project=quota_project, self_signed_jwt=self_signed_jwt
+            )
+        self._on_call = on_call
+        self._given_clients = (http_client, http_async_client)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set up what is neither copied nor pickled."""
+        self._traits = Traits()
+        self._clients_: Clients | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked for; `None` where the endpoint decides."""
+        return self._model
+
+    @property
+    def project(self) -> str | None:
+        """The project, as far as it is known without asking the credentials."""
+        return self._target.project
+
+    @property
+    def location(self) -> str:
+        """The location."""
+        return self._target.location
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What is known about the model: limits, inputs, lifecycle."""
+        return model_info(self._model)
+
+    def complete(self, messages: Iterable[MessageLike] | str, **options: Unpack[CallOptions]) -> Completion:
+        """Ask for the whole answer at once.
+
+        Args:
+            messages: The conversation: `Message` values, dicts in OpenAI's form, or a user's text.
+            **options: Options of this call; see `CallOptions`.
+
+        Returns:
+            The answer, with its thinking.
+
+        Raises:
+            InvalidRequestError: The conversation cannot be sent.
+            CredentialsError: There are no usable credentials.
+            APIError: The service failed, or its answer broke off; what had arrived is in `partial`.
+        """
+        call, flow = self._start(messages, options, stream=False)
+        for _ in self._run(flow):
+            pass
+        return call.completion
+
+    async def acomplete(
+        self, messages: Iterable[MessageLike] | str, **options: Unpack[CallOptions]
+    ) -> Completion:
+        """The asynchronous twin of `complete`."""
+        call, flow = self._start(messages, options, stream=False)
+        async for _ in self._arun(flow):
+            pass
+        return call.completion
+
+    def stream(self, messages: Iterable[MessageLike] | str, **options: Unpack[CallOptions]) -> EventStream:
+        """Ask for the answer piece by piece.
+
+        The request is made when the first event is asked for. Arguments and errors are those of `complete`; an
+        error in the middle of the answer is raised where its next event would have come.
+        """
+        call, flow = self._start(messages, options, stream=True)
+        return EventStream(call, self._run(flow))
+
+    def astream(
+        self, messages: Iterable[MessageLike] | str, **options: Unpack[CallOptions]
+    ) -> AsyncEventStream:
+        """The asynchronous twin of `stream`: `async for event in client.astream(...)`, without `await`."""
+        call, flow = self._start(messages, options, stream=True)
+        return AsyncEventStream(call, self._arun(flow))
+
+    def _start(
+        self, messages: Iterable[MessageLike] | str, options: CallOptions, *, stream: bool
+    ) -> tuple[Call, Flow]:
+        merged = merge_options(self._settings.defaults, options)
+        model = merged.get("model") or self._model
+        info = model_info(model)
+        self._warn_retired(info)
+        timeout = merged.get("timeout")
+        given = list(messages) if not isinstance(messages, str) else messages
+        streamed = stream and self._target.api != "predict"
+        call = Call(
+            target=self._target,
+            settings=self._settings,
+            traits=self._traits,
+            payload=build(
+                given,
+                merged,
+                settings=self._settings,
+                target=self._target,
+                info=info,
+                model=model,
+                stream=streamed,
+            ),
+            stream=streamed,
+            shows_events=stream,
+            headers=default_headers(merged.get("extra_headers")),
+            timeouts=self._settings.timeouts if timeout is None else read_timeouts(timeout),
+            clock=time.monotonic,
+            today=lambda: datetime.now(UTC),
+            random=random.random,
+            on_call=self._on_call,
+        )
+        return call, run(call)
+
+    def _run(self, flow: Flow) -> Generator[Event, None, Completion]:
+        from ._http import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first call, not by the import
+
+        return SyncDriver(self._clients.blocking(), self._tokens).run(flow)
+
+    def _arun(self, flow: Flow) -> AsyncGenerator[Event, None]:
+        from ._http import AsyncDriver  # noqa: PLC0415  # see _run
+
+        return AsyncDriver(self._clients, self._tokens).run(flow)
+
+    @property
+    def _clients(self) -> Clients:
+        if self._clients_ is None:
+            from ._clients import Clients  # noqa: PLC0415  # see _run
+
+            local = self._target.emulator or self._target.base_url_is_loopback
+            self._clients_ = Clients(loopback=local, given=self._given_clients)
+        return self._clients_
+
+    def _warn_retired(self, info: ModelInfo) -> None:
+        if self._target.kind != "managed" or self._target.emulator or info.id in _warned_models:
+            return
+        warning = retirement_warning(info, datetime.now(UTC).date())
+        if warning:
+            _warned_models.add(cast(str, info.id))
+            logger.warning("%s", warning)
+
+    def close(self) -> None:
+        """Close the connections of blocking calls. The client can be used again afterwards."""
+        if self._clients_ is not None:
+            self._clients_.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and those of blocking calls."""
+        if self._clients_ is not None:
+            await self._clients_.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._target.describe(self._model)}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_traits"], state["_clients_"]
+        # Connections stay behind; where a token is not needed, one that cannot travel is not missed.
+        state["_given_clients"] = (None, None)
+        if self._tokens is not None and not self._tokens.can_refresh and not self._target.needs_credentials:
+            state["_tokens"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        return twin
+
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._begin()  # noqa: SLF001  # our own class
+        return twin

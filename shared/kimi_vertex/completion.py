@@ -1,0 +1,148 @@
+"""The finished answer, and the one place where events are joined into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .events import (
+    EmptyTurn,
+    Event,
+    Finish,
+    FinishReason,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+)
+from .messages import Message, ToolCall
+
+__all__ = ["Accumulator", "Completion", "InvalidToolCall", "accumulate"]
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidToolCall:
+    """A tool call that arrived damaged or cut off. Never execute it."""
+
+    id: str
+    name: str
+    arguments: str
+    """The raw text, exactly as far as it arrived."""
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One turn of the model, whole; or, inside an error, as much of it as arrived."""
+
+    thinking: str | None = None
+    """`None`: the server sent no thinking at all. `""`: it said that there was none."""
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Calls that may be executed: each has arguments that are one complete JSON object."""
+    invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    """`None` only in the partial answer that an error carries."""
+    usage: Usage | None = None
+    model: str | None = None
+    response_id: str | None = None
+    empty: EmptyTurn | None = None
+    refusal: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_message(self) -> Message:
+        """The assistant message to append to the history, thinking included."""
+        damaged = tuple(ToolCall(c.id, c.name, c.arguments) for c in self.invalid_tool_calls)
+        return Message(
+            role="assistant",
+            content=self.text,
+            thinking=self.thinking,
+            tool_calls=self.tool_calls + damaged,
+        )
+
+
+class _Call:
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self, id: str, name: str) -> None:
+        self.id = id
+        self.name = name
+        self.arguments: list[str] = []
+
+
+class Accumulator:
+    """Joins events into a `Completion`. Linear: pieces are listed and joined once."""
+
+    __slots__ = ("_calls", "_finish", "_text", "_thinking", "_usage")
+
+    def __init__(self) -> None:
+        self._thinking: list[str] | None = None
+        self._text: list[str] = []
+        self._calls: list[_Call] = []
+        self._usage: Usage | None = None
+        self._finish: Finish | None = None
+
+    def add(self, event: Event) -> None:
+        """Take the next event of the turn."""
+        kind = type(event)
+        if kind is ThinkingDelta:
+            if self._thinking is None:
+                self._thinking = []
+            self._thinking.append(event.text)  # type: ignore[union-attr]
+        elif kind is TextDelta:
+            self._text.append(event.text)  # type: ignore[union-attr]
+        elif isinstance(event, ToolCallDelta):
+            if event.index == len(self._calls):
+                self._calls.append(_Call(event.id or "", event.name or ""))
+            if event.arguments:
+                self._calls[event.index].arguments.append(event.arguments)
+        elif isinstance(event, Usage):
+            self._usage = event
+        elif isinstance(event, Finish):
+            self._finish = event
+
+    def completion(self) -> Completion:
+        """The answer so far. Before `Finish`, no unfinished call is executable."""
+        finish = self._finish
+        errors = {c.index: c.error for c in finish.invalid_calls} if finish else {}
+        calls: list[ToolCall] = []
+        invalid: list[InvalidToolCall] = []
+        for index, call in enumerate(self._calls):
+            arguments = "".join(call.arguments)
+            error = errors.get(index)
+            if error is None and finish is None and not _is_json_object(arguments):
+                error = "the stream ended before the arguments were complete"
+            if error is None:
+                calls.append(ToolCall(call.id, call.name, arguments))
+            else:
+                invalid.append(InvalidToolCall(call.id, call.name, arguments, error))
+        return Completion(
+            thinking=None if self._thinking is None else "".join(self._thinking),
+            text="".join(self._text),
+            tool_calls=tuple(calls),
+            invalid_tool_calls=tuple(invalid),
+            finish_reason=finish.reason if finish else None,
+            usage=self._usage,
+            model=finish.model if finish else None,
+            response_id=finish.response_id if finish else None,
+            empty=finish.empty if finish else None,
+            refusal=finish.refusal if finish else None,
+            metadata=finish.metadata if finish else {},
+        )
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def accumulate(events: Iterable[Event]) -> Completion:
+    """Join a whole stream of events into the answer that `complete()` would have returned."""
+    accumulator = Accumulator()
+    for event in events:
+        accumulator.add(event)
+    return accumulator.completion()
