@@ -1,0 +1,57 @@
+"""Structured answers: which schema a request or prompt asks for, and an instance of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from kimi_vertex.emulator._chat import ChatRequest
+from kimi_vertex.emulator.brain._schema import Sources, dumps, instance
+
+__all__ = ["structured_answer"]
+
+_ASKS_FOR_JSON = re.compile(r"json schema|conforms? to the (?:json )?schema|output schema", re.IGNORECASE)
+_KEYS = re.compile(r"((?:['\"`]\w+['\"`](?:,?\s+and\s+|,\s*)?)+)\s*(?:as\s+)?(?:keys?|fields?|properties)\b")
+_KEYS_AFTER = re.compile(
+    r"\b(?:keys?|fields?|properties)\s*:?\s+((?:['\"`]?\w+['\"`]?(?:,\s*and\s+|,\s*|\s+and\s+)?)+)"
+)
+
+
+def structured_answer(chat: ChatRequest, prompt: str, sources: Sources) -> str | None:
+    """JSON text if `response_format` or the prompt asks for it, else `None`."""
+    wanted = chat.response_format or {}
+    schema: Mapping[str, Any] | None = None
+    if wanted.get("type") == "json_schema":
+        described = wanted.get("json_schema") or {}
+        schema = described.get("schema") if isinstance(described, Mapping) else None
+        schema = schema or {"type": "object", "properties": {}}
+    elif wanted.get("type") == "json_object":
+        schema = _described(prompt) or _schema_of_keys(prompt)
+    elif _ASKS_FOR_JSON.search(prompt):
+        schema = _described(prompt)
+    return None if schema is None else dumps(instance(schema, sources))
+
+
+def _described(prompt: str) -> Mapping[str, Any] | None:
+    """The last JSON schema in the prompt: templates put an example before the one they mean."""
+    decoder, position, found = json.JSONDecoder(), 0, None
+    while (position := prompt.find("{", position)) >= 0:
+        try:
+            value, end = decoder.raw_decode(prompt, position)
+        except ValueError:
+            position += 1
+            continue
+        if isinstance(value, Mapping) and isinstance(value.get("properties"), Mapping):
+            schema = {"type": "object", **value}
+            # Some templates leave `type: object` out; the instance then needs it all the same.
+            found = {**schema, "required": schema.get("required") or list(value["properties"])}
+        position = end
+    return found
+
+
+def _schema_of_keys(prompt: str) -> Mapping[str, Any]:
+    match = _KEYS.search(prompt) or _KEYS_AFTER.search(prompt)
+    keys = [key for key in re.findall(r"\w+", match[1]) if key != "and"] if match else ["answer"]
+    return {"type": "object", "properties": {key: {"type": "string"} for key in keys}, "required": keys}
