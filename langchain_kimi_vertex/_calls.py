@@ -1,0 +1,89 @@
+"""One call of the chat model: LangChain's arguments as the core's, and who wants to hear the thinking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from langchain_core.messages import BaseMessage
+
+from kimi_vertex import CallOptions, Message
+from langchain_kimi_vertex._messages import to_core_messages
+from langchain_kimi_vertex._tools import format_tools, response_format, tool_choice_for
+from langchain_kimi_vertex.callbacks import (
+    AsyncThinkingCallbackHandler,
+    ThinkingCallback,
+    ThinkingCallbackHandler,
+    ThinkingNotifier,
+)
+
+__all__ = ["Call", "hears_thinking", "prepare"]
+
+_NOT_SENT: Final = ("stream", "stream_usage", "ls_structured_output_format", "structured_output_format")
+"""What LangChain passes along for itself; usage is always asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as the core takes it."""
+
+    messages: list[Message]
+    options: CallOptions
+    model: str | None
+    """The model that was asked for; what the server reports has precedence."""
+    notifier: ThinkingNotifier | None
+
+    def close(self) -> None:
+        """Release what the notifier holds."""
+        if self.notifier is not None:
+            self.notifier.close()
+
+
+def prepare(
+    messages: Sequence[BaseMessage],
+    defaults: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    *,
+    model: str | None,
+    callback: ThinkingCallback | None,
+) -> Call:
+    """Build a call.
+
+    Args:
+        messages: The conversation.
+        defaults: The chat model's own settings, by the names of `CallOptions`.
+        overrides: The keyword arguments of this call. Names that `CallOptions` does not know become fields of
+            the request's body.
+        model: The chat model's model, for a call that names none.
+        callback: The chat model's `thinking_callback`, for a call that has none.
+
+    Raises:
+        InvalidRequestError: A message or the tool choice cannot be sent.
+    """
+    given = {name: value for name, value in overrides.items() if name not in _NOT_SENT}
+    callback = given.pop("thinking_callback", None) or callback
+    options = {name: value for name, value in defaults.items() if value is not None}
+    extra = {name: given.pop(name) for name in list(given) if name not in CallOptions.__annotations__}
+    extra = {**(options.get("extra_body") or {}), **(given.pop("extra_body", None) or {}), **extra}
+    options.update((name, value) for name, value in given.items() if value is not None or name in options)
+    if extra:
+        options["extra_body"] = extra
+    if options.get("tools"):
+        options["tools"] = format_tools(options["tools"])
+    choice = tool_choice_for(options.pop("tool_choice", None), options.get("tools") or ())
+    if choice is not None:
+        options["tool_choice"] = choice
+    if options.get("response_format") is not None:
+        options["response_format"] = response_format(options["response_format"])
+    return Call(
+        messages=to_core_messages(messages),
+        options=cast("CallOptions", options),
+        model=options.get("model") or model,
+        notifier=ThinkingNotifier(callback) if callback is not None else None,
+    )
+
+
+def hears_thinking(handlers: Iterable[Any]) -> bool:
+    """Whether a handler of this run waits for thinking, so that `invoke` must stream behind the scenes."""
+    return any(isinstance(h, (ThinkingCallbackHandler, AsyncThinkingCallbackHandler)) for h in handlers)

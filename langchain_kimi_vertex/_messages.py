@@ -1,0 +1,219 @@
+"""LangChain's messages as the core's `Message` values.
+
+Reads every form in which LangChain's own and other providers' messages carry text, thinking, tool calls and media.
+How thinking, ids and images are then sent, or refused, is the core's business.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from kimi_vertex import InvalidRequestError, Message, ToolCall
+from kimi_vertex.messages import Role
+from langchain_kimi_vertex._chunks import THINKING_KEY
+from langchain_kimi_vertex._invalid import original_arguments
+
+__all__ = ["to_core_messages"]
+
+_logger = logging.getLogger(__name__)
+
+_Part = dict[str, Any]
+
+_ROLES: Final[Mapping[str, Role]] = {
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "system": "system",
+    "developer": "system",
+}
+_TEXT_TYPES: Final = frozenset({"text", "text-plain", "output_text", "input_text"})
+_CALL_TYPES: Final = frozenset({"tool_call", "tool_use", "function_call"})
+
+
+def to_core_messages(messages: Sequence[BaseMessage]) -> list[Message]:
+    """Convert a conversation.
+
+    Args:
+        messages: LangChain messages, from this or any other chat model.
+
+    Raises:
+        InvalidRequestError: A message's type or role is unknown, or it holds content that no Kimi server takes.
+    """
+    return [converted for message in messages for converted in _convert(message)]
+
+
+def _convert(message: BaseMessage) -> Iterator[Message]:
+    if isinstance(message, AIMessage):
+        yield _assistant(message)
+    elif isinstance(message, HumanMessage):
+        yield from _user(message)
+    elif isinstance(message, SystemMessage):
+        yield Message(role="system", content=_content(message.content))
+    elif isinstance(message, ToolMessage):
+        yield Message(
+            role="tool",
+            content=_content(message.content),
+            tool_call_id=message.tool_call_id,
+            name=message.name,
+        )
+    elif isinstance(message, ChatMessage):
+        role = _ROLES.get(message.role)
+        if role is None:
+            raise InvalidRequestError(
+                f"A ChatMessage has the role {message.role!r}, which Kimi does not know; "
+                f"use one of {', '.join(_ROLES)}, or a ToolMessage for a tool's result."
+            )
+        yield Message(role=role, content=_content(message.content))
+    else:
+        raise InvalidRequestError(
+            f"A message of type {type(message).__name__} cannot be sent to Kimi; use SystemMessage, HumanMessage, "
+            "AIMessage or ToolMessage."
+        )
+
+
+def _blocks(content: str | Sequence[str | Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The blocks of any content, strings included, out of their `non_standard` wrapping."""
+    if isinstance(content, str):
+        yield {"type": "text", "text": content}
+        return
+    for block in content:
+        if isinstance(block, str):
+            yield {"type": "text", "text": block}
+        elif block.get("type") == "non_standard" and isinstance(block.get("value"), Mapping):
+            yield block["value"]
+        elif "type" not in block and "text" in block:
+            yield {"type": "text", "text": block["text"]}
+        else:
+            yield block
+
+
+def _content(content: str | Sequence[str | Mapping[str, Any]]) -> str | list[_Part]:
+    return content if isinstance(content, str) else _joined([_part(block) for block in _blocks(content)])
+
+
+def _joined(parts: list[_Part]) -> str | list[_Part]:
+    """One string where all parts are text: the form that every server's template renders correctly."""
+    if all(part["type"] == "text" for part in parts):
+        return "".join(part["text"] for part in parts)
+    return [part for part in parts if part["type"] != "text" or part["text"]]
+
+
+def _part(block: Mapping[str, Any]) -> _Part:
+    """One content part in OpenAI's form, from LangChain's, OpenAI's or Anthropic's."""
+    kind = block.get("type")
+    if kind in _TEXT_TYPES:
+        return {"type": "text", "text": str(block.get("text") or "")}
+    if kind == "refusal":
+        return {"type": "text", "text": str(block.get("refusal") or "")}
+    if kind in ("image", "video"):
+        return {"type": f"{kind}_url", f"{kind}_url": {"url": _media_url(block, str(kind))}}
+    if kind in ("image_url", "video_url"):
+        media = block.get(str(kind))
+        if isinstance(media, str):
+            media = {"url": media}
+        if isinstance(media, Mapping) and isinstance(media.get("url"), str):
+            return {"type": kind, kind: dict(media)}
+    raise InvalidRequestError(
+        f"A content block of type {kind!r} cannot be sent to Kimi; use text, or an image (url or base64) "
+        "with a model that takes images."
+    )
+
+
+def _media_url(block: Mapping[str, Any], kind: str) -> str:
+    """The URL of an image or video: given, or a data URL of the bytes."""
+    source = block.get("source")
+    fields: Mapping[str, Any] = source if isinstance(source, Mapping) else block  # Anthropic nests them
+    if isinstance(fields.get("url"), str):
+        return str(fields["url"])
+    data = fields.get("base64") or fields.get("data")
+    mime_type = fields.get("mime_type") or fields.get("media_type")
+    if isinstance(data, str) and isinstance(mime_type, str):
+        return f"data:{mime_type};base64,{data}"
+    raise InvalidRequestError(
+        f"The {kind} block has neither a url nor base64 data with its mime_type; file ids of other providers "
+        "cannot be sent to Kimi."
+    )
+
+
+def _user(message: HumanMessage) -> Iterator[Message]:
+    """A user's message; results of tools that Anthropic's form puts inside it come first, as Kimi wants them."""
+    parts: list[_Part] = []
+    results = 0
+    for block in _blocks(message.content):
+        if block.get("type") == "tool_result":
+            results += 1
+            yield Message(
+                role="tool",
+                content=_content(block.get("content") or ""),
+                tool_call_id=str(block.get("tool_use_id") or ""),
+            )
+        else:
+            parts.append(_part(block))
+    if parts or not results:
+        yield Message(role="user", content=_joined(parts))
+
+
+def _assistant(message: AIMessage) -> Message:
+    parts: list[_Part] = []
+    thoughts: list[str] = []
+    calls = [
+        ToolCall(call.get("id") or "", call["name"], json.dumps(call["args"], ensure_ascii=False))
+        for call in message.tool_calls
+    ]
+    calls += [
+        ToolCall(call.get("id") or "", call.get("name") or "", original_arguments(call.get("args") or ""))
+        for call in message.invalid_tool_calls
+    ]
+    known = {call.id for call in calls}
+    for block in _blocks(message.content):
+        kind = block.get("type")
+        if kind in _TEXT_TYPES or kind in ("refusal", "image", "image_url", "video", "video_url"):
+            parts.append(_part(block))
+        elif kind in ("reasoning", "thinking", "reasoning_content"):
+            thought = _thought(block)
+            if thought is not None:
+                thoughts.append(thought)
+        elif kind in _CALL_TYPES:
+            call = _call(block)
+            if call.id not in known:
+                known.add(call.id)
+                calls.append(call)
+        elif kind not in ("tool_call_chunk", "invalid_tool_call"):
+            # Encrypted thinking, server-side tools and the like: state that only the other provider can read.
+            _logger.debug("left out a block of type %r from an assistant message", kind)
+    own = message.additional_kwargs.get(THINKING_KEY)
+    thinking = own if isinstance(own, str) else "".join(thoughts) if thoughts else None
+    return Message(role="assistant", content=_joined(parts), thinking=thinking, tool_calls=tuple(calls))
+
+
+def _thought(block: Mapping[str, Any]) -> str | None:
+    """The readable thinking of a block; `None` if there is none, for instance where it is encrypted."""
+    for key in ("reasoning", "thinking", "text"):
+        if isinstance(block.get(key), str):
+            return str(block[key])
+    nested = block.get("reasoning_content")
+    if isinstance(nested, Mapping) and isinstance(nested.get("text"), str):
+        return str(nested["text"])
+    summary = block.get("summary")
+    texts = [str(s.get("text") or "") for s in summary if isinstance(s, Mapping)] if isinstance(summary, list) else []
+    return "\n\n".join(texts) or None
+
+
+def _call(block: Mapping[str, Any]) -> ToolCall:
+    """A tool call that only a content block holds: LangChain's, Anthropic's or OpenAI's form."""
+    arguments = block.get("args", block.get("input", block.get("arguments")))
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+    return ToolCall(str(block.get("call_id") or block.get("id") or ""), str(block.get("name") or ""), text)

@@ -1,0 +1,283 @@
+"""The settings of `ChatKimiVertex`: fields, validation, the client built from them, copies and serialisation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import asdict, is_dataclass
+from typing import Any, Final, Literal, Self
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.messages import BaseMessage
+from langchain_core.utils import from_env
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+
+from kimi_vertex import (
+    KimiVertexClient,
+    KimiVertexError,
+    Timeouts,
+    __version__,
+    estimate_tokens,
+)
+from langchain_kimi_vertex._messages import to_core_messages
+from langchain_kimi_vertex._tools import format_tools
+
+__all__ = ["KimiVertexSettings"]
+
+_GENERATION: Final = ("temperature", "top_p", "max_tokens", "stop")
+_SHARED_RESOURCES: Final = ("credentials", "http_client", "http_async_client", "thinking_callback")
+"""Not written to dumps; the http clients are not pickled either."""
+_IDENTITY: Final = (
+    "model",
+    "project",
+    "location",
+    "endpoint",
+    "endpoint_host",
+    "base_url",
+    *_GENERATION,
+    "seed",
+    "extra_body",
+    "replay_thinking",
+    "missing_thinking",
+    "empty_turn",
+    "implicit_thinking",
+    "tool_choice_fallback",
+)
+_TOKENS_PER_MESSAGE: Final = 4
+_TOKENS_PER_IMAGE: Final = 1024
+
+
+class KimiVertexSettings(BaseChatModel):
+    """Every parameter of `ChatKimiVertex`, checked when the model is made.
+
+    Raises:
+        ConfigurationError: A setting is wrong or missing.
+    """
+
+    model_config = ConfigDict(
+        populate_by_name=True,
+        extra="forbid",
+        # An error about one setting must not print the others: the token is among them.
+        hide_input_in_errors=True,
+    )
+
+    model: str | None = Field(default=None, alias="model_name")
+    """Model id; `None` means `moonshotai/kimi-k2-thinking-maas`, or with an endpoint the endpoint's own model."""
+    project: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_PROJECT", default=None))
+    """Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials."""
+    location: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_LOCATION", default=None))
+    """Google Cloud location. Default: `GOOGLE_CLOUD_LOCATION`, then `global`."""
+    endpoint: str | None = None
+    """Self-deployed endpoint: its full resource name, or its id. Default: `KIMI_VERTEX_ENDPOINT`."""
+    endpoint_host: str | None = None
+    """The endpoint's dedicated DNS name or private address."""
+    base_url: str | None = None
+    """Everything before `/chat/completions`; used as it is."""
+    credentials: Any = Field(default=None, exclude=True, repr=False)
+    """google-auth credentials, a credentials mapping, or a file's path. Default: application default credentials."""
+    access_token: SecretStr | None = Field(default=None, alias="api_key")
+    """Static bearer token, for servers that are not Google's and for tests."""
+    quota_project: str | None = None
+    """Project that is billed for quota, if it is not `project`."""
+
+    temperature: float | None = None
+    """Sampling temperature; sent only if set. Moonshot recommends 1.0 for thinking."""
+    top_p: float | None = None
+    """Nucleus sampling; sent only if set."""
+    max_tokens: int | None = None
+    """Limit of thinking and answer together; sent only if set."""
+    stop: str | list[str] | None = None
+    """Where to stop; sent only if set."""
+    seed: int | None = None
+    """Sampling seed; sent only if set."""
+    extra_body: dict[str, Any] | None = None
+    """Further fields of every request's body; they win over everything else."""
+    extra_headers: dict[str, str] | None = Field(default=None, repr=False)
+    """Further headers of every request."""
+
+    replay_thinking: Literal["all", "tools", "none"] = "all"
+    """Which assistant turns get their thinking sent back."""
+    missing_thinking: Literal["placeholder", "omit", "raise"] = "placeholder"
+    """What to do for a tool-call turn without thinking, which strict servers refuse."""
+    empty_turn: Literal["flag", "retry", "raise", "promote"] = "flag"
+    """What to do with a turn that has neither answer nor call; `flag` sets `response_metadata["empty_turn"]`."""
+    implicit_thinking: bool | None = None
+    """Whether text before a lone `</think>` is thinking; `None` finds out by itself."""
+    tool_choice_fallback: bool = True
+    """Whether a refused forced tool choice is repeated as `auto` with an instruction."""
+
+    timeout: float | Timeouts | None = None
+    """Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces."""
+    max_retries: int = 2
+    """How often a failed request is repeated, before its first output only."""
+    streaming: bool = False
+    """`True`: `invoke` uses the streaming API."""
+    thinking_callback: Callable[[str], Any] | None = Field(default=None, exclude=True, repr=False)
+    """Called with each piece of thinking; also `invoke(..., thinking_callback=...)` for one call."""
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """Your own `httpx.Client`; never closed here, not pickled."""
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """Your own `httpx.AsyncClient`; likewise."""
+
+    _kimi_client: KimiVertexClient | None = PrivateAttr(default=None)
+
+    def __init__(self, **kwargs: Any) -> None:
+        try:
+            super().__init__(**kwargs)
+        except ValidationError as error:
+            # Pydantic wraps what the validator raises; the core's error says it better, and has its own type.
+            for detail in error.errors(include_input=False, include_url=False):
+                cause = detail.get("ctx", {}).get("error")
+                if isinstance(cause, KimiVertexError):
+                    raise cause from None
+            raise
+
+    @property
+    def model_name(self) -> str | None:
+        """The model's id, by the name that other integrations use."""
+        return self._served_model()
+
+    @property
+    def _client(self) -> KimiVertexClient:
+        if self._kimi_client is None:
+            self._kimi_client = self._build_client()
+        return self._kimi_client
+
+    def _build_client(self) -> KimiVertexClient:
+        token = self.access_token.get_secret_value() if self.access_token is not None else None
+        return KimiVertexClient(
+            self.model,
+            # What only the environment says stays the core's to weigh against the other settings.
+            project=self.project if "project" in self.model_fields_set else None,
+            location=self.location if "location" in self.model_fields_set else None,
+            endpoint=self.endpoint,
+            endpoint_host=self.endpoint_host,
+            base_url=self.base_url,
+            credentials=self.credentials,
+            access_token=token,
+            quota_project=self.quota_project,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            extra_headers=self.extra_headers,
+            replay_thinking=self.replay_thinking,
+            missing_thinking=self.missing_thinking,
+            empty_turn=self.empty_turn,
+            implicit_thinking=self.implicit_thinking,
+            tool_choice_fallback=self.tool_choice_fallback,
+            http_client=self.http_client,
+            http_async_client=self.http_async_client,
+        )
+
+    @model_validator(mode="after")
+    def _check_kimi_vertex_settings(self) -> Self:
+        _ = self._client
+        return self
+
+    @model_validator(mode="after")
+    def _set_kimi_vertex_version(self) -> Self:
+        add_version = getattr(self, "_add_version", None)
+        if add_version is not None:
+            add_version("kimi-vertex", __version__)
+        return self
+
+    def _served_model(self) -> str | None:
+        return self._client.model
+
+    def _generation_defaults(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*_GENERATION, "seed", "extra_body")}
+
+    def _identity(self) -> dict[str, Any]:
+        return {**{name: getattr(self, name) for name in _IDENTITY}, "model": self._served_model()}
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        info = self._client.model_info
+        known = ModelProfile.__annotations__
+        profile = {
+            "max_input_tokens": info.context_window,
+            "max_output_tokens": info.max_output_tokens,
+            "text_inputs": True,
+            "image_inputs": info.images,
+            "image_url_inputs": info.images,
+            "image_tool_message": False,
+            "pdf_inputs": False,
+            "pdf_tool_message": False,
+            "audio_inputs": False,
+            "video_inputs": False,
+            "text_outputs": True,
+            "image_outputs": False,
+            "audio_outputs": False,
+            "video_outputs": False,
+            "reasoning_output": info.thinking != "never",
+            "tool_calling": True,
+            "tool_choice": True,
+            "tool_call_streaming": True,
+            "structured_output": True,
+            "temperature": True,
+        }
+        return ModelProfile(**{key: value for key, value in profile.items() if key in known})  # type: ignore[typeddict-item]
+
+    # Tokens
+
+    def get_num_tokens(self, text: str) -> int:
+        """Estimate the number of tokens, offline; `custom_get_token_ids` (from LangChain) replaces the estimate."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return estimate_tokens(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Estimate the number of tokens of a conversation, thinking and tool calls included, offline."""
+        total = self.get_num_tokens(json.dumps(format_tools(tools), ensure_ascii=False)) if tools else 0
+        for message in to_core_messages(messages):
+            texts = [message.thinking or ""]
+            texts += [f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls]
+            if isinstance(message.content, str):
+                texts.append(message.content)
+            else:
+                for part in message.content or ():
+                    texts.append(str(part.get("text") or ""))
+                    total += _TOKENS_PER_IMAGE if part.get("type") != "text" else 0
+            total += _TOKENS_PER_MESSAGE + sum(self.get_num_tokens(text) for text in texts if text)
+        return total
+
+    # Copies and serialisation
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Whether LangChain's `dumps` and `load` work: yes, without secrets and clients."""
+        return True
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """Where `load` finds the secrets that a dump leaves out."""
+        return {"access_token": "KIMI_VERTEX_ACCESS_TOKEN"}
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """Values that a dump holds in another form than the model."""
+        return {"timeout": asdict(self.timeout)} if is_dataclass(self.timeout) else {}
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = dict(super().__getstate__())
+        state["__dict__"] = {**state["__dict__"], "http_client": None, "http_async_client": None}
+        return state
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        memo = {} if memo is None else memo
+        for name in _SHARED_RESOURCES:
+            value = getattr(self, name)
+            if value is not None:
+                memo[id(value)] = value
+        return super().__deepcopy__(memo)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the model; with `update`, its client is built anew from the changed settings."""
+        same = super().model_copy(update=update, deep=deep)
+        if update:
+            same.__pydantic_private__ = copy(same.__pydantic_private__)
+            same._kimi_client = None  # noqa: SLF001
+            _ = same._client  # noqa: SLF001
+        return same

@@ -1,0 +1,159 @@
+"""Structured output: what is asked of the model, and how its answer becomes an object.
+
+A cut-off answer is never completed by guessing: LangChain's own parsers would repair it into half an object.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, Final, Literal, TypeAlias
+
+from langchain_core import exceptions as lc
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from langchain_kimi_vertex._tools import Schema
+
+__all__ = ["Method", "json_parser", "structured", "tool_parser"]
+
+Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
+
+_FENCE: Final = re.compile(r"```[ \t]*(?:json)?[ \t]*\n?(.*?)```", re.DOTALL | re.IGNORECASE)
+
+
+def structured(llm: Runnable[Any, AIMessage], parser: Runnable[Any, Any], *, include_raw: bool) -> Runnable[Any, Any]:
+    """Join a bound model and a parser; with `include_raw`, parse errors are returned instead of raised."""
+    if not include_raw:
+        return llm | parser
+    parsed: Runnable[Any, Any] = RunnablePassthrough.assign(
+        parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+    )
+    failed: Runnable[Any, Any] = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+
+def json_parser(schema: Schema | None) -> BaseOutputParser[Any]:
+    """The parser for an answer whose text is the JSON: an object of `schema`, or a dict."""
+    if _is_pydantic(schema):
+        return _PydanticAnswer(pydantic_object=schema)
+    return _JsonAnswer()
+
+
+def tool_parser(schema: Schema, name: str) -> BaseOutputParser[Any]:
+    """The parser for an answer given as the arguments of the tool `name`."""
+    if _is_pydantic(schema):
+        return _PydanticCall(tools=[schema], first_tool_only=True)
+    return _JsonCall(key_name=name, first_tool_only=True)
+
+
+def _is_pydantic(schema: Any) -> bool:
+    return isinstance(schema, type) and is_basemodel_subclass(schema)
+
+
+def _message(result: list[Generation]) -> BaseMessage | None:
+    return result[0].message if isinstance(result[0], ChatGeneration) else None
+
+
+def _is_whole(result: list[Generation]) -> bool:
+    """Whether this is the whole answer: a message, or chunks up to the last."""
+    message = _message(result)
+    return not isinstance(message, AIMessageChunk) or message.chunk_position == "last"
+
+
+class _JsonAnswer(JsonOutputParser):
+    """JSON from the text of an answer, bare, in a code fence, or after a sentence."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        if partial and not _is_whole(result):
+            return super().parse_result(result, partial=True)
+        return _whole_json(result)
+
+
+class _PydanticAnswer(PydanticOutputParser, _JsonAnswer):  # type: ignore[type-arg]
+    """The same, validated; while streaming, objects are given out as soon as they validate."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        return super().parse_result(result, partial=partial and not _is_whole(result))
+
+
+class _JsonCall(JsonOutputKeyToolsParser):
+    """A tool's arguments; an answer in text is accepted if it is the JSON itself."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        return _called(result, super().parse_result, partial=partial, from_text=lambda value: value)
+
+
+class _PydanticCall(PydanticToolsParser):
+    """The same, validated."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        def from_text(value: Any) -> Any:
+            return PydanticOutputParser(pydantic_object=self.tools[0]).parse(json.dumps(value))
+
+        return _called(result, super().parse_result, partial=partial, from_text=from_text)
+
+
+def _called(
+    result: list[Generation],
+    parse: Callable[..., Any],
+    *,
+    partial: bool,
+    from_text: Callable[[Any], Any],
+) -> Any:
+    whole = not partial or _is_whole(result)
+    value = parse(result, partial=not whole)
+    if value is not None or not whole:
+        return value
+    message = _message(result)
+    if isinstance(message, AIMessage) and message.invalid_tool_calls:
+        call = message.invalid_tool_calls[0]
+        raise OutputParserException(
+            f"The model's call of {call.get('name')} is unusable: {call.get('error') or 'unreadable arguments'}."
+            f"{_hint(message)}",
+            llm_output=call.get("args") or "",
+        )
+    return from_text(_whole_json(result))
+
+
+def _whole_json(result: list[Generation]) -> Any:
+    message, text = _message(result), result[0].text.strip()
+    _raise_if_refused(message)
+    candidates = [text, *(match.strip() for match in _FENCE.findall(text))]
+    for candidate in candidates:
+        try:
+            return json.loads(candidate, strict=False)
+        except ValueError:
+            continue
+    start = text.find("{")
+    if start > 0:
+        try:
+            return json.JSONDecoder(strict=False).raw_decode(text, start)[0]
+        except ValueError:
+            pass
+    problem = "is no complete JSON" if text else "has no text"
+    raise OutputParserException(f"The answer {problem}.{_hint(message)} Got: {text[:500]!r}", llm_output=text)
+
+
+def _hint(message: BaseMessage | None) -> str:
+    reason = message.response_metadata.get("finish_reason") if message is not None else None
+    if reason == "length":
+        return " It was cut off by max_tokens, which thinking and answer share: raise it."
+    return f" finish_reason was {reason!r}." if reason else ""
+
+
+def _raise_if_refused(message: BaseMessage | None) -> None:
+    """Report a refusal as such where langchain-core has an error for it (1.7.5 and later)."""
+    refusal_error = getattr(lc, "ModelRefusalError", None)
+    if message is None or refusal_error is None:
+        return
+    for block in message.content_blocks:
+        if block.get("type") == "refusal":
+            raise refusal_error.from_refusal(block, raw_message=message)

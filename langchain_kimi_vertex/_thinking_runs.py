@@ -1,0 +1,137 @@
+"""Which hook is due when: one account per run, fed with chunks or protocol events, never with both.
+
+Some models fire `on_llm_new_token` and `on_stream_event` for the same piece; the first kind that delivers
+in a run is the one that counts. Knows nothing of sync and async.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+
+__all__ = ["Action", "ThinkingRuns"]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A hook to call."""
+
+    hook: str
+    arguments: tuple[str, ...]
+    context: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Run:
+    context: dict[str, Any]
+    source: Literal["chunk", "event"] | None = None
+    thinking: list[str] | None = None
+
+    def claims(self, source: Literal["chunk", "event"]) -> bool:
+        if self.source is None:
+            self.source = source
+        return self.source == source
+
+    def think(self, text: str) -> Iterator[Action]:
+        if self.thinking is None:
+            self.thinking = []
+            yield Action("on_thinking_start", (), self.context)
+        self.thinking.append(text)
+        yield Action("on_thinking_token", (text,), self.context)
+
+    def stop_thinking(self) -> Iterator[Action]:
+        if self.thinking is not None:
+            thinking, self.thinking = "".join(self.thinking), None
+            yield Action("on_thinking_end", (thinking,), self.context)
+
+    def answer(self, text: str) -> Iterator[Action]:
+        yield from self.stop_thinking()
+        yield Action("on_answer_token", (text,), self.context)
+
+
+class ThinkingRuns:
+    """The accounts of all runs that a handler is listening to."""
+
+    def __init__(self) -> None:
+        self._runs: dict[UUID, _Run] = {}
+
+    def begin(self, run_id: UUID, details: Mapping[str, Any]) -> None:
+        """Open the account of a run with what its start says about it."""
+        self._runs[run_id] = _Run(
+            {
+                "run_id": run_id,
+                "parent_run_id": details.get("parent_run_id"),
+                "tags": list(details.get("tags") or ()),
+                "metadata": dict(details.get("metadata") or {}),
+            }
+        )
+
+    def _run(self, run_id: UUID) -> _Run:
+        if run_id not in self._runs:
+            self.begin(run_id, {})
+        return self._runs[run_id]
+
+    def chunk(self, run_id: UUID, token: Any, chunk: Any) -> list[Action]:
+        """The hooks for one `on_llm_new_token`."""
+        run = self._run(run_id)
+        if not run.claims("chunk"):
+            return []
+        message = chunk.message if isinstance(chunk, ChatGenerationChunk) else None
+        if message is not None:
+            return list(_from_message(run, message))
+        return list(run.answer(token)) if isinstance(token, str) and token else []
+
+    def event(self, run_id: UUID, event: Mapping[str, Any]) -> list[Action]:
+        """The hooks for one `on_stream_event`."""
+        run = self._run(run_id)
+        if not run.claims("event"):
+            return []
+        kind = event.get("event")
+        if kind == "content-block-delta":
+            delta = event.get("delta") or {}
+            if delta.get("type") == "reasoning-delta" and delta.get("reasoning"):
+                return list(run.think(delta["reasoning"]))
+            if delta.get("type") == "text-delta" and delta.get("text"):
+                return list(run.answer(delta["text"]))
+        content = event.get("content") or {}
+        thinks = content.get("type") == "reasoning"
+        if (kind == "content-block-finish" and thinks) or (kind == "content-block-start" and not thinks):
+            return list(run.stop_thinking())
+        return []
+
+    def end(self, run_id: UUID, response: Any) -> list[Action]:
+        """The hooks for the end of a run; all of its thinking and answer at once if it was not streamed."""
+        run = self._runs.pop(run_id, None)
+        if run is None:
+            return []
+        actions: list[Action] = []
+        message = _only_message(response)
+        if run.source is None and message is not None:
+            actions += _from_message(run, message)
+        actions += run.stop_thinking()
+        return actions
+
+
+def _from_message(run: _Run, message: BaseMessage) -> Iterator[Action]:
+    for block in message.content_blocks:
+        if block["type"] == "reasoning":
+            if block.get("reasoning"):
+                yield from run.think(block["reasoning"])
+        elif block["type"] == "text":
+            if block["text"]:
+                yield from run.answer(block["text"])
+        else:
+            yield from run.stop_thinking()
+
+
+def _only_message(response: Any) -> AIMessage | None:
+    if isinstance(response, LLMResult) and response.generations and response.generations[0]:
+        generation = response.generations[0][0]
+        if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
+            return generation.message
+    return None

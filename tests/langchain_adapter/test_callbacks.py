@@ -1,0 +1,257 @@
+"""Thinking reaches its listeners as it arrives, once, on every path, and a listener cannot break a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from kimi_vertex.emulator import Call, Emulator, Raw, Turn
+from langchain_kimi_vertex import AsyncThinkingCallbackHandler, ChatKimiVertex, ThinkingCallbackHandler
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+
+MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+
+TURN = Turn(thinking=["Let me ", "see."], text=["It is ", "blue."])
+LOG = [
+    ("start", ""),
+    ("thinking", "Let me "),
+    ("thinking", "see."),
+    ("end", "Let me see."),
+    ("answer", "It is "),
+    ("answer", "blue."),
+]
+
+
+class Recorder(ThinkingCallbackHandler):
+    """Notes every hook that is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[tuple[str, str]] = []
+        self.context: dict[str, Any] = {}
+
+    def on_thinking_start(self, **context: Any) -> None:
+        self.log.append(("start", ""))
+        self.context = context
+
+    def on_thinking_token(self, token: str, **context: Any) -> None:
+        self.log.append(("thinking", token))
+
+    def on_thinking_end(self, thinking: str, **context: Any) -> None:
+        self.log.append(("end", thinking))
+
+    def on_answer_token(self, token: str, **context: Any) -> None:
+        self.log.append(("answer", token))
+
+
+class AsyncRecorder(AsyncThinkingCallbackHandler):
+    """The same with coroutines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[tuple[str, str]] = []
+
+    async def on_thinking_start(self, **context: Any) -> None:
+        self.log.append(("start", ""))
+
+    async def on_thinking_token(self, token: str, **context: Any) -> None:
+        await asyncio.sleep(0)
+        self.log.append(("thinking", token))
+
+    async def on_thinking_end(self, thinking: str, **context: Any) -> None:
+        self.log.append(("end", thinking))
+
+    async def on_answer_token(self, token: str, **context: Any) -> None:
+        self.log.append(("answer", token))
+
+
+async def _run(path: str, model: BaseChatModel, config: Any) -> None:
+    match path:
+        case "invoke":
+            model.invoke("q", config)
+        case "ainvoke":
+            await model.ainvoke("q", config)
+        case "stream":
+            list(model.stream("q", config))
+        case "astream":
+            [_ async for _ in model.astream("q", config)]
+        case "events v2":
+            [_ async for _ in model.astream_events("q", config, version="v2")]
+        case "events v3":
+            list(model.stream_events("q", config, version="v3"))
+        case "async events v3":
+            await (await model.astream_events("q", config, version="v3"))
+
+
+PATHS = ["invoke", "ainvoke", "stream", "astream", "events v2", "events v3", "async events v3"]
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize("path", PATHS)
+async def test_handler_hears_every_piece_once(
+    emulator: Emulator, make_model: MakeModel, path: str, version: str | None
+) -> None:
+    """Start, pieces, end and answer come in order and once, also for `invoke`."""
+    emulator.enqueue(TURN)
+    recorder = Recorder()
+    await _run(path, make_model(output_version=version), {"callbacks": [recorder]})
+    assert recorder.log == LOG
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "invoke"])
+async def test_async_handler(emulator: Emulator, make_model: MakeModel, path: str) -> None:
+    """The handler with coroutine hooks hears the same."""
+    emulator.enqueue(TURN)
+    recorder = AsyncRecorder()
+    await _run(path, make_model(), {"callbacks": [recorder]})
+    assert recorder.log == LOG
+
+
+async def test_context(emulator: Emulator, make_model: MakeModel) -> None:
+    """Hooks know the run, its tags and its metadata."""
+    emulator.enqueue(TURN)
+    recorder = Recorder()
+    config: Any = {"callbacks": [recorder], "tags": ["t"], "metadata": {"user": 7}, "run_id": UUID(int=5)}
+    list(make_model().stream("q", config))
+    assert recorder.context["run_id"] == UUID(int=5)
+    assert recorder.context["tags"] == ["t"]
+    assert recorder.context["metadata"]["user"] == 7
+
+
+async def test_thinking_ends_before_a_tool_call(emulator: Emulator, make_model: MakeModel) -> None:
+    """Without text, the tool call ends the thinking."""
+    emulator.enqueue(Turn(thinking=["Hm."], tool_calls=[Call("f", {})]))
+    recorder = Recorder()
+    list(make_model().stream("q", {"callbacks": [recorder]}))
+    assert recorder.log == [("start", ""), ("thinking", "Hm."), ("end", "Hm.")]
+
+
+def test_without_streaming_it_comes_whole(emulator: Emulator, make_model: MakeModel) -> None:
+    """With streaming forbidden, the handler still gets everything, at the end."""
+    emulator.enqueue(TURN)
+    recorder = Recorder()
+    make_model(disable_streaming=True).invoke("q", {"callbacks": [recorder]})
+    assert recorder.log == [
+        ("start", ""),
+        ("thinking", "Let me see."),
+        ("end", "Let me see."),
+        ("answer", "It is blue."),
+    ]
+    assert not emulator.requests[-1].json.get("stream")
+
+
+def test_a_model_that_fires_both_callbacks_is_heard_once() -> None:
+    """Chunks and protocol events of the same piece, as other integrations fire them, count once."""
+    recorder = Recorder()
+    run = UUID(int=1)
+    for piece in ("a", "b"):
+        message = AIMessageChunk(content=[{"type": "reasoning", "reasoning": piece}])
+        recorder.on_llm_new_token("", chunk=ChatGenerationChunk(message=message), run_id=run)
+        event = {"event": "content-block-delta", "delta": {"type": "reasoning-delta", "reasoning": piece}}
+        recorder.on_stream_event(event, run_id=run)
+    assert recorder.log == [("start", ""), ("thinking", "a"), ("thinking", "b")]
+
+
+def test_other_models() -> None:
+    """The handler serves any model with standard blocks."""
+    recorder = Recorder()
+    model = GenericFakeChatModel(messages=iter([AIMessage("blue", additional_kwargs={"reasoning_content": "hm"})]))
+    model.invoke("q", {"callbacks": [recorder]})
+    assert recorder.log == [("start", ""), ("thinking", "hm"), ("end", "hm"), ("answer", "blue")]
+
+
+def test_handler_that_raises(emulator: Emulator, make_model: MakeModel, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception in a hook is logged; the answer arrives."""
+
+    def fail(text: str) -> None:
+        raise RuntimeError("display gone")
+
+    emulator.enqueue(TURN)
+    handler = ThinkingCallbackHandler(thinking=fail)
+    assert make_model().invoke("q", {"callbacks": [handler]}).text == "It is blue."
+    assert "display gone" in caplog.text
+
+
+@pytest.mark.parametrize("per_call", [False, True])
+@pytest.mark.parametrize("coroutine", [False, True])
+@pytest.mark.parametrize("path", PATHS)
+async def test_thinking_callback(
+    emulator: Emulator, make_model: MakeModel, path: str, coroutine: bool, per_call: bool
+) -> None:
+    """`thinking_callback` takes functions and coroutine functions, per model or per call, sync and async."""
+    heard: list[str] = []
+
+    async def hear_async(text: str) -> None:
+        await asyncio.sleep(0)
+        heard.append(text)
+
+    callback: Any = hear_async if coroutine else heard.append
+    emulator.enqueue(TURN)
+    model: Any = make_model().bind(thinking_callback=callback) if per_call else make_model(thinking_callback=callback)
+    await _run(path, model, {})
+    assert heard == ["Let me ", "see."]
+
+
+@pytest.mark.parametrize("path", ["invoke", "astream"])
+async def test_thinking_callback_that_raises(
+    emulator: Emulator, make_model: MakeModel, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failing `thinking_callback` is logged and does not disturb the call."""
+
+    def fail(text: str) -> None:
+        raise RuntimeError("display gone")
+
+    emulator.enqueue(TURN)
+    with caplog.at_level(logging.WARNING):
+        await _run(path, make_model(thinking_callback=fail), {})
+    assert "thinking_callback failed" in caplog.text
+
+
+def _event(delta: str) -> bytes:
+    return b'data: {"choices": [{"index": 0, "delta": ' + delta.encode() + b"}]}\n\n"
+
+
+_HELD = Raw(
+    [
+        _event('{"role": "assistant", "reasoning_content": "Hm"}'),
+        0.25,
+        _event('{"content": "Blue."}'),
+        b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
+    ]
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_thinking_is_heard_before_the_answer_is_sent(
+    emulator: Emulator, make_model: MakeModel, path: str
+) -> None:
+    """The first piece of thinking is heard while the server still holds back the rest."""
+    loop = asyncio.get_running_loop()
+    heard: list[float] = []
+    emulator.enqueue(_HELD)
+    await _run(path, make_model(thinking_callback=lambda _: heard.append(loop.time())), {})
+    assert loop.time() - heard[0] > 0.2
+
+
+def test_streaming_recorder_is_a_normal_handler() -> None:
+    """The handler is a `BaseCallbackHandler`, so any framework that takes those takes it."""
+    assert isinstance(Recorder(), BaseCallbackHandler)
+    assert issubclass(AsyncThinkingCallbackHandler, BaseCallbackHandler)
+
+
+def test_chunk_thinking_is_in_both_conventions(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """A streamed piece of thinking is in `additional_kwargs` and in `content_blocks`."""
+    emulator.enqueue(TURN)
+    first = next(iter(model.stream("q")))
+    assert first.additional_kwargs["reasoning_content"] == "Let me "
+    assert [(b["type"], b.get("reasoning")) for b in first.content_blocks] == [("reasoning", "Let me ")]
