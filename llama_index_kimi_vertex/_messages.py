@@ -1,0 +1,174 @@
+"""LlamaIndex's chat messages to the core's: reads what any integration wrote, changes nothing of the caller's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from llama_index.core.base.llms.types import (
+    CachePoint,
+    ChatMessage,
+    CitableBlock,
+    CitationBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from kimi_vertex import InvalidRequestError, Message, Role, ToolCall
+
+__all__ = ["arguments_text", "legacy_tool_calls", "to_core_messages"]
+
+_ROLES: Final[Mapping[MessageRole, Role]] = {
+    MessageRole.SYSTEM: "system",
+    MessageRole.DEVELOPER: "system",
+    MessageRole.USER: "user",
+    MessageRole.ASSISTANT: "assistant",
+    MessageRole.CHATBOT: "assistant",
+    MessageRole.MODEL: "assistant",
+    MessageRole.TOOL: "tool",
+    MessageRole.FUNCTION: "tool",
+}
+_THINKING_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
+
+
+def to_core_messages(messages: Iterable[ChatMessage]) -> list[Message]:
+    """Convert a history.
+
+    Raises:
+        InvalidRequestError: A role or a content block that Kimi cannot be given.
+    """
+    return [_to_core(message) for message in messages]
+
+
+def _to_core(message: ChatMessage) -> Message:
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise InvalidRequestError(
+            f"Kimi has no role {message.role!r}. Use one of: {', '.join(known.value for known in _ROLES)}."
+        )
+    content = _content(message, role)
+    kwargs = message.additional_kwargs
+    if role == "assistant":
+        return Message(
+            role=role,
+            content=content,
+            thinking=_thinking(message),
+            tool_calls=_tool_calls(message),
+        )
+    if role == "tool":
+        return Message(
+            role=role,
+            content=content,
+            tool_call_id=_text_or_none(kwargs.get("tool_call_id") or kwargs.get("id")),
+            name=_text_or_none(kwargs.get("name")),
+        )
+    return Message(role=role, content=content)
+
+
+def _content(message: ChatMessage, role: Role) -> str | list[dict[str, Any]]:
+    """The visible content: one string, or parts in OpenAI's form as soon as an image is among them."""
+    parts: list[dict[str, Any]] = []
+    for block in message.blocks:
+        parts.extend(_parts(block, role))
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _parts(block: object, role: Role) -> list[dict[str, Any]]:
+    if isinstance(block, TextBlock):
+        return [_text_part(block.text)]
+    if isinstance(block, ImageBlock):
+        return [{"type": "image_url", "image_url": {"url": _image_url(block)}}]
+    if isinstance(block, CitableBlock):
+        heading = [_text_part(block.title)] if block.title else []
+        return [*heading, *(part for nested in block.content for part in _parts(nested, role))]
+    if isinstance(block, CitationBlock):
+        # In an answer it repeats its source beside the text that cites it.
+        return [] if role == "assistant" else _parts(block.cited_content, role)
+    if isinstance(block, ThinkingBlock | ToolCallBlock | CachePoint):
+        return []
+    raise InvalidRequestError(
+        f"A {type(block).__name__} cannot be sent to Kimi on Vertex AI. Turn it into text, or into an image "
+        "for a model that reads images."
+    )
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _image_url(block: ImageBlock) -> str:
+    if block.url and not block.image and not block.path:
+        return str(block.url)
+    return block.inline_url()
+
+
+def _thinking(message: ChatMessage) -> str | None:
+    """The turn's thinking: its blocks, else the mirror, which survives where chat engines drop blocks."""
+    pieces = [
+        block.content
+        for block in message.blocks
+        if isinstance(block, ThinkingBlock) and block.content is not None
+    ]
+    if pieces:
+        return "".join(pieces)
+    for key in _THINKING_KEYS:
+        if isinstance(value := message.additional_kwargs.get(key), str):
+            return value
+    return None
+
+
+def _tool_calls(message: ChatMessage) -> list[ToolCall]:
+    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if not blocks:
+        return legacy_tool_calls(message.additional_kwargs)
+    return [
+        ToolCall(
+            id=block.tool_call_id or "", name=block.tool_name, arguments=arguments_text(block.tool_kwargs)
+        )
+        for block in blocks
+    ]
+
+
+def legacy_tool_calls(additional_kwargs: Mapping[str, Any]) -> list[ToolCall]:
+    """The calls that a message carries beside its blocks, as older integrations stored them.
+
+    Read are OpenAI's form as dicts or as SDK objects, and flat entries with `name` and `arguments`, `input` or
+    `tool_kwargs`. Entries without a name are no calls.
+    """
+    entries = additional_kwargs.get("tool_calls")
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        return []
+    calls: list[ToolCall] = []
+    for entry in entries:
+        function = _get(entry, "function") or entry
+        name = _get(function, "name", "tool_name")
+        if isinstance(name, str) and name:
+            arguments = _get(function, "arguments", "input", "args", "tool_kwargs")
+            identity = _get(entry, "id", "tool_call_id", "tool_id")
+            calls.append(ToolCall(_text_or_none(identity) or "", name, arguments_text(arguments)))
+    return calls
+
+
+def _get(source: object, *names: str) -> Any:
+    for name in names:
+        value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+        if value is not None:
+            return value
+    return None
+
+
+def arguments_text(arguments: object) -> str:
+    """A call's arguments as JSON text; text is kept as it is, so that nothing is lost on the way back."""
+    if isinstance(arguments, str):
+        return arguments or "{}"
+    return json.dumps(arguments if arguments is not None else {}, ensure_ascii=False, default=str)
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)

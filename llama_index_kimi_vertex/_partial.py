@@ -1,0 +1,100 @@
+"""JSON objects that are still arriving, or that hide in a text. Pure functions and one small state holder."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+__all__ = ["PartialObject", "find_object", "parse_object", "parse_prefix"]
+
+_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*("|\\?\Z)|[{}\[\],]', re.DOTALL)
+_CUT_ESCAPE: Final = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_FENCE: Final = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
+_CLOSER: Final = {"{": "}", "[": "]"}
+_EXACT_UP_TO: Final = 256
+_GROWTH: Final = 32
+
+
+def parse_object(text: str) -> dict[str, Any] | None:
+    """Read a whole JSON object; `None` if the text is anything else."""
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def parse_prefix(text: str) -> dict[str, Any]:
+    """Read as much as is certain of a JSON object that is still arriving; `{}` if that is nothing."""
+    start = text.find("{")
+    if start < 0:
+        return {}
+    text = text[start:]
+    closers: list[str] = []
+    safe_end, safe_closers = 0, ""
+    unterminated = False
+    for token in _TOKENS.finditer(text):
+        char = token[0][0]
+        if char == '"':
+            unterminated = token[1] != '"'
+            continue
+        if char in _CLOSER:
+            closers.append(_CLOSER[char])
+        elif char != "," and (not closers or closers.pop() != char):
+            return {}
+        safe_end = token.start() if char == "," else token.end()
+        safe_closers = "".join(reversed(closers))
+        if not closers:
+            return parse_object(text[:safe_end]) or {}
+    whole = (_CUT_ESCAPE.sub("", text) + '"') if unterminated else text
+    for candidate in (whole + "".join(reversed(closers)), text[:safe_end] + safe_closers):
+        if (value := parse_object(candidate)) is not None:
+            return value
+    return {}
+
+
+def find_object(text: str) -> dict[str, Any] | None:
+    """Find the JSON object that a model wrote as text: alone, in a code fence, or after some words.
+
+    Args:
+        text: The whole answer.
+
+    Returns:
+        The object, the last one if there are several fences; `None` if there is none.
+    """
+    if (value := parse_object(text.strip())) is not None:
+        return value
+    for body in reversed(_FENCE.findall(text)):
+        if (value := parse_object(body.strip())) is not None:
+            return value
+    decoder = json.JSONDecoder(strict=False)
+    start = text.find("{")
+    while start >= 0:
+        try:
+            value, _ = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            start = text.find("{", start + 1)
+            continue
+        return value if isinstance(value, dict) else None
+    return None
+
+
+class PartialObject:
+    """Reads a growing text over and over at linear cost.
+
+    Short texts are read on every call; a longer one is read again only when it has grown by a fixed share.
+    """
+
+    __slots__ = ("_next", "value")
+
+    def __init__(self) -> None:
+        self.value: dict[str, Any] = {}
+        self._next = 0
+
+    def update(self, text: str) -> dict[str, Any]:
+        """Take the text as far as it is known and return what is certain of its object."""
+        if len(text) >= self._next:
+            self.value = parse_prefix(text)
+            self._next = len(text) + 1 if len(text) < _EXACT_UP_TO else len(text) + len(text) // _GROWTH
+        return self.value

@@ -1,0 +1,210 @@
+"""The settings of a `KimiVertex`, and the one core client that is built from them.
+
+Everything that configures a call is a field; the client is derived and never stored, so that models can be
+pickled, copied, written to a dict and changed after construction.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
+
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
+
+from kimi_vertex import CallOptions, ConfigurationError, KimiVertexClient, Timeouts
+
+from ._thinking import OnThinking
+
+__all__ = ["OPTIONS", "ClientSettings"]
+
+OPTIONS: Final = frozenset(CallOptions.__annotations__)
+"""Names of the options that one call may have."""
+
+_CLIENT_FIELDS: Final = (
+    "model",
+    "project",
+    "location",
+    "endpoint",
+    "endpoint_host",
+    "base_url",
+    "credentials",
+    "access_token",
+    "quota_project",
+    "timeout",
+    "max_retries",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "stop",
+    "extra_body",
+    "extra_headers",
+    "replay_thinking",
+    "missing_thinking",
+    "empty_turn",
+    "implicit_thinking",
+    "tool_choice_fallback",
+    "http_client",
+    "http_async_client",
+)
+
+
+class ClientSettings(FunctionCallingLLM):
+    """Fields shared with the core client and with `ChatKimiVertex`, and what LlamaIndex adds."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    model: str | None = Field(
+        default=None,
+        description="Publisher model, by default moonshotai/kimi-k2-thinking-maas; left out for an endpoint.",
+    )
+    project: str | None = Field(
+        default=None,
+        description="Google Cloud project; default: GOOGLE_CLOUD_PROJECT, then the credentials' project.",
+    )
+    location: str | None = Field(
+        default=None, description='Region; default: GOOGLE_CLOUD_LOCATION, then "global".'
+    )
+    endpoint: str | None = Field(
+        default=None,
+        description="Self-deployed endpoint: resource name or id; default: KIMI_VERTEX_ENDPOINT.",
+    )
+    endpoint_host: str | None = Field(
+        default=None, description="Dedicated DNS name or private address of the endpoint."
+    )
+    base_url: str | None = Field(
+        default=None, description="Everything before /chat/completions; used as it is."
+    )
+    credentials: Any = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="google-auth credentials, service-account info, or the path of a credentials file; "
+        "default: application default credentials.",
+    )
+    access_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("access_token", "api_key"),
+        exclude=True,
+        repr=False,
+        description="Static bearer token instead of Google credentials; also accepted as api_key.",
+    )
+    quota_project: str | None = Field(default=None, description="Project that quota is charged to.")
+    timeout: float | Timeouts | None = Field(
+        default=None, description="Seconds, or Timeouts(connect=10, first_byte=600, idle=300)."
+    )
+    max_retries: int = Field(default=2, description="Further attempts before the first byte of an answer.")
+    temperature: float | None = Field(default=None, description="Sent only if set.")
+    top_p: float | None = Field(default=None, description="Sent only if set.")
+    max_tokens: int | None = Field(
+        default=None, description="Limit of thinking and answer together; sent only if set."
+    )
+    stop: str | list[str] | None = Field(default=None, description="Stop sequences.")
+    extra_body: dict[str, Any] | None = Field(
+        default=None, description="Fields added to every request's body."
+    )
+    extra_headers: dict[str, str] | None = Field(
+        default=None, exclude=True, repr=False, description="Headers added to every request; may be secret."
+    )
+    replay_thinking: Literal["all", "tools", "none"] = Field(
+        default="all",
+        description="Whose thinking goes back to the model: all turns', tool-call turns', none.",
+    )
+    missing_thinking: Literal["placeholder", "omit", "raise"] = Field(
+        default="placeholder", description="What a tool-call turn without thinking is sent with."
+    )
+    empty_turn: Literal["flag", "retry", "raise", "promote"] = Field(
+        default="flag", description="What happens when the model stops without an answer."
+    )
+    implicit_thinking: bool | None = Field(
+        default=None, description="Whether text before a lone </think> is thinking; default: known by model."
+    )
+    tool_choice_fallback: bool = Field(
+        default=True, description="Ask in words where a server refuses a forced tool choice."
+    )
+    http_client: Any = Field(default=None, exclude=True, repr=False, description="Own httpx.Client.")
+    http_async_client: Any = Field(
+        default=None, exclude=True, repr=False, description="Own httpx.AsyncClient."
+    )
+    on_thinking: OnThinking | None = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="Function or coroutine function that is given the thinking while it arrives, in every kind "
+        "of call; calls that LlamaIndex does not stream are then streamed from the service.",
+    )
+    context_window: int | None = Field(
+        default=None, description="Tokens that the model reads and writes together; default: known by model."
+    )
+    additional_kwargs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Options of every call: response_format, seed, reasoning_effort, chat_template_kwargs ...",
+    )
+
+    _client: KimiVertexClient | None = PrivateAttr(default=None)
+    _client_settings: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        check_options(self.additional_kwargs)
+        client = self.client
+        if self.model is None and client.model is not None:
+            self.model = client.model
+            self._client_settings = self._current_client_settings()
+
+    @property
+    def client(self) -> KimiVertexClient:
+        """The core client for the present settings.
+
+        Raises:
+            ConfigurationError: A setting is wrong or missing.
+        """
+        settings = self._current_client_settings()
+        if self._client is None or settings != self._client_settings:
+            self._client = KimiVertexClient(**settings)
+            self._client_settings = settings
+        return self._client
+
+    def close(self) -> None:
+        """Close the connections of synchronous calls. The model stays usable."""
+        self.client.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop's calls. The model stays usable."""
+        await self.client.aclose()
+
+    def _current_client_settings(self) -> dict[str, Any]:
+        settings = {name: getattr(self, name) for name in _CLIENT_FIELDS}
+        if isinstance(token := settings["access_token"], SecretStr):
+            settings["access_token"] = token.get_secret_value()
+        return settings
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state["__pydantic_private__"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # The base class would hide a ConfigurationError and leave a half-built object.
+        self.__init__(**state["__dict__"])  # type: ignore[misc]
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        values = {
+            name: copy.deepcopy(value, memo) if isinstance(value, dict | list) else value
+            for name, value in self.__dict__.items()
+        }
+        return type(self)(**values)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that no call has.
+
+    Raises:
+        ConfigurationError: One of the names is unknown.
+    """
+    if unknown := sorted(options.keys() - OPTIONS):
+        raise ConfigurationError(
+            f"KimiVertex has no call option {', '.join(unknown)}. Known are: {', '.join(sorted(OPTIONS))}. "
+            "Fields of the service that are not among them go into extra_body."
+        )

@@ -1,0 +1,200 @@
+"""Structured output: requests that ask for an object, and objects read from whatever form the answer has.
+
+Kimi's servers may refuse or ignore a forced tool while the model thinks, so JSON written as text counts too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
+from llama_index.core.program.utils import create_flexible_model
+from llama_index.core.tools.types import BaseTool
+from pydantic import BaseModel, ValidationError
+
+from kimi_vertex import ToolCall
+
+from ._messages import arguments_text
+from ._partial import PartialObject, find_object
+from ._responses import tool_selections, with_calls
+
+__all__ = [
+    "OBJECT_OPTIONS",
+    "ObjectStream",
+    "StructuredMode",
+    "calls_from_text",
+    "correction",
+    "forces_call",
+    "object_tool",
+    "read_object",
+    "response_format",
+]
+
+StructuredMode: TypeAlias = Literal["tool", "json_schema"]
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+OBJECT_OPTIONS: Final = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
+"""Options of a structured call that are not the caller's to choose."""
+
+
+def object_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
+    """The tool whose arguments are the object, in OpenAI's form."""
+    schema = output_cls.model_json_schema()
+    description = schema.get("description") or f"Gives the answer as a {output_cls.__name__} object."
+    function = {"name": _name(output_cls), "description": description, "parameters": schema}
+    return {"type": "function", "function": function}
+
+
+def response_format(output_cls: type[BaseModel]) -> dict[str, Any]:
+    """The `response_format` that constrains the answer to the class's JSON schema."""
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": _name(output_cls), "schema": output_cls.model_json_schema()},
+    }
+
+
+def _name(output_cls: type[BaseModel]) -> str:
+    """The class's name as a tool may be called: generic classes have brackets in theirs."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", output_cls.__name__)
+
+
+def forces_call(tool_required: bool, tool_choice: Any) -> bool:
+    """Whether these options leave the model no answer but a call."""
+    return tool_required or (tool_choice not in (None, False, "auto", "none", ""))
+
+
+def calls_from_text(response: ChatResponse, tools: Sequence[BaseTool]) -> ChatResponse:
+    """Read a call that had to come and was written as JSON text instead.
+
+    Args:
+        response: An answer to a request that forces a call.
+        tools: The tools offered.
+
+    Returns:
+        The response with the call in place of the text, or the response itself if it has calls already, or if
+        its text is no object that fits exactly one tool.
+    """
+    if tool_selections(response):
+        return response
+    value = find_object(response.message.content or "")
+    if value is None:
+        return response
+    found = _named_call(value, tools) or _fitting_call(value, tools)
+    if found is None:
+        return response
+    tool, arguments = found
+    name = tool.metadata.get_name()
+    call = ToolCall(id=f"functions.{name}:0", name=name, arguments=arguments_text(arguments))
+    return with_calls(response, [call], drop_text=True)
+
+
+def _named_call(value: dict[str, Any], tools: Sequence[BaseTool]) -> tuple[BaseTool, dict[str, Any]] | None:
+    arguments = next(
+        (value[key] for key in ("arguments", "parameters") if isinstance(value.get(key), dict)), None
+    )
+    tool = next((tool for tool in tools if tool.metadata.get_name() == value.get("name")), None)
+    return None if tool is None or arguments is None else (tool, arguments)
+
+
+def _fitting_call(value: dict[str, Any], tools: Sequence[BaseTool]) -> tuple[BaseTool, dict[str, Any]] | None:
+    if len(tools) == 1:
+        return tools[0], value
+    fitting = [tool for tool in tools if _fits(value, tool)]
+    return (fitting[0], value) if len(fitting) == 1 else None
+
+
+def _fits(value: dict[str, Any], tool: BaseTool) -> bool:
+    schema = tool.metadata.fn_schema
+    if schema is None:
+        return False
+    try:
+        schema.model_validate(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def read_object(response: ChatResponse, output_cls: type[ModelT]) -> ModelT:
+    """Build the object from a finished response: from a tool call, else from JSON in the text.
+
+    Raises:
+        ValueError: There is no object, or it does not fit the class (a pydantic `ValidationError`).
+    """
+    selections = tool_selections(response)
+    value = selections[0].tool_kwargs if selections else find_object(response.message.content or "")
+    if value is None:
+        raise ValueError(_no_object(response, output_cls))
+    return output_cls.model_validate(value)
+
+
+def _no_object(response: ChatResponse, output_cls: type[BaseModel]) -> str:
+    reason = str(response.additional_kwargs.get("finish_reason"))
+    advice = {
+        "length": "The answer was cut off: raise max_tokens, which pays for the thinking too.",
+        "content_filter": "A safety filter stopped the answer.",
+    }.get(reason, 'Say in the prompt what to fill in, or try structured_output="json_schema".')
+    text = response.message.content or ""
+    shown = text if len(text) <= 300 else text[:300] + "..."
+    return (
+        f"The model gave no {output_cls.__name__} object (finish_reason={reason}, text={shown!r}). {advice}"
+    )
+
+
+def correction(response: ChatResponse, error: ValueError) -> list[ChatMessage]:
+    """The messages that show the model its unusable answer and what is wrong with it."""
+    text = f"This is not usable: {_fault(error)}. Answer again, with a complete and valid object."
+    selections = tool_selections(response)
+    if not selections:
+        return [response.message, ChatMessage(role=MessageRole.USER, content=text)]
+    results = [
+        ChatMessage(role=MessageRole.TOOL, content=text, additional_kwargs={"tool_call_id": call.tool_id})
+        for call in selections
+    ]
+    return [response.message, *results]
+
+
+def _fault(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return "it holds no JSON object"
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'the object'}: {item['msg']}" for item in error.errors()
+    )
+
+
+class ObjectStream(Generic[ModelT]):
+    """Turns the responses of one stream into ever more complete objects, and the last into the whole one."""
+
+    def __init__(self, output_cls: type[ModelT]) -> None:
+        self._output_cls = output_cls
+        self._flexible: Callable[..., BaseModel] = create_flexible_model(output_cls)
+        self._text = PartialObject()
+        self._shown: dict[str, Any] = {}
+        self._last: ChatResponse | None = None
+        self._given: BaseModel | None = None
+
+    def add(self, response: ChatResponse) -> BaseModel | None:
+        """Take the next response; return an object if it says more than the one before."""
+        self._last = response
+        selections = tool_selections(response)
+        value = selections[0].tool_kwargs if selections else self._text.update(response.message.content or "")
+        if not value or value == self._shown:
+            return None
+        self._shown = value
+        try:
+            self._given = self._output_cls.model_validate(value)
+        except ValidationError:
+            self._given = self._flexible(**value)
+        return self._given
+
+    def finish(self) -> ModelT | None:
+        """The object of the finished answer; `None` if `add` has given it already.
+
+        Raises:
+            ValueError: As `read_object`.
+        """
+        if self._last is None:
+            raise ValueError(f"The model's stream ended without a {self._output_cls.__name__} object.")
+        whole = read_object(self._last, self._output_cls)
+        return None if whole == self._given else whole

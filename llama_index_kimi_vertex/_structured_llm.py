@@ -1,0 +1,191 @@
+"""LlamaIndex's structured calls on a chat model that may not be forced to call a tool.
+
+Owns the order of requests; what an answer means is decided in `_structured`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.instrumentation.events.llm import (
+    LLMStructuredPredictEndEvent,
+    LLMStructuredPredictStartEvent,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.program.utils import FlexibleModel
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.types import Model, PydanticProgramMode
+from llama_index_instrumentation import get_dispatcher
+from pydantic import BaseModel, Field
+
+from ._structured import (
+    OBJECT_OPTIONS,
+    ObjectStream,
+    StructuredMode,
+    correction,
+    object_tool,
+    read_object,
+    response_format,
+)
+
+__all__ = ["StructuredCalls"]
+
+_dispatcher = get_dispatcher(__name__)
+_HOPELESS = ("length", "content_filter")
+
+
+class StructuredCalls(FunctionCallingLLM):
+    """Structured prediction through a tool or a JSON schema, corrected once if the object does not fit."""
+
+    structured_output: StructuredMode = Field(
+        default="tool",
+        description='How objects are asked for: "tool" offers one tool, "json_schema" sets response_format.',
+    )
+    structured_retries: int = Field(
+        default=1,
+        ge=0,
+        description="How often the model is shown an unusable object and asked again; not in streamed calls.",
+    )
+
+    @property
+    def _makes_objects(self) -> bool:
+        return self.pydantic_program_mode in (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
+
+    def _object_request(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None,
+        prompt_args: dict[str, Any],
+    ) -> dict[str, Any]:
+        """The arguments of the chat call that asks for an object, system prompt included."""
+        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+        options = {name: value for name, value in (llm_kwargs or {}).items() if name not in OBJECT_OPTIONS}
+        if self.structured_output == "json_schema":
+            return {"messages": messages, **options, "response_format": response_format(output_cls)}
+        return {
+            "messages": messages,
+            **options,
+            "tools": [object_tool(output_cls)],
+            "tool_choice": "required",
+            "allow_parallel_tool_calls": False,
+        }
+
+    @_dispatcher.span
+    def structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Predict an object of `output_cls`.
+
+        Raises:
+            ValueError: The answer holds no fitting object, also after `structured_retries` corrections.
+        """
+        if not self._makes_objects:
+            plain: Model = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return plain
+        _announce(output_cls, prompt, prompt_args)
+        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+        attempts = _Attempts(self.structured_retries)
+        while True:
+            response = self.chat(**request)
+            try:
+                return _conclude(read_object(response, output_cls))
+            except ValueError as error:
+                request["messages"] = attempts.next(request["messages"], response, error)
+
+    @_dispatcher.span
+    async def astructured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Predict an object of `output_cls`; as `structured_predict`."""
+        if not self._makes_objects:
+            plain: Model = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return plain
+        _announce(output_cls, prompt, prompt_args)
+        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+        attempts = _Attempts(self.structured_retries)
+        while True:
+            response = await self.achat(**request)
+            try:
+                return _conclude(read_object(response, output_cls))
+            except ValueError as error:
+                request["messages"] = attempts.next(request["messages"], response, error)
+
+    def _structured_stream_call(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Model | list[Model] | FlexibleModel | list[FlexibleModel], None, None]:
+        if not self._makes_objects:
+            return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
+        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+
+        def objects() -> Generator[Any, None, None]:
+            stream = ObjectStream(output_cls)
+            for response in self.stream_chat(**request):
+                if (partial := stream.add(response)) is not None:
+                    yield partial
+            if (whole := stream.finish()) is not None:
+                yield whole
+
+        return objects()
+
+    async def _structured_astream_call(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Model | list[Model] | FlexibleModel | list[FlexibleModel], None]:
+        if not self._makes_objects:
+            return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
+        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+
+        async def objects() -> AsyncGenerator[Any, None]:
+            stream = ObjectStream(output_cls)
+            async for response in await self.astream_chat(**request):
+                if (partial := stream.add(response)) is not None:
+                    yield partial
+            if (whole := stream.finish()) is not None:
+                yield whole
+
+        return objects()
+
+
+class _Attempts:
+    """Counts corrections, and gives up where one more answer would fail the same way."""
+
+    def __init__(self, corrections: int) -> None:
+        self._left = corrections
+
+    def next(
+        self, messages: list[ChatMessage], response: ChatResponse, error: ValueError
+    ) -> list[ChatMessage]:
+        """The messages of the next attempt; raises `error` if there is none."""
+        if self._left == 0 or response.additional_kwargs.get("finish_reason") in _HOPELESS:
+            raise error
+        self._left -= 1
+        return [*messages, *correction(response, error)]
+
+
+def _announce(output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
+    _dispatcher.event(
+        LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
+    )
+
+
+def _conclude(result: Model) -> Model:
+    _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+    return result

@@ -1,0 +1,346 @@
+"""`KimiVertex`: LlamaIndex's method families over the core client. Every conversion lives elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from llama_index.core.base.llms.generic_utils import (
+    achat_to_completion_decorator,
+    astream_chat_to_completion_decorator,
+    chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools.types import BaseTool
+
+from kimi_vertex import CallOptions, Message, ThinkingDelta
+
+from ._messages import to_core_messages
+from ._responses import ResponseBuilder, chat_response, keep_first_call, tool_selections
+from ._settings import ClientSettings, check_options
+from ._structured import calls_from_text, forces_call
+from ._structured_llm import StructuredCalls
+from ._thinking import ThinkingOut
+
+__all__ = ["KimiVertex"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    messages: list[Message]
+    options: CallOptions
+    single_call: bool
+
+
+class KimiVertex(StructuredCalls, ClientSettings):
+    """A Kimi model on Google Vertex AI, managed or self-deployed, as a LlamaIndex LLM.
+
+    Install:
+        `pip install "kimi-vertex[llama-index]"`
+
+    Key settings:
+        model: Publisher model; default `moonshotai/kimi-k2-thinking-maas`, left out for an endpoint.
+        project, location: Default `GOOGLE_CLOUD_PROJECT`, `GOOGLE_CLOUD_LOCATION`, then `"global"`.
+        endpoint: A self-deployed endpoint, by resource name or id; default `KIMI_VERTEX_ENDPOINT`.
+        credentials, access_token: Default: application default credentials.
+        timeout: Seconds or `Timeouts(connect=10, first_byte=600, idle=300)`.
+        temperature, top_p, max_tokens, stop, extra_body: Sent only if set.
+        on_thinking: Called with each piece of thinking, in every kind of call; see below.
+        replay_thinking, missing_thinking, empty_turn: How Kimi's rules for histories are kept.
+        structured_output: `"tool"` (default) or `"json_schema"`.
+        context_window: For a self-deployed model that serves less than its weights allow.
+        additional_kwargs: Options of every call, for example `{"seed": 7}`.
+
+    Thinking:
+        A finished message holds it in a `ThinkingBlock` (first block) and in
+        `additional_kwargs["reasoning_content"]`; a streamed response holds its next piece in
+        `additional_kwargs["thinking_delta"]`. Engines drop both, so `on_thinking` and the instrumentation
+        event `ThinkingDeltaEvent` deliver it from inside any engine. Nothing that a listener raises breaks the
+        call. In tool loops the thinking goes back to the model as its servers demand.
+
+    Calls:
+        A response's `additional_kwargs` has `finish_reason`, token counts, `empty_turn` and `refusal` as far as
+        they are known. A call that was cut off or cannot be read is listed in
+        `message.additional_kwargs["invalid_tool_calls"]` and is never executed. Options of one call
+        (`temperature`, `tools`, `tool_choice`, `response_format`, `seed` ...) are keyword arguments of any
+        method.
+
+    Raises:
+        ConfigurationError: At construction, for a wrong or missing setting. Calls raise the errors of
+            `kimi_vertex`.
+
+    Example:
+        ```python
+        from llama_index.core.llms import ChatMessage
+        from llama_index_kimi_vertex import KimiVertex
+
+        llm = KimiVertex(project="my-project")
+        for chunk in llm.stream_chat([ChatMessage("Why is the sky blue?")]):
+            print(chunk.additional_kwargs.get("thinking_delta") or chunk.delta, end="")
+        ```
+    """
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The stable name in `to_dict`."""
+        return "KimiVertex"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """The model's limits and abilities, known without a request.
+
+        `num_output` is `max_tokens`, or -1 if that is not set: LlamaIndex takes it off the context window, and
+        Kimi's own output limit is the whole window.
+        """
+        client = self.client
+        return LLMMetadata(
+            context_window=self.context_window or client.model_info.context_window,
+            num_output=self.max_tokens or -1,
+            is_chat_model=True,
+            is_function_calling_model=True,
+            model_name=self.model or self.endpoint or client.model_info.family,
+            system_role=MessageRole.SYSTEM,
+        )
+
+    # Chat
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation."""
+        return self._chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer a conversation piece by piece; closing the generator closes the connection."""
+        return self._stream_chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation."""
+        return await self._achat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Answer a conversation piece by piece; closing the generator closes the connection."""
+        return await self._astream_chat(messages, **kwargs)
+
+    # Completion: over the undecorated chat, so that one call is one family of events and one count of tokens
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a prompt, sent as one user message."""
+        return chat_to_completion_decorator(self._chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Answer a prompt piece by piece."""
+        return stream_chat_to_completion_decorator(self._stream_chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a prompt, sent as one user message."""
+        return await achat_to_completion_decorator(self._achat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        """Answer a prompt piece by piece."""
+        return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
+
+    # The calls themselves
+
+    def _request(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> _Request:
+        options = {
+            name: value for name, value in {**self.additional_kwargs, **kwargs}.items() if value is not None
+        }
+        single_call = not options.pop("allow_parallel_tool_calls", True)
+        check_options(options)
+        if tools := options.pop("tools", None):
+            options["tools"] = [_tool_dict(tool) for tool in tools]
+        else:
+            options.pop("tool_choice", None)
+        single_call = single_call or options.get("parallel_tool_calls") is False
+        return _Request(to_core_messages(messages), cast(CallOptions, options), single_call)
+
+    def _thinking_out(self) -> ThinkingOut:
+        return ThinkingOut(self.on_thinking, self.model)
+
+    def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        request = self._request(messages, kwargs)
+        with self._thinking_out() as out:
+            if self.on_thinking is None:
+                completion = self.client.complete(request.messages, **request.options)
+                out.emit(completion.thinking or "")
+            else:
+                with closing(self.client.stream(request.messages, **request.options)) as stream:
+                    for event in stream:
+                        if isinstance(event, ThinkingDelta):
+                            out.emit(event.text)
+                    completion = stream.completion
+        return chat_response(completion, single_call=request.single_call)
+
+    async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        request = self._request(messages, kwargs)
+        with self._thinking_out() as out:
+            if self.on_thinking is None:
+                completion = await self.client.acomplete(request.messages, **request.options)
+                await out.aemit(completion.thinking or "")
+            else:
+                async with aclosing(self.client.astream(request.messages, **request.options)) as stream:
+                    async for event in stream:
+                        if isinstance(event, ThinkingDelta):
+                            await out.aemit(event.text)
+                    completion = stream.completion
+        return chat_response(completion, single_call=request.single_call)
+
+    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        request = self._request(messages, kwargs)
+
+        def responses() -> ChatResponseGen:
+            builder = ResponseBuilder(single_call=request.single_call)
+            with (
+                self._thinking_out() as out,
+                closing(self.client.stream(request.messages, **request.options)) as stream,
+            ):
+                for event in stream:
+                    if isinstance(event, ThinkingDelta):
+                        out.emit(event.text)
+                    if (response := builder.add(event)) is not None:
+                        yield response
+                yield builder.finish(stream.completion)
+
+        return responses()
+
+    async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        request = self._request(messages, kwargs)
+
+        async def responses() -> ChatResponseAsyncGen:
+            builder = ResponseBuilder(single_call=request.single_call)
+            with self._thinking_out() as out:
+                async with aclosing(self.client.astream(request.messages, **request.options)) as stream:
+                    async for event in stream:
+                        if isinstance(event, ThinkingDelta):
+                            await out.aemit(event.text)
+                        if (response := builder.add(event)) is not None:
+                            yield response
+                    yield builder.finish(stream.completion)
+
+        return responses()
+
+    # Tools
+
+    def chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """Answer with tools on offer; a forced call that the model wrote as JSON text is read from it."""
+        response = super().chat_with_tools(
+            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
+        )
+        forced = forces_call(tool_required, kwargs.get("tool_choice"))
+        return calls_from_text(response, tools) if forced else response
+
+    async def achat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """Answer with tools on offer; as `chat_with_tools`."""
+        response = await super().achat_with_tools(
+            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
+        )
+        forced = forces_call(tool_required, kwargs.get("tool_choice"))
+        return calls_from_text(response, tools) if forced else response
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The arguments of the chat call, built beside the caller's history, which stays as it is."""
+        messages = list(chat_history or [])
+        if user_msg is not None:
+            messages.append(user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg))
+        prepared: dict[str, Any] = {
+            **kwargs,
+            "messages": messages,
+            "tools": [_tool_dict(tool) for tool in tools],
+        }
+        if tool_choice is None and tool_required:
+            tool_choice = "required"
+        if tool_choice is not None:
+            prepared["tool_choice"] = tool_choice
+        if not allow_parallel_tool_calls:
+            prepared["allow_parallel_tool_calls"] = False
+        return prepared
+
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],
+        allow_parallel_tool_calls: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """At most one call where parallel calls are not allowed."""
+        return response if allow_parallel_tool_calls else keep_first_call(response)
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The calls of a response, also of one that is still arriving.
+
+        Args:
+            response: Any response of this class, or of another integration.
+            error_on_no_tool_call: Raise if there is none.
+            **kwargs: Ignored; part of the framework's signature.
+
+        Raises:
+            ValueError: There is no call.
+        """
+        selections = tool_selections(response)
+        if not selections and error_on_no_tool_call:
+            reason = response.additional_kwargs.get("finish_reason")
+            invalid = response.message.additional_kwargs.get("invalid_tool_calls")
+            detail = f" Calls that cannot be executed: {invalid}." if invalid else ""
+            raise ValueError(
+                f"Expected at least one tool call, but got none (finish_reason={reason}).{detail}"
+            )
+        return selections
+
+
+def _tool_dict(tool: BaseTool | dict[str, Any]) -> dict[str, Any]:
+    # Kimi's servers have no limit for a description's length.
+    return tool.metadata.to_openai_tool(skip_length_check=True) if isinstance(tool, BaseTool) else tool

@@ -1,0 +1,213 @@
+"""Every method family over real sockets: answers, events, counts, options."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pytest
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    TextBlock,
+    ThinkingBlock,
+)
+from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+from llama_index.core.instrumentation.events.exception import ExceptionEvent
+from llama_index.core.instrumentation.events.llm import (
+    LLMChatEndEvent,
+    LLMChatInProgressEvent,
+    LLMChatStartEvent,
+    LLMCompletionEndEvent,
+    LLMCompletionStartEvent,
+)
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.rate_limiter import TokenBucketRateLimiter
+
+from kimi_vertex import ConfigurationError
+from kimi_vertex.emulator import Emulator, Turn
+from llama_index_kimi_vertex import KimiVertex
+
+Chat: TypeAlias = Callable[..., list[ChatResponse]]
+Complete: TypeAlias = Callable[..., list[CompletionResponse]]
+MakeLLM: TypeAlias = Callable[..., KimiVertex]
+Recorder: TypeAlias = Any
+
+USAGE = {"prompt_tokens": 111, "completion_tokens": 10, "total_tokens": 121}
+HELLO = Turn(thinking=["The user ", "greets me;"], text=["Hello ", "friend."], usage=USAGE)
+
+
+def test_chat(emulator: Emulator, llm: KimiVertex, chat: Chat) -> None:
+    """All four chat methods end with the same message: thinking, one text, usage in `raw`."""
+    emulator.enqueue(HELLO)
+    last = chat(llm, "Hi")[-1]
+    assert [type(block) for block in last.message.blocks] == [ThinkingBlock, TextBlock]
+    assert last.message.additional_kwargs["reasoning_content"] == "The user greets me;"
+    assert last.message.content == "Hello friend."
+    assert last.raw is not None
+    assert last.raw["usage"]["prompt_tokens"] == 111
+    assert last.additional_kwargs["finish_reason"] == "stop"
+
+
+def test_complete(emulator: Emulator, llm: KimiVertex, complete: Complete) -> None:
+    """All four completion methods give the clean text, with the thinking beside it."""
+    emulator.enqueue(HELLO)
+    last = complete(llm, "Hi")[-1]
+    assert last.text == "Hello friend."
+    assert last.additional_kwargs["reasoning_content"] == "The user greets me;"
+    assert emulator.requests[-1].json["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+def test_streams_deliver_every_piece(emulator: Emulator, llm: KimiVertex) -> None:
+    """Streams give each piece of thinking and text as it comes, the first one included."""
+    emulator.enqueue(HELLO, HELLO)
+    chunks = list(llm.stream_chat([ChatMessage("Hi")]))
+    assert [c.additional_kwargs["thinking_delta"] for c in chunks[:2]] == ["The user ", "greets me;"]
+    assert [c.delta for c in chunks] == ["", "", "Hello ", "friend.", ""]
+    completions = list(llm.stream_complete("Hi"))
+    assert [c.additional_kwargs.get("thinking_delta") for c in completions[:3]] == [
+        "The user ",
+        "greets me;",
+        None,
+    ]
+    assert [c.text for c in completions] == ["", "", "Hello ", "Hello friend.", "Hello friend."]
+
+
+def test_return_types(llm: KimiVertex) -> None:
+    """`stream_*` return generators, `astream_*` awaitables of asynchronous generators."""
+    assert inspect.isgenerator(llm.stream_chat([ChatMessage("Hi")]))
+    assert inspect.isgenerator(llm.stream_complete("Hi"))
+
+    async def both() -> None:
+        for make in (llm.astream_chat([ChatMessage("Hi")]), llm.astream_complete("Hi")):
+            stream = await make
+            assert inspect.isasyncgen(stream)
+            await stream.aclose()
+
+    asyncio.run(both())
+
+
+def test_one_family_of_events_per_chat(llm: KimiVertex, chat: Chat, recorder: Recorder) -> None:
+    """A chat call is one start and one end, and each streamed response one event between them."""
+    responses = chat(llm, "Hi")
+    assert recorder.count(LLMChatStartEvent) == recorder.count(LLMChatEndEvent) == 1
+    assert recorder.count(LLMCompletionStartEvent) == 0
+    streamed = "stream" in getattr(chat, "__name__", "")
+    assert recorder.count(LLMChatInProgressEvent) == (len(responses) if streamed else 0)
+
+
+def test_one_family_of_events_per_completion(llm: KimiVertex, complete: Complete, recorder: Recorder) -> None:
+    """A completion is not also reported as a chat."""
+    complete(llm, "Hi")
+    assert recorder.count(LLMCompletionStartEvent) == recorder.count(LLMCompletionEndEvent) == 1
+    assert recorder.count(LLMChatStartEvent) == recorder.count(LLMChatEndEvent) == 0
+
+
+def test_tokens_are_counted_exactly(emulator: Emulator, make_llm: MakeLLM, chat: Chat) -> None:
+    """`TokenCountingHandler` counts what the service reported, once, in each chat method."""
+    counter = TokenCountingHandler(tokenizer=list)
+    emulator.enqueue(HELLO)
+    chat(make_llm(callback_manager=CallbackManager([counter])), "Hi")
+    assert (counter.prompt_llm_token_count, counter.completion_llm_token_count) == (111, 10)
+    assert len(counter.llm_token_counts) == 1
+
+
+def test_tokens_of_completions_are_counted_exactly(
+    emulator: Emulator, make_llm: MakeLLM, complete: Complete
+) -> None:
+    """The same holds for the completion methods."""
+    counter = TokenCountingHandler(tokenizer=list)
+    emulator.enqueue(HELLO)
+    complete(make_llm(callback_manager=CallbackManager([counter])), "Hi")
+    assert [count.total_token_count for count in counter.llm_token_counts] == [121]
+
+
+def test_rate_limiter_is_taken_once(make_llm: MakeLLM, complete: Complete) -> None:
+    """A completion takes one permit of a rate limiter, not one per layer."""
+    taken: list[str] = []
+
+    class Counting(TokenBucketRateLimiter):
+        def acquire(self, num_tokens: int = 0) -> None:
+            taken.append("sync")
+
+        async def async_acquire(self, num_tokens: int = 0) -> None:
+            taken.append("async")
+
+    complete(make_llm(rate_limiter=Counting(requests_per_minute=60)), "Hi")
+    assert len(taken) == 1
+
+
+def test_unset_options_are_not_sent(emulator: Emulator, llm: KimiVertex) -> None:
+    """Nothing that the user did not set reaches the service: no temperature, no limit, no tool choice."""
+    llm.chat([ChatMessage("Hi")])
+    body = emulator.requests[-1].json
+    assert not body.keys() & {"temperature", "top_p", "max_tokens", "stop", "tools", "tool_choice", "seed"}
+
+
+def test_options_of_the_model_and_of_the_call(emulator: Emulator, make_llm: MakeLLM, chat: Chat) -> None:
+    """Settings apply to every call, arguments of a call win over them, `None` means not given."""
+    llm = make_llm(temperature=0.5, top_p=0.9, additional_kwargs={"seed": 7})
+    chat(llm, "Hi", temperature=0.1, top_p=None, max_tokens=99, extra_body={"x_trace": "a"})
+    body = emulator.requests[-1].json
+    wanted = {"temperature": 0.1, "top_p": 0.9, "seed": 7, "max_tokens": 99, "x_trace": "a"}
+    assert {name: body[name] for name in wanted} == wanted
+
+
+def test_unknown_option_is_refused(emulator: Emulator, llm: KimiVertex, chat: Chat) -> None:
+    """A misspelt option raises and sends nothing."""
+    with pytest.raises(ConfigurationError, match="temprature"):
+        chat(llm, "Hi", temprature=0.1)
+    assert emulator.requests == []
+
+
+def test_settings_can_be_changed_later(emulator: Emulator, llm: KimiVertex) -> None:
+    """Assigning to a setting takes effect in the next call."""
+    llm.chat([ChatMessage("Hi")])
+    llm.temperature = 0.3
+    llm.chat([ChatMessage("Hi")])
+    assert [request.json.get("temperature") for request in emulator.requests] == [None, 0.3]
+
+
+def test_predict_uses_the_system_prompt(emulator: Emulator, make_llm: MakeLLM) -> None:
+    """`predict`, `apredict` and `stream` put `system_prompt` first."""
+    llm = make_llm(system_prompt="Be brief.")
+    prompt = PromptTemplate("Say {word}")
+    llm.predict(prompt, word="hi")
+    asyncio.run(llm.apredict(prompt, word="hi"))
+    "".join(llm.stream(prompt, word="hi"))
+    for request in emulator.requests:
+        assert request.json["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_history_is_not_mutated(llm: KimiVertex, chat: Chat) -> None:
+    """A call leaves the caller's list and messages as they were."""
+    history = [ChatMessage(role="system", content="s"), ChatMessage("Hi")]
+    before = [message.model_copy(deep=True) for message in history]
+    chat(llm, history)
+    assert history == before
+
+
+def test_metadata(make_llm: MakeLLM) -> None:
+    """The model's limits are known without a request; `num_output` is what the user reserved."""
+    metadata = make_llm().metadata
+    assert (metadata.context_window, metadata.num_output) == (262_144, -1)
+    assert metadata.is_chat_model
+    assert metadata.is_function_calling_model
+    assert metadata.model_name == "moonshotai/kimi-k2-thinking-maas"
+    own = make_llm(max_tokens=2_000, context_window=32_768).metadata
+    assert (own.context_window, own.num_output) == (32_768, 2_000)
+
+
+def test_failures_are_events_too(emulator: Emulator, llm: KimiVertex, recorder: Recorder) -> None:
+    """An error in the middle of a stream is raised and reported."""
+    from kimi_vertex.emulator import Raw
+
+    head = b'data: {"choices":[{"index":0,"delta":{"content":"Hel"},"finish_reason":null}]}\n\n'
+    emulator.enqueue(Raw([head, "cut"]))
+    got: list[Any] = []
+    with pytest.raises(Exception, match=r".") as caught:
+        got.extend(llm.stream_chat([ChatMessage("Hi")]))
+    assert recorder.of(ExceptionEvent)[0].exception is caught.value

@@ -1,0 +1,258 @@
+"""Structured output in every path: tool, JSON schema, text, fence, refusal, correction, streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.instrumentation.events.llm import (
+    LLMChatEndEvent,
+    LLMStructuredPredictEndEvent,
+    LLMStructuredPredictStartEvent,
+)
+from llama_index.core.program import FunctionCallingProgram, LLMTextCompletionProgram
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.types import PydanticProgramMode
+from pydantic import BaseModel
+
+from kimi_vertex.emulator import Call, Emulator, Turn
+from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
+
+MakeLLM: TypeAlias = Callable[..., KimiVertex]
+Recorder: TypeAlias = Any
+T = TypeVar("T")
+
+
+class Album(BaseModel):
+    """A record."""
+
+    title: str
+    year: int
+    songs: list[str]
+
+
+BLUE = {"title": "Blue", "year": 1971, "songs": ["All I Want", "Carey"]}
+PROMPT = PromptTemplate("Describe {what}.")
+CALL = Turn(thinking="A call.", tool_calls=[Call("Album", BLUE)])
+TEXT = Turn(thinking="As text.", text=json.dumps(BLUE))
+FENCE = Turn(
+    thinking="In a fence.", text="Here it is:\n```json\n" + json.dumps(BLUE, indent=1) + "\n```\nEnjoy."
+)
+ANSWERS = pytest.mark.parametrize("answer", [CALL, TEXT, FENCE], ids=["call", "text", "fence"])
+
+
+async def _collect(stream: Any) -> list[Any]:
+    return [item async for item in await stream]
+
+
+@pytest.fixture(params=["sync", "async", "sync stream", "async stream"])
+def predict(request: pytest.FixtureRequest) -> Any:
+    """The objects of one of the four structured methods; the last one is the result."""
+
+    def run(llm: KimiVertex, cls: type[BaseModel] = Album, **kwargs: Any) -> list[Any]:
+        arguments = {"what": "Blue", **kwargs}
+        if request.param == "sync":
+            return [llm.structured_predict(cls, PROMPT, **arguments)]
+        if request.param == "async":
+            return [asyncio.run(llm.astructured_predict(cls, PROMPT, **arguments))]
+        if request.param == "sync stream":
+            return list(llm.stream_structured_predict(cls, PROMPT, **arguments))
+        return asyncio.run(_collect(llm.astream_structured_predict(cls, PROMPT, **arguments)))
+
+    run.__name__ = request.param
+    return run
+
+
+@ANSWERS
+def test_object(emulator: Emulator, llm: KimiVertex, predict: Any, answer: Turn) -> None:
+    """The object is read from a call, from plain JSON and from a fence, in all four methods."""
+    emulator.enqueue(answer)
+    assert predict(llm)[-1] == Album(**BLUE)
+    body = emulator.requests[-1].json
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["Album"]
+    assert body["tools"][0]["function"]["description"] == "A record."
+
+
+@ANSWERS
+@pytest.mark.parametrize("mode", ["tool", "json_schema"])
+def test_streams_show_partial_objects(emulator: Emulator, make_llm: MakeLLM, answer: Turn, mode: str) -> None:
+    """A streamed object grows: titles before songs, and no step without news."""
+    emulator.enqueue(answer)
+    objects: list[Any] = list(
+        make_llm(structured_output=mode).stream_structured_predict(Album, PROMPT, what="Blue")
+    )
+    assert len(objects) > 2
+    assert objects[0] != objects[-1]
+    assert objects[-1] == Album(**BLUE)
+    assert all(first != second for first, second in zip(objects, objects[1:], strict=False))
+
+
+@pytest.mark.parametrize("answer", [TEXT, FENCE], ids=["text", "fence"])
+def test_json_schema_mode(emulator: Emulator, make_llm: MakeLLM, predict: Any, answer: Turn) -> None:
+    """`structured_output="json_schema"` sends the schema as `response_format` and no tool."""
+    emulator.enqueue(answer)
+    assert predict(make_llm(structured_output="json_schema"))[-1] == Album(**BLUE)
+    body = emulator.requests[-1].json
+    assert body["response_format"]["json_schema"]["name"] == "Album"
+    assert "title" in body["response_format"]["json_schema"]["schema"]["properties"]
+    assert "tools" not in body
+
+
+def test_system_prompt_is_honoured(make_llm: MakeLLM, emulator: Emulator, predict: Any) -> None:
+    """`system_prompt` comes first in all four methods, once."""
+    emulator.enqueue(CALL)
+    predict(make_llm(system_prompt="Be exact."))
+    messages = emulator.requests[-1].json["messages"]
+    assert [message["content"] for message in messages if message["role"] == "system"] == ["Be exact."]
+    assert messages[0]["role"] == "system"
+
+
+def test_refused_forced_choice(make_llm: MakeLLM, predict: Any) -> None:
+    """Where a forced tool is refused while the model thinks, the object comes all the same."""
+    with Emulator(strict=True, refuse_forced_tool_choice=True) as strict:
+        strict.enqueue(CALL)
+        assert predict(make_llm(base_url=strict.base_url))[-1] == Album(**BLUE)
+        assert [request.json["tool_choice"] for request in strict.requests] == ["required", "auto"]
+
+
+def test_thinking_is_delivered(
+    emulator: Emulator, make_llm: MakeLLM, predict: Any, recorder: Recorder
+) -> None:
+    """Structured calls show their thinking to `on_thinking` and on the dispatcher."""
+    heard: list[str] = []
+    emulator.enqueue(CALL)
+    predict(make_llm(on_thinking=heard.append))
+    assert "".join(heard) == "A call."
+    assert "".join(event.delta for event in recorder.of(ThinkingDeltaEvent)) == "A call."
+
+
+def test_events(emulator: Emulator, llm: KimiVertex, predict: Any, recorder: Recorder) -> None:
+    """One start and one end of a structured prediction, around one chat."""
+    emulator.enqueue(CALL)
+    predict(llm)
+    kinds = (LLMStructuredPredictStartEvent, LLMChatEndEvent, LLMStructuredPredictEndEvent)
+    assert [recorder.count(kind) for kind in kinds] == [1, 1, 1]
+    assert recorder.of(LLMStructuredPredictEndEvent)[0].output == Album(**BLUE)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Turn(thinking="Hm.", tool_calls=[Call("Album", {**BLUE, "year": "soon"})]),
+        Turn(thinking="Hm.", text='{"title": "Blue"}'),
+        Turn(thinking="Hm.", text="I would rather talk."),
+    ],
+    ids=["call", "text", "words"],
+)
+def test_correction(emulator: Emulator, llm: KimiVertex, bad: Turn, asynchronous: bool) -> None:
+    """An unusable object is shown to the model once, with what is wrong, and its second answer counts."""
+    emulator.enqueue(bad, CALL)
+    if asynchronous:
+        result = asyncio.run(llm.astructured_predict(Album, PROMPT, what="Blue"))
+    else:
+        result = llm.structured_predict(Album, PROMPT, what="Blue")
+    assert result == Album(**BLUE)
+    messages = emulator.requests[-1].json["messages"]
+    assert messages[-2]["role"] == "assistant"
+    assert "not usable" in messages[-1]["content"]
+    assert messages[-1]["role"] == ("tool" if bad.tool_calls else "user")
+
+
+def test_no_object_after_corrections(emulator: Emulator, make_llm: MakeLLM) -> None:
+    """After the allowed corrections the error says what came instead, and how often was asked is a setting."""
+    emulator.enqueue(*[Turn(thinking="t", text="No.")] * 3)
+    with pytest.raises(ValueError, match=r"no Album object .*'No\.'"):
+        make_llm(structured_retries=2).structured_predict(Album, PROMPT, what="Blue")
+    assert len(emulator.requests) == 3
+
+
+def test_cut_off_object_is_not_asked_for_again(emulator: Emulator, llm: KimiVertex, predict: Any) -> None:
+    """An answer cut by the token limit raises at once and names the remedy."""
+    emulator.enqueue(Turn(thinking="t", tool_calls=[Call("Album", '{"title": "Bl')], finish_reason="length"))
+    with pytest.raises(ValueError, match="max_tokens"):
+        predict(llm)
+    assert len(emulator.requests) == 1
+
+
+def test_stream_without_object_raises(emulator: Emulator, llm: KimiVertex) -> None:
+    """A stream that ends in words raises instead of giving an empty object."""
+    emulator.enqueue(Turn(thinking="t", text="No."))
+    with pytest.raises(ValueError, match="no Album object"):
+        list(llm.stream_structured_predict(Album, PROMPT, what="Blue"))
+
+
+@ANSWERS
+def test_structured_llm(emulator: Emulator, llm: KimiVertex, answer: Turn) -> None:
+    """`as_structured_llm` gives objects in chat, stream and their async forms."""
+    structured = llm.as_structured_llm(Album)
+    emulator.enqueue(answer, answer, answer, answer)
+    messages = [ChatMessage("Describe Blue with {braces}.")]
+    results = [
+        structured.chat(messages).raw,
+        list(structured.stream_chat(messages))[-1].raw,
+        asyncio.run(structured.achat(messages)).raw,
+        asyncio.run(_collect(structured.astream_chat(messages)))[-1].raw,
+    ]
+    assert results == [Album(**BLUE)] * 4
+    assert emulator.requests[0].json["messages"][0]["content"] == "Describe Blue with {braces}."
+
+
+@ANSWERS
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_function_calling_program(
+    emulator: Emulator, llm: KimiVertex, answer: Turn, asynchronous: bool
+) -> None:
+    """LlamaIndex's own program, which selectors use, reads the object from call, text and fence."""
+    program = FunctionCallingProgram.from_defaults(Album, "Describe {what}.", llm=llm)
+    emulator.enqueue(answer)
+    result = asyncio.run(program.acall(what="Blue")) if asynchronous else program(what="Blue")
+    assert result == Album(**BLUE)
+
+
+def test_streaming_function_calling_program(emulator: Emulator, llm: KimiVertex) -> None:
+    """LlamaIndex's own program streams objects from the calls that are mirrored in `additional_kwargs`."""
+    emulator.enqueue(CALL)
+    program = FunctionCallingProgram.from_defaults(Album, "Describe {what}.", llm=llm)
+    assert list(program.stream_call(what="Blue"))[-1] == Album(**BLUE)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_text_program_mode(emulator: Emulator, make_llm: MakeLLM, asynchronous: bool) -> None:
+    """`PydanticProgramMode.LLM` still means a text program."""
+    llm = make_llm(pydantic_program_mode=PydanticProgramMode.LLM)
+    emulator.enqueue(TEXT)
+    if asynchronous:
+        result = asyncio.run(llm.astructured_predict(Album, PROMPT, what="Blue"))
+    else:
+        result = llm.structured_predict(Album, PROMPT, what="Blue")
+    assert result == Album(**BLUE)
+    assert "tools" not in emulator.requests[-1].json
+    emulator.enqueue(TEXT)
+    assert LLMTextCompletionProgram.from_defaults(
+        output_cls=Album, prompt_template_str="Describe Blue.", llm=make_llm()
+    )() == Album(**BLUE)
+
+
+class Box(BaseModel, Generic[T]):
+    content: T
+
+
+def test_generic_class(emulator: Emulator, llm: KimiVertex, predict: Any) -> None:
+    """A generic class, whose name no tool may have, works."""
+    emulator.enqueue(Turn(thinking="t", tool_calls=[Call("Box_int_", {"content": 3})]))
+    assert predict(llm, Box[int])[-1] == Box[int](content=3)
+    assert emulator.requests[-1].json["tools"][0]["function"]["name"] == "Box_int_"
+
+
+def test_options_of_the_call(emulator: Emulator, llm: KimiVertex) -> None:
+    """`llm_kwargs` reach the request; what the structured call owns is not overridden by them."""
+    emulator.enqueue(CALL)
+    llm.structured_predict(Album, PROMPT, llm_kwargs={"max_tokens": 500, "tool_choice": "none"}, what="Blue")
+    body = emulator.requests[-1].json
+    assert body["max_tokens"] == 500
+    assert body["tool_choice"] == "required"

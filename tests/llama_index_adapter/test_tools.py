@@ -1,0 +1,216 @@
+"""Tool calls outside agents: what is sent, what is read, what is never executed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel
+
+from kimi_vertex.emulator import Call, Emulator, Turn
+from llama_index_kimi_vertex import KimiVertex
+
+Chat: TypeAlias = Callable[..., list[ChatResponse]]
+MakeLLM: TypeAlias = Callable[..., KimiVertex]
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def shout(text: str) -> str:
+    """Say it loud."""
+    return text.upper()
+
+
+ADD = FunctionTool.from_defaults(add)
+SHOUT = FunctionTool.from_defaults(shout)
+CALL = Turn(thinking="I add.", tool_calls=[Call("add", {"a": 1, "b": 2})])
+
+
+async def _last(stream: Any) -> ChatResponse:
+    return [response async for response in await stream][-1]
+
+
+@pytest.fixture(params=["sync", "async", "sync stream", "async stream"])
+def with_tools(request: pytest.FixtureRequest) -> Any:
+    def run(llm: KimiVertex, tools: Any, **kwargs: Any) -> ChatResponse:
+        if request.param == "sync":
+            return llm.chat_with_tools(tools, **kwargs)
+        if request.param == "async":
+            return asyncio.run(llm.achat_with_tools(tools, **kwargs))
+        if request.param == "sync stream":
+            return list(llm.stream_chat_with_tools(tools, **kwargs))[-1]
+        return asyncio.run(_last(llm.astream_chat_with_tools(tools, **kwargs)))
+
+    return run
+
+
+def test_call(emulator: Emulator, llm: KimiVertex, with_tools: Any) -> None:
+    """A call comes back as a block and as a selection with the server's own id."""
+    emulator.enqueue(CALL)
+    response = with_tools(llm, [ADD], user_msg="1+2?")
+    (selection,) = llm.get_tool_calls_from_response(response)
+    assert (selection.tool_id, selection.tool_name, selection.tool_kwargs) == (
+        "functions.add:0",
+        "add",
+        {"a": 1, "b": 2},
+    )
+    assert isinstance(response.message.blocks[-1], ToolCallBlock)
+    body = emulator.requests[-1].json
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["add"]
+    assert "tool_choice" not in body
+
+
+def test_callers_history_stays(emulator: Emulator, llm: KimiVertex, with_tools: Any) -> None:
+    """`user_msg` is added to the request, not to the caller's history."""
+    history = [ChatMessage(role="system", content="s")]
+    with_tools(llm, [ADD], user_msg=ChatMessage("1+2?"), chat_history=history)
+    assert len(history) == 1
+    assert [message["role"] for message in emulator.requests[-1].json["messages"]] == ["system", "user"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"tool_required": True}, "required"),
+        ({"tool_choice": "add"}, {"type": "function", "function": {"name": "add"}}),
+        ({"tool_choice": "none"}, "none"),
+        ({"tool_required": True, "tool_choice": "auto"}, "auto"),
+    ],
+)
+def test_tool_choice(emulator: Emulator, llm: KimiVertex, options: dict[str, Any], expected: Any) -> None:
+    """`tool_choice` goes out in OpenAI's form, `tool_required` as `required`; the explicit choice wins."""
+    llm.chat_with_tools([ADD], user_msg="1+2?", **options)
+    assert emulator.requests[-1].json["tool_choice"] == expected
+
+
+def test_no_tools_no_choice(emulator: Emulator, llm: KimiVertex) -> None:
+    """An agent without tools sends neither tools nor a choice."""
+    llm.chat_with_tools([], user_msg="Hi", tool_choice="auto")
+    assert not emulator.requests[-1].json.keys() & {"tools", "tool_choice"}
+
+
+def test_single_call_is_enforced(emulator: Emulator, llm: KimiVertex, with_tools: Any) -> None:
+    """Without parallel calls the first call is the only one, in streams as well."""
+    both = Turn(thinking="t", tool_calls=[Call("add", {"a": 1, "b": 2}), Call("shout", {"text": "x"})])
+    emulator.enqueue(both, both)
+    assert len(llm.get_tool_calls_from_response(with_tools(llm, [ADD, SHOUT], user_msg="?"))) == 1
+    many = with_tools(llm, [ADD, SHOUT], user_msg="?", allow_parallel_tool_calls=True)
+    assert [call.tool_name for call in llm.get_tool_calls_from_response(many)] == ["add", "shout"]
+
+
+def test_identical_parallel_calls_are_kept(emulator: Emulator, llm: KimiVertex, with_tools: Any) -> None:
+    """Two equal calls are two calls."""
+    emulator.enqueue(
+        Turn(thinking="t", tool_calls=[Call("add", {"a": 1, "b": 1}), Call("add", {"a": 1, "b": 1})])
+    )
+    response = with_tools(llm, [ADD], user_msg="?", allow_parallel_tool_calls=True)
+    selections = llm.get_tool_calls_from_response(response)
+    assert len({selection.tool_id for selection in selections}) == 2
+
+
+def test_cut_off_call_is_not_executed(emulator: Emulator, llm: KimiVertex, with_tools: Any) -> None:
+    """A call cut by the token limit is listed with its reason and gives no selection."""
+    emulator.enqueue(Turn(thinking="t", tool_calls=[Call("add", '{"a": 1, "b"')], finish_reason="length"))
+    response = with_tools(llm, [ADD], user_msg="?")
+    assert llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
+    assert response.message.additional_kwargs["invalid_tool_calls"][0]["name"] == "add"
+    with pytest.raises(ValueError, match="length"):
+        llm.get_tool_calls_from_response(response)
+
+
+def test_leaked_call_is_a_call(emulator: Emulator, llm: KimiVertex, with_tools: Any) -> None:
+    """Kimi's own call tokens in the text become a call, and the text stays clean."""
+    leak = (
+        "Sure. <|tool_calls_section_begin|><|tool_call_begin|>functions.add:0<|tool_call_argument_begin|>"
+        '{"a": 1, "b": 2}<|tool_call_end|><|tool_calls_section_end|>'
+    )
+    emulator.enqueue(Turn(thinking="t", text=leak))
+    response = with_tools(llm, [ADD], user_msg="?")
+    (selection,) = llm.get_tool_calls_from_response(response)
+    assert selection.tool_kwargs == {"a": 1, "b": 2}
+    assert "<|" not in (response.message.content or "")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_forced_call_written_as_text(emulator: Emulator, llm: KimiVertex, asynchronous: bool) -> None:
+    """A call that had to come and came as JSON text is read from the text."""
+    emulator.enqueue(Turn(thinking="t", text='Here:\n```json\n{"a": 1, "b": 2}\n```'))
+    if asynchronous:
+        response = asyncio.run(llm.achat_with_tools([ADD], user_msg="?", tool_required=True))
+    else:
+        response = llm.chat_with_tools([ADD], user_msg="?", tool_required=True)
+    (selection,) = llm.get_tool_calls_from_response(response)
+    assert (selection.tool_name, selection.tool_kwargs) == ("add", {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"name": "shout", "arguments": {"text": "x"}}', "shout"),
+        ('{"text": "x"}', "shout"),
+        ('{"unfit": 1}', None),
+        ("just words", None),
+    ],
+)
+def test_text_is_matched_to_its_tool(
+    emulator: Emulator, llm: KimiVertex, text: str, name: str | None
+) -> None:
+    """Among several tools the named one or the only fitting one is taken, or none."""
+    emulator.enqueue(Turn(thinking="t", text=text))
+    response = llm.chat_with_tools([ADD, SHOUT], user_msg="?", tool_required=True)
+    names = [
+        call.tool_name for call in llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+    ]
+    assert names == ([name] if name else [])
+
+
+def test_unforced_json_stays_text(emulator: Emulator, llm: KimiVertex) -> None:
+    """JSON in an answer that was free to be text is text."""
+    emulator.enqueue(Turn(thinking="t", text='{"a": 1, "b": 2}'))
+    response = llm.chat_with_tools([ADD], user_msg="?")
+    assert llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_predict_and_call(emulator: Emulator, llm: KimiVertex, asynchronous: bool) -> None:
+    """`predict_and_call` runs the tool and gives its result."""
+    emulator.enqueue(CALL)
+    if asynchronous:
+        result = asyncio.run(llm.apredict_and_call([ADD], user_msg="1+2?"))
+    else:
+        result = llm.predict_and_call([ADD], user_msg="1+2?")
+    assert result.response == "3"
+
+
+def test_refused_forced_choice(make_llm: MakeLLM, with_tools: Any) -> None:
+    """Where the server refuses a forced choice, the call comes all the same."""
+    with Emulator(strict=True, refuse_forced_tool_choice=True) as strict:
+        llm = make_llm(base_url=strict.base_url)
+        response = with_tools(llm, [ADD], user_msg="Add 1 and 2.", tool_required=True)
+        assert [call.tool_name for call in llm.get_tool_calls_from_response(response)] == ["add"]
+
+
+class Long(BaseModel):
+    """A schema."""
+
+    text: str
+
+
+def test_long_descriptions_are_fine(emulator: Emulator, llm: KimiVertex) -> None:
+    """A description over OpenAI's limit of 1,024 characters is sent whole."""
+    tool = FunctionTool.from_defaults(shout, description="x" * 3_000, fn_schema=Long)
+    llm.chat_with_tools([tool], user_msg="?")
+    assert len(emulator.requests[-1].json["tools"][0]["function"]["description"]) >= 3_000
+
+
+def test_plain_tool_dicts_and_tools_in_chat(emulator: Emulator, llm: KimiVertex, chat: Chat) -> None:
+    """`tools` of a chat call takes LlamaIndex's tools and OpenAI's dicts."""
+    chat(llm, "?", tools=[ADD, SHOUT.metadata.to_openai_tool()])
+    assert [tool["function"]["name"] for tool in emulator.requests[-1].json["tools"]] == ["add", "shout"]
