@@ -109,7 +109,9 @@ def make_venv(env: dict[str, str]) -> None:
 
 def install(level: str, env: dict[str, str]) -> None:
     """Install the locked versions, checked by hash, then the project itself, editable."""
-    print(f"==> installing the locked packages for `{level}` into .venv (once; a minute or so)", flush=True)
+    print(
+        f"==> installing the locked packages for `{level}` into .venv (at first, a minute or so)", flush=True
+    )
     locked = VENV / "locked.txt"
     selection = ("--frozen", "--all-extras", "--no-default-groups", "--group", level, "--no-emit-project")
     run(UV, "export", "--quiet", *selection, "--output-file", locked, env=env)

@@ -6,11 +6,12 @@ try:
     import langchain_core  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        'langchain_kimi_vertex needs langchain-core: pip install "kimi-vertex[langchain]"', name="langchain_core"
+        'langchain_kimi_vertex needs langchain-core: pip install "kimi-vertex[langchain]"',
+        name="langchain_core",
     ) from error
 
 from kimi_vertex import __version__
-from langchain_kimi_vertex._init_chat_model import register_init_chat_model
+from langchain_kimi_vertex._registration import register_init_chat_model, register_serializable
 from langchain_kimi_vertex.callbacks import AsyncThinkingCallbackHandler, ThinkingCallbackHandler
 from langchain_kimi_vertex.chat_models import ChatKimiVertex
 
@@ -20,4 +21,5 @@ __all__ = [
     "ThinkingCallbackHandler",
     "__version__",
     "register_init_chat_model",
+    "register_serializable",
 ]

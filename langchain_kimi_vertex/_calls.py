@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from langchain_core.messages import BaseMessage
 
-from kimi_vertex import CallOptions, Message
+from kimi_vertex import CallOptions, Event, Message, ThinkingDelta
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import format_tools, response_format, tool_choice_for
 from langchain_kimi_vertex.callbacks import (
@@ -18,7 +18,7 @@ from langchain_kimi_vertex.callbacks import (
     ThinkingNotifier,
 )
 
-__all__ = ["Call", "hears_thinking", "prepare"]
+__all__ = ["Call", "atold", "hears_thinking", "prepare", "told"]
 
 _NOT_SENT: Final = ("stream", "stream_usage", "ls_structured_output_format", "structured_output_format")
 """What LangChain passes along for itself; usage is always asked for."""
@@ -87,3 +87,27 @@ def prepare(
 def hears_thinking(handlers: Iterable[Any]) -> bool:
     """Whether a handler of this run waits for thinking, so that `invoke` must stream behind the scenes."""
     return any(isinstance(h, (ThinkingCallbackHandler, AsyncThinkingCallbackHandler)) for h in handlers)
+
+
+def told(events: Iterator[Event], notifier: ThinkingNotifier | None) -> Iterator[Event]:
+    """The events, each piece of thinking told to the call's listener first."""
+    return events if notifier is None else _tell(events, notifier)
+
+
+def _tell(events: Iterator[Event], notifier: ThinkingNotifier) -> Iterator[Event]:
+    for event in events:
+        if isinstance(event, ThinkingDelta) and event.text:
+            notifier.notify(event.text)
+        yield event
+
+
+def atold(events: AsyncIterator[Event], notifier: ThinkingNotifier | None) -> AsyncIterator[Event]:
+    """`told` for the event loop."""
+    return events if notifier is None else _atell(events, notifier)
+
+
+async def _atell(events: AsyncIterator[Event], notifier: ThinkingNotifier) -> AsyncIterator[Event]:
+    async for event in events:
+        if isinstance(event, ThinkingDelta) and event.text:
+            await notifier.anotify(event.text)
+        yield event

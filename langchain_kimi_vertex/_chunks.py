@@ -9,10 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import (
-    InvalidToolCall,
     ToolCall,
     ToolCallChunk,
     invalid_tool_call,
@@ -156,7 +155,9 @@ def finish_metadata(
 def _call_errors(turn: Finish | Completion, call_ids: Sequence[str | None]) -> dict[str, str]:
     if isinstance(turn, Completion):
         return {call.id: call.error for call in turn.invalid_tool_calls}
-    return {call_ids[call.index] or "": call.error for call in turn.invalid_calls if call.index < len(call_ids)}
+    return {
+        call_ids[call.index] or "": call.error for call in turn.invalid_calls if call.index < len(call_ids)
+    }
 
 
 def to_message(completion: Completion, requested_model: str | None = None) -> AIMessage:

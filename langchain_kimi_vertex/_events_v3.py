@@ -37,9 +37,9 @@ class _Call(_Block):
 
 
 class ProtocolEvents:
-    """Turns the events of one turn into protocol events, from `message-start` to `message-finish`."""
+    """Turns the events of one turn into protocol events; `message_finish` gives the last one."""
 
-    __slots__ = ("_calls", "_next", "_open", "_requested_model", "_started", "_thinking", "_usage")
+    __slots__ = ("_calls", "_finish", "_next", "_open", "_requested_model", "_started", "_thinking", "_usage")
 
     def __init__(self, requested_model: str | None) -> None:
         self._requested_model = requested_model
@@ -49,6 +49,7 @@ class ProtocolEvents:
         self._calls: list[_Call] = []
         self._thinking: list[str] | None = None
         self._usage: Usage | None = None
+        self._finish: Finish | None = None
 
     def add(self, event: Event) -> list[MessagesData]:
         """The protocol events for one event of the core, in order."""
@@ -119,9 +120,12 @@ class ProtocolEvents:
             index = self._index()
             block = {"type": "refusal", "refusal": finish.refusal or ""}
             out += (_start(index, {**block, "refusal": ""}), _finish(index, block))
-        out.append(self._message_finish(finish))
+        self._finish = finish
 
-    def _message_finish(self, finish: Finish) -> dict[str, Any]:
+    def message_finish(self) -> MessagesData:
+        """The last event, once all of the core's events were added."""
+        finish = self._finish
+        assert finish is not None, "a stream of the core ends with Finish or an error"
         message: dict[str, Any] = {
             "event": "message-finish",
             "metadata": finish_metadata(finish, self._requested_model, [call.id for call in self._calls]),
@@ -136,7 +140,7 @@ class ProtocolEvents:
             extra["refusal"] = finish.refusal
         if extra:
             message["additional_kwargs"] = extra
-        return message
+        return cast("MessagesData", message)
 
 
 def _finished_call(call: _Call, error: str | None) -> dict[str, Any]:

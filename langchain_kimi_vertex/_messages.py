@@ -208,7 +208,11 @@ def _thought(block: Mapping[str, Any]) -> str | None:
     if isinstance(nested, Mapping) and isinstance(nested.get("text"), str):
         return str(nested["text"])
     summary = block.get("summary")
-    texts = [str(s.get("text") or "") for s in summary if isinstance(s, Mapping)] if isinstance(summary, list) else []
+    texts = (
+        [str(s.get("text") or "") for s in summary if isinstance(s, Mapping)]
+        if isinstance(summary, list)
+        else []
+    )
     return "\n\n".join(texts) or None
 
 

@@ -6,15 +6,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, is_dataclass
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
 from langchain_core.utils import from_env
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from kimi_vertex import (
+    CallStats,
     KimiVertexClient,
     KimiVertexError,
     Timeouts,
@@ -27,8 +28,10 @@ from langchain_kimi_vertex._tools import format_tools
 __all__ = ["KimiVertexSettings"]
 
 _GENERATION: Final = ("temperature", "top_p", "max_tokens", "stop")
-_SHARED_RESOURCES: Final = ("credentials", "http_client", "http_async_client", "thinking_callback")
-"""Not written to dumps; the http clients are not pickled either."""
+_SHARED: Final = ("credentials", "http_client", "http_async_client", "thinking_callback", "on_call")
+"""What a deep copy shares with its original."""
+_NOT_PICKLED: Final = ("access_token", "credentials", "http_client", "http_async_client")
+"""Secrets and connections stay behind; the client decides for itself which credentials travel with it."""
 _IDENTITY: Final = (
     "model",
     "project",
@@ -36,6 +39,7 @@ _IDENTITY: Final = (
     "endpoint",
     "endpoint_host",
     "base_url",
+    "api",
     *_GENERATION,
     "seed",
     "extra_body",
@@ -57,13 +61,12 @@ class KimiVertexSettings(BaseChatModel):
     """
 
     model_config = ConfigDict(
-        populate_by_name=True,
         extra="forbid",
         # An error about one setting must not print the others: the token is among them.
         hide_input_in_errors=True,
     )
 
-    model: str | None = Field(default=None, alias="model_name")
+    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
     """Model id; `None` means `moonshotai/kimi-k2-thinking-maas`, or with an endpoint the endpoint's own model."""
     project: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_PROJECT", default=None))
     """Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials."""
@@ -75,12 +78,18 @@ class KimiVertexSettings(BaseChatModel):
     """The endpoint's dedicated DNS name or private address."""
     base_url: str | None = None
     """Everything before `/chat/completions`; used as it is."""
+    api: Literal["chat", "rawPredict", "predict"] = "chat"
+    """How an endpoint is called; `predict` cannot stream."""
     credentials: Any = Field(default=None, exclude=True, repr=False)
     """google-auth credentials, a credentials mapping, or a file's path. Default: application default credentials."""
-    access_token: SecretStr | None = Field(default=None, alias="api_key")
+    access_token: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("access_token", "api_key")
+    )
     """Static bearer token, for servers that are not Google's and for tests."""
     quota_project: str | None = None
-    """Project that is billed for quota, if it is not `project`."""
+    """Project that is billed for quota, if it is not the credentials' own."""
+    self_signed_jwt: bool = False
+    """Let a service account sign its own tokens, without a call to the token service."""
 
     temperature: float | None = None
     """Sampling temperature; sent only if set. Moonshot recommends 1.0 for thinking."""
@@ -107,15 +116,21 @@ class KimiVertexSettings(BaseChatModel):
     """Whether text before a lone `</think>` is thinking; `None` finds out by itself."""
     tool_choice_fallback: bool = True
     """Whether a refused forced tool choice is repeated as `auto` with an instruction."""
+    normalize_tool_schemas: bool = False
+    """Whether tool schemas are rewritten into the dialect of Moonshot's own API."""
 
     timeout: float | Timeouts | None = None
     """Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces."""
     max_retries: int = 2
     """How often a failed request is repeated, before its first output only."""
+    max_retry_seconds: float = 120.0
+    """When to stop repeating, counted from the start of the call."""
     streaming: bool = False
     """`True`: `invoke` uses the streaming API."""
     thinking_callback: Callable[[str], Any] | None = Field(default=None, exclude=True, repr=False)
     """Called with each piece of thinking; also `invoke(..., thinking_callback=...)` for one call."""
+    on_call: Callable[[CallStats], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called with `kimi_vertex.CallStats` after every call."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """Your own `httpx.Client`; never closed here, not pickled."""
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
@@ -155,17 +170,25 @@ class KimiVertexSettings(BaseChatModel):
             endpoint=self.endpoint,
             endpoint_host=self.endpoint_host,
             base_url=self.base_url,
+            api=self.api,
             credentials=self.credentials,
             access_token=token,
             quota_project=self.quota_project,
+            self_signed_jwt=self.self_signed_jwt,
             timeout=self.timeout,
             max_retries=self.max_retries,
+            max_retry_seconds=self.max_retry_seconds,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
             extra_headers=self.extra_headers,
             replay_thinking=self.replay_thinking,
             missing_thinking=self.missing_thinking,
             empty_turn=self.empty_turn,
             implicit_thinking=self.implicit_thinking,
             tool_choice_fallback=self.tool_choice_fallback,
+            normalize_tool_schemas=self.normalize_tool_schemas,
+            on_call=self.on_call,
             http_client=self.http_client,
             http_async_client=self.http_async_client,
         )
@@ -189,7 +212,9 @@ class KimiVertexSettings(BaseChatModel):
         return {name: getattr(self, name) for name in (*_GENERATION, "seed", "extra_body")}
 
     def _identity(self) -> dict[str, Any]:
-        return {**{name: getattr(self, name) for name in _IDENTITY}, "model": self._served_model()}
+        client = self._client
+        resolved = {"model": client.model, "project": client.project, "location": client.location}
+        return {**{name: getattr(self, name) for name in _IDENTITY}, **resolved}
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         info = self._client.model_info
@@ -213,10 +238,13 @@ class KimiVertexSettings(BaseChatModel):
             "tool_calling": True,
             "tool_choice": True,
             "tool_call_streaming": True,
-            "structured_output": True,
+            # What it decides is whether create_agent sends response_format beside tools. vLLM and SGLang then let the
+            # model write nothing but the schema, so that it never calls a tool, without an error:
+            # https://github.com/vllm-project/vllm/issues/39929, https://github.com/sgl-project/sglang/pull/25777
+            "structured_output": False,
             "temperature": True,
         }
-        return ModelProfile(**{key: value for key, value in profile.items() if key in known})  # type: ignore[typeddict-item]
+        return cast("ModelProfile", {key: value for key, value in profile.items() if key in known})
 
     # Tokens
 
@@ -262,12 +290,16 @@ class KimiVertexSettings(BaseChatModel):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = dict(super().__getstate__())
-        state["__dict__"] = {**state["__dict__"], "http_client": None, "http_async_client": None}
+        values = dict(state["__dict__"])
+        for name in _NOT_PICKLED:
+            if not isinstance(values[name], str):  # the path of a credentials file is no secret
+                values[name] = None
+        state["__dict__"] = values
         return state
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
-        for name in _SHARED_RESOURCES:
+        for name in _SHARED:
             value = getattr(self, name)
             if value is not None:
                 memo[id(value)] = value

@@ -6,10 +6,9 @@ A cut-off answer is never completed by guessing: LangChain's own parsers would r
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from langchain_core import exceptions as lc
 from langchain_core.exceptions import OutputParserException
@@ -20,16 +19,17 @@ from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from kimi_vertex import find_json_object
 from langchain_kimi_vertex._tools import Schema
 
 __all__ = ["Method", "json_parser", "structured", "tool_parser"]
 
 Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
 
-_FENCE: Final = re.compile(r"```[ \t]*(?:json)?[ \t]*\n?(.*?)```", re.DOTALL | re.IGNORECASE)
 
-
-def structured(llm: Runnable[Any, AIMessage], parser: Runnable[Any, Any], *, include_raw: bool) -> Runnable[Any, Any]:
+def structured(
+    llm: Runnable[Any, AIMessage], parser: Runnable[Any, Any], *, include_raw: bool
+) -> Runnable[Any, Any]:
     """Join a bound model and a parser; with `include_raw`, parse errors are returned instead of raised."""
     if not include_raw:
         return llm | parser
@@ -42,20 +42,22 @@ def structured(llm: Runnable[Any, AIMessage], parser: Runnable[Any, Any], *, inc
 
 def json_parser(schema: Schema | None) -> BaseOutputParser[Any]:
     """The parser for an answer whose text is the JSON: an object of `schema`, or a dict."""
-    if _is_pydantic(schema):
-        return _PydanticAnswer(pydantic_object=schema)
+    model = _pydantic_model(schema)
+    if model is not None:
+        return _PydanticAnswer(pydantic_object=model)
     return _JsonAnswer()
 
 
 def tool_parser(schema: Schema, name: str) -> BaseOutputParser[Any]:
     """The parser for an answer given as the arguments of the tool `name`."""
-    if _is_pydantic(schema):
-        return _PydanticCall(tools=[schema], first_tool_only=True)
+    model = _pydantic_model(schema)
+    if model is not None:
+        return _PydanticCall(tools=[model], first_tool_only=True)
     return _JsonCall(key_name=name, first_tool_only=True)
 
 
-def _is_pydantic(schema: Any) -> bool:
-    return isinstance(schema, type) and is_basemodel_subclass(schema)
+def _pydantic_model(schema: Any) -> type[Any] | None:
+    return schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
 
 
 def _message(result: list[Generation]) -> BaseMessage | None:
@@ -123,23 +125,16 @@ def _called(
     return from_text(_whole_json(result))
 
 
-def _whole_json(result: list[Generation]) -> Any:
-    message, text = _message(result), result[0].text.strip()
+def _whole_json(result: list[Generation]) -> dict[str, Any]:
+    message, text = _message(result), result[0].text
     _raise_if_refused(message)
-    candidates = [text, *(match.strip() for match in _FENCE.findall(text))]
-    for candidate in candidates:
-        try:
-            return json.loads(candidate, strict=False)
-        except ValueError:
-            continue
-    start = text.find("{")
-    if start > 0:
-        try:
-            return json.JSONDecoder(strict=False).raw_decode(text, start)[0]
-        except ValueError:
-            pass
-    problem = "is no complete JSON" if text else "has no text"
-    raise OutputParserException(f"The answer {problem}.{_hint(message)} Got: {text[:500]!r}", llm_output=text)
+    value = find_json_object(text)
+    if value is None:
+        problem = "holds no complete JSON object" if text.strip() else "has no text"
+        raise OutputParserException(
+            f"The answer {problem}.{_hint(message)} Got: {text[:500]!r}", llm_output=text
+        )
+    return value
 
 
 def _hint(message: BaseMessage | None) -> str:
@@ -154,6 +149,7 @@ def _raise_if_refused(message: BaseMessage | None) -> None:
     refusal_error = getattr(lc, "ModelRefusalError", None)
     if message is None or refusal_error is None:
         return
-    for block in message.content_blocks:
+    blocks: list[Any] = list(message.content_blocks)  # older cores do not know the type
+    for block in blocks:
         if block.get("type") == "refusal":
             raise refusal_error.from_refusal(block, raw_message=message)

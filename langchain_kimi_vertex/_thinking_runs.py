@@ -120,8 +120,9 @@ class ThinkingRuns:
 def _from_message(run: _Run, message: BaseMessage) -> Iterator[Action]:
     for block in message.content_blocks:
         if block["type"] == "reasoning":
-            if block.get("reasoning"):
-                yield from run.think(block["reasoning"])
+            thinking = block.get("reasoning")
+            if thinking:
+                yield from run.think(thinking)
         elif block["type"] == "text":
             if block["text"]:
                 yield from run.answer(block["text"])

@@ -26,9 +26,7 @@ def register() -> None:
 def _translate_message(message: AIMessage) -> list[types.ContentBlock]:
     blocks = _prose(message)
     for call in message.tool_calls:
-        blocks.append(
-            {"type": "tool_call", "id": call.get("id"), "name": call["name"], "args": call["args"]}
-        )
+        blocks.append({"type": "tool_call", "id": call.get("id"), "name": call["name"], "args": call["args"]})
     errors: dict[Any, str] = message.response_metadata.get(CALL_ERRORS_KEY) or {}
     for invalid in message.invalid_tool_calls:
         blocks.append(

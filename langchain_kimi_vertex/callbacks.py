@@ -197,7 +197,9 @@ class AsyncThinkingCallbackHandler(_Feed, AsyncCallbackHandler):
         for action in actions:
             await getattr(self, action.hook)(*action.arguments, **action.context)
 
-    async def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    async def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any
+    ) -> None:
         """Open the account of a run."""
         self._runs.begin(run_id, kwargs)
 
@@ -255,11 +257,12 @@ class ThinkingNotifier:
             _logger.warning("thinking_callback failed; the call goes on", exc_info=True)
 
     def close(self) -> None:
-        """Release the thread, if a coroutine function needed one."""
-        if self._thread is not None and self._runner is not None:
-            self._thread.submit(self._runner.close).result()
-            self._thread.shutdown()
-            self._thread = self._runner = None
+        """Release the thread, if a coroutine function needed one; waits for nothing."""
+        thread, runner = self._thread, self._runner
+        self._thread = self._runner = None
+        if thread is not None and runner is not None:
+            thread.submit(runner.close)
+            thread.shutdown(wait=False)
 
     def _wait_for(self, outcome: Awaitable[Any]) -> None:
         async def wait() -> Any:

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel
 
-from kimi_vertex import Completion, Event, ThinkingDelta
+from kimi_vertex import Completion
 from langchain_kimi_vertex import _structured, _translator
-from langchain_kimi_vertex._calls import Call, hears_thinking, prepare
+from langchain_kimi_vertex._calls import Call, atold, hears_thinking, prepare, told
 from langchain_kimi_vertex._chunks import PROVIDER, ChunkBuilder, chat_result
 from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
@@ -82,15 +81,11 @@ class ChatKimiVertex(KimiVertexSettings):
 
     See `KimiVertexSettings` for every parameter with its type.
 
-    Instantiate:
+    Invoke:
         ```python
         from langchain_kimi_vertex import ChatKimiVertex
 
         model = ChatKimiVertex()
-        ```
-
-    Invoke:
-        ```python
         message = model.invoke("Why is the sky blue?")
         message.text
         message.content_blocks  # [{"type": "reasoning", ...}, {"type": "text", ...}]
@@ -194,9 +189,11 @@ class ChatKimiVertex(KimiVertexSettings):
         kwargs: Mapping[str, Any],
     ) -> bool:
         """Whether a call without streaming must stream behind the scenes, because someone follows the thinking."""
-        if self.disable_streaming is True or (self.disable_streaming == "tool_calling" and kwargs.get("tools")):
+        if self.disable_streaming is True or (
+            self.disable_streaming == "tool_calling" and kwargs.get("tools")
+        ):
             return False
-        if kwargs.get("stream") is False:
+        if kwargs.get("stream") is False or ("streaming" in self.model_fields_set and not self.streaming):
             return False
         return call.notifier is not None or (run_manager is not None and hears_thinking(run_manager.handlers))
 
@@ -221,7 +218,7 @@ class ChatKimiVertex(KimiVertexSettings):
     def _complete_aloud(self, call: Call, run_manager: CallbackManagerForLLMRun | None) -> Completion:
         builder = ChunkBuilder(call.model)
         with closing(self._client.stream(call.messages, **call.options)) as stream:
-            for event in _told(stream, call):
+            for event in told(stream, call.notifier):
                 chunk = builder.add(event)
                 if chunk is not None and run_manager is not None:
                     run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
@@ -249,7 +246,7 @@ class ChatKimiVertex(KimiVertexSettings):
     ) -> Completion:
         builder = ChunkBuilder(call.model)
         async with aclosing(self._client.astream(call.messages, **call.options)) as stream:
-            async for event in _atold(stream, call):
+            async for event in atold(stream, call.notifier):
                 chunk = builder.add(event)
                 if chunk is not None and run_manager is not None:
                     await run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
@@ -268,7 +265,7 @@ class ChatKimiVertex(KimiVertexSettings):
             call = self._prepare(messages, stop, kwargs)
             builder = ChunkBuilder(call.model)
             with closing(call), closing(self._client.stream(call.messages, **call.options)) as stream:
-                for event in _told(stream, call):
+                for event in told(stream, call.notifier):
                     chunk = builder.add(event)
                     if chunk is not None:
                         yield chunk
@@ -284,7 +281,7 @@ class ChatKimiVertex(KimiVertexSettings):
             call = self._prepare(messages, stop, kwargs)
             builder = ChunkBuilder(call.model)
             async with aclosing(self._client.astream(call.messages, **call.options)) as stream:
-                async for event in _atold(stream, call):
+                async for event in atold(stream, call.notifier):
                     chunk = builder.add(event)
                     if chunk is not None:
                         yield chunk
@@ -301,8 +298,10 @@ class ChatKimiVertex(KimiVertexSettings):
             call = self._prepare(messages, stop, kwargs)
             protocol = ProtocolEvents(call.model)
             with closing(call), closing(self._client.stream(call.messages, **call.options)) as stream:
-                for event in _told(stream, call):
+                for event in told(stream, call.notifier):
                     yield from protocol.add(event)
+            # Only now, with the connection free again: LangChain does not come back after the last event.
+            yield protocol.message_finish()
 
     async def _astream_chat_model_events(
         self,
@@ -316,9 +315,10 @@ class ChatKimiVertex(KimiVertexSettings):
             call = self._prepare(messages, stop, kwargs)
             protocol = ProtocolEvents(call.model)
             async with aclosing(self._client.astream(call.messages, **call.options)) as stream:
-                async for event in _atold(stream, call):
+                async for event in atold(stream, call.notifier):
                     for item in protocol.add(event):
                         yield item
+            yield protocol.message_finish()
 
     # Tools and structured output
 
@@ -390,27 +390,11 @@ class ChatKimiVertex(KimiVertexSettings):
             tool = format_tools([schema], strict=strict)[0]
             name = tool["function"]["name"]
             bound = self.bind_tools([tool], tool_choice=name, **kwargs)
-            return _structured.structured(bound, _structured.tool_parser(schema, name), include_raw=include_raw)
-        wanted = {"type": "json_object"} if method == "json_mode" else to_response_format(schema, strict=strict)
+            return _structured.structured(
+                bound, _structured.tool_parser(schema, name), include_raw=include_raw
+            )
+        wanted = (
+            {"type": "json_object"} if method == "json_mode" else to_response_format(schema, strict=strict)
+        )
         bound = self.bind(response_format=wanted, **kwargs)
         return _structured.structured(bound, _structured.json_parser(schema), include_raw=include_raw)
-
-
-def _told(events: Iterator[Event], call: Call) -> Iterator[Event]:
-    """The events, each piece of thinking told to the call's listener first."""
-    notifier = call.notifier
-    if notifier is None:
-        yield from events
-        return
-    for event in events:
-        if isinstance(event, ThinkingDelta) and event.text:
-            notifier.notify(event.text)
-        yield event
-
-
-async def _atold(events: AsyncIterator[Event], call: Call) -> AsyncIterator[Event]:
-    """`_told` for the event loop."""
-    async for event in events:
-        if call.notifier is not None and isinstance(event, ThinkingDelta) and event.text:
-            await call.notifier.anotify(event.text)
-        yield event

@@ -1,4 +1,4 @@
-"""JSON objects that are still arriving, or that hide in a text. Pure functions and one small state holder."""
+"""JSON objects that are still arriving. Pure functions and one small state holder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import json
 import re
 from typing import Any, Final
 
-__all__ = ["PartialObject", "find_object", "parse_object", "parse_prefix"]
+__all__ = ["PartialObject", "parse_object", "parse_prefix"]
 
 _TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*("|\\?\Z)|[{}\[\],]', re.DOTALL)
 _CUT_ESCAPE: Final = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
-_FENCE: Final = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
 _CLOSER: Final = {"{": "}", "[": "]"}
 _EXACT_UP_TO: Final = 256
 _GROWTH: Final = 32
@@ -52,32 +51,6 @@ def parse_prefix(text: str) -> dict[str, Any]:
         if (value := parse_object(candidate)) is not None:
             return value
     return {}
-
-
-def find_object(text: str) -> dict[str, Any] | None:
-    """Find the JSON object that a model wrote as text: alone, in a code fence, or after some words.
-
-    Args:
-        text: The whole answer.
-
-    Returns:
-        The object, the last one if there are several fences; `None` if there is none.
-    """
-    if (value := parse_object(text.strip())) is not None:
-        return value
-    for body in reversed(_FENCE.findall(text)):
-        if (value := parse_object(body.strip())) is not None:
-            return value
-    decoder = json.JSONDecoder(strict=False)
-    start = text.find("{")
-    while start >= 0:
-        try:
-            value, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            start = text.find("{", start + 1)
-            continue
-        return value if isinstance(value, dict) else None
-    return None
 
 
 class PartialObject:

@@ -226,13 +226,13 @@ class ResponseBuilder:
                 blocks.append(ThinkingBlock(content=self._thinking))
         if self._text or not self._calls:
             blocks.append(TextBlock(text=self._text))
-        response = StreamedResponse(
+        response = (StreamedResponse if self._calls else ChatResponse)(
             message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs),
             delta=delta,
             raw={"choices": [{"index": 0, "delta": {"content": delta} if delta else {}}]},
             additional_kwargs={"thinking_delta": thinking_delta} if thinking_delta else {},
         )
-        if self._calls:
+        if isinstance(response, StreamedResponse):
             self._put_calls(response)
         return response
 

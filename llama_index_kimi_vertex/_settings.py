@@ -7,17 +7,21 @@ pickled, copied, written to a dict and changed after construction.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import logging
+import pickle
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
 
-from kimi_vertex import CallOptions, ConfigurationError, KimiVertexClient, Timeouts
+from kimi_vertex import CallOptions, CallStats, ConfigurationError, KimiVertexClient, Timeouts
 
 from ._thinking import OnThinking
 
 __all__ = ["OPTIONS", "ClientSettings"]
+
+_logger = logging.getLogger(__name__)
 
 OPTIONS: Final = frozenset(CallOptions.__annotations__)
 """Names of the options that one call may have."""
@@ -29,11 +33,14 @@ _CLIENT_FIELDS: Final = (
     "endpoint",
     "endpoint_host",
     "base_url",
+    "api",
     "credentials",
     "access_token",
     "quota_project",
+    "self_signed_jwt",
     "timeout",
     "max_retries",
+    "max_retry_seconds",
     "temperature",
     "top_p",
     "max_tokens",
@@ -45,6 +52,8 @@ _CLIENT_FIELDS: Final = (
     "empty_turn",
     "implicit_thinking",
     "tool_choice_fallback",
+    "normalize_tool_schemas",
+    "on_call",
     "http_client",
     "http_async_client",
 )
@@ -76,6 +85,9 @@ class ClientSettings(FunctionCallingLLM):
     base_url: str | None = Field(
         default=None, description="Everything before /chat/completions; used as it is."
     )
+    api: Literal["chat", "rawPredict", "predict"] = Field(
+        default="chat", description="How an endpoint is called; predict cannot stream."
+    )
     credentials: Any = Field(
         default=None,
         exclude=True,
@@ -91,10 +103,16 @@ class ClientSettings(FunctionCallingLLM):
         description="Static bearer token instead of Google credentials; also accepted as api_key.",
     )
     quota_project: str | None = Field(default=None, description="Project that quota is charged to.")
+    self_signed_jwt: bool = Field(
+        default=False, description="Let a service account sign its own tokens, without a token service."
+    )
     timeout: float | Timeouts | None = Field(
         default=None, description="Seconds, or Timeouts(connect=10, first_byte=600, idle=300)."
     )
     max_retries: int = Field(default=2, description="Further attempts before the first byte of an answer.")
+    max_retry_seconds: float = Field(
+        default=120.0, description="When to stop trying again, counted from the start of the call."
+    )
     temperature: float | None = Field(default=None, description="Sent only if set.")
     top_p: float | None = Field(default=None, description="Sent only if set.")
     max_tokens: int | None = Field(
@@ -123,6 +141,12 @@ class ClientSettings(FunctionCallingLLM):
     tool_choice_fallback: bool = Field(
         default=True, description="Ask in words where a server refuses a forced tool choice."
     )
+    normalize_tool_schemas: bool = Field(
+        default=False, description="Rewrite tool schemas into Moonshot's dialect of JSON Schema."
+    )
+    on_call: Callable[[CallStats], None] | None = Field(
+        default=None, exclude=True, repr=False, description="Given the figures of each call when it is over."
+    )
     http_client: Any = Field(default=None, exclude=True, repr=False, description="Own httpx.Client.")
     http_async_client: Any = Field(
         default=None, exclude=True, repr=False, description="Own httpx.AsyncClient."
@@ -148,6 +172,10 @@ class ClientSettings(FunctionCallingLLM):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         check_options(self.additional_kwargs)
+        if "extra_headers" in self.additional_kwargs:
+            raise ConfigurationError(
+                "Pass extra_headers as a setting of its own: additional_kwargs are part of to_dict, headers may be secret."
+            )
         client = self.client
         if self.model is None and client.model is not None:
             self.model = client.model
@@ -181,9 +209,15 @@ class ClientSettings(FunctionCallingLLM):
         return settings
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        state["__pydantic_private__"] = None
-        return state
+        # Not the base class's: that one deletes what it cannot pickle from the object itself.
+        # https://github.com/run-llama/llama_index/blob/main/llama-index-core/llama_index/core/schema.py
+        values = {name: value for name, value in self.__dict__.items() if _can_travel(name, value)}
+        return {
+            "__dict__": values,
+            "__pydantic_extra__": None,
+            "__pydantic_fields_set__": self.__pydantic_fields_set__ & values.keys(),
+            "__pydantic_private__": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # The base class would hide a ConfigurationError and leave a half-built object.
@@ -195,6 +229,15 @@ class ClientSettings(FunctionCallingLLM):
             for name, value in self.__dict__.items()
         }
         return type(self)(**values)
+
+
+def _can_travel(name: str, value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception as error:  # noqa: BLE001 - every type fails in its own way
+        _logger.warning("The pickle of this KimiVertex leaves out %s: %s", name, type(error).__name__)
+        return False
+    return True
 
 
 def check_options(options: Mapping[str, Any]) -> None:

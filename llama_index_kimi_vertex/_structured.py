@@ -14,10 +14,10 @@ from llama_index.core.program.utils import create_flexible_model
 from llama_index.core.tools.types import BaseTool
 from pydantic import BaseModel, ValidationError
 
-from kimi_vertex import ToolCall
+from kimi_vertex import ToolCall, find_json_object
 
 from ._messages import arguments_text
-from ._partial import PartialObject, find_object
+from ._partial import PartialObject
 from ._responses import tool_selections, with_calls
 
 __all__ = [
@@ -78,7 +78,7 @@ def calls_from_text(response: ChatResponse, tools: Sequence[BaseTool]) -> ChatRe
     """
     if tool_selections(response):
         return response
-    value = find_object(response.message.content or "")
+    value = find_json_object(response.message.content or "")
     if value is None:
         return response
     found = _named_call(value, tools) or _fitting_call(value, tools)
@@ -123,7 +123,7 @@ def read_object(response: ChatResponse, output_cls: type[ModelT]) -> ModelT:
         ValueError: There is no object, or it does not fit the class (a pydantic `ValidationError`).
     """
     selections = tool_selections(response)
-    value = selections[0].tool_kwargs if selections else find_object(response.message.content or "")
+    value = selections[0].tool_kwargs if selections else find_json_object(response.message.content or "")
     if value is None:
         raise ValueError(_no_object(response, output_cls))
     return output_cls.model_validate(value)

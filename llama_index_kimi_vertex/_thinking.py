@@ -13,6 +13,7 @@ from typing import Any, Self, TypeAlias
 
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.dispatcher import Dispatcher
+from llama_index_instrumentation.event_handlers import NullEventHandler
 
 from .events import ThinkingDeltaEvent
 
@@ -28,7 +29,7 @@ _dispatcher = get_dispatcher(__name__)
 def _somebody_listens() -> bool:
     dispatcher: Dispatcher | None = _dispatcher
     while dispatcher is not None:
-        if dispatcher.event_handlers:
+        if any(type(handler) is not NullEventHandler for handler in dispatcher.event_handlers):
             return True
         dispatcher = dispatcher.parent if dispatcher.propagate else None
     return False
@@ -99,7 +100,8 @@ class ThinkingOut:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             if self._runner is None:
-                self._runner = asyncio.Runner()
+                # With a factory of its own, a runner leaves the thread's current loop alone.
+                self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
             self._runner.run(_finish(awaitable))
             return
         task = loop.create_task(_finish(awaitable))

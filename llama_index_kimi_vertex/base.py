@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from llama_index.core.base.llms.generic_utils import (
     achat_to_completion_decorator,
@@ -31,6 +31,7 @@ from llama_index.core.tools.types import BaseTool
 from kimi_vertex import CallOptions, Message, ThinkingDelta
 
 from ._messages import to_core_messages
+from ._parameters import KimiVertexSettings
 from ._responses import ResponseBuilder, chat_response, keep_first_call, tool_selections
 from ._settings import ClientSettings, check_options
 from ._structured import calls_from_text, forces_call
@@ -47,7 +48,7 @@ class _Request:
     single_call: bool
 
 
-class KimiVertex(StructuredCalls, ClientSettings):
+class KimiVertex(ClientSettings, StructuredCalls):
     """A Kimi model on Google Vertex AI, managed or self-deployed, as a LlamaIndex LLM.
 
     Install:
@@ -94,6 +95,9 @@ class KimiVertex(StructuredCalls, ClientSettings):
             print(chunk.additional_kwargs.get("thinking_delta") or chunk.delta, end="")
         ```
     """
+
+    def __init__(self, **settings: Unpack[KimiVertexSettings]) -> None:
+        super().__init__(**settings)
 
     @classmethod
     def class_name(cls) -> str:

@@ -1,5 +1,6 @@
 """Kimi on Google Vertex AI: the transport core, usable without any framework."""
 
+from ._jsontext import find_json_object
 from ._models import DEFAULT_MODEL, ModelInfo, model_info
 from ._options import CallOptions, Timeouts
 from ._stats import CallStats
@@ -88,5 +89,6 @@ __all__ = [
     "__version__",
     "accumulate",
     "estimate_tokens",
+    "find_json_object",
     "model_info",
 ]

@@ -8,13 +8,37 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
-__all__ = ["ArgumentStream", "normalise_arguments"]
+from ._markers import join_surrogates, without_surrogates
+
+__all__ = ["ArgumentStream", "load_json", "normalise_arguments"]
 
 _STRUCTURE: Final = re.compile(r'\\.|\\\Z|["{}\[\]\x00-\x1f]', re.DOTALL)
-_FENCE: Final = re.compile(r"```(?:json)?\s*(.*?)\s*(?:```\s*)?", re.DOTALL)
+_FENCE: Final = re.compile(r"```\w*\s*")
 _ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
+# What may follow a complete object and means nothing: white space, the end of a code fence, a leaked marker.
+_NOISE: Final = re.compile(r"(?:[\s`]|<\|[a-z_]+\|>)*")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def load_json(text: str, *, strict: bool = True) -> Any:
+    """Decode JSON by the standard's rules: Python's own takes NaN and Infinity for numbers.
+
+    Args:
+        text: JSON text.
+        strict: Whether raw control characters inside strings are errors.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text, strict=strict, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def normalise_arguments(text: str) -> str | None:
@@ -28,24 +52,23 @@ def normalise_arguments(text: str) -> str | None:
         The object's JSON text, the given text itself where that is valid already; `None` if it is no object.
     """
     stripped = text.strip()
-    fenced = _FENCE.fullmatch(stripped) if stripped.startswith("```") else None
-    if fenced:
-        stripped = fenced.group(1)
+    fence = _FENCE.match(stripped)
+    if fence:
+        stripped = stripped[fence.end() :].removesuffix("```").strip()
     if stripped in ("", "null"):
         return "{}"
     try:
-        value = json.loads(stripped, strict=False)
+        value = load_json(stripped, strict=False)
         if isinstance(value, str):
-            value = json.loads(value, strict=False)
-            stripped = ""
+            return normalise_arguments(value) if len(value) < len(text) else None
+        if not isinstance(value, dict):
+            return None
+        try:
+            load_json(stripped)
+        except ValueError:
+            return without_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict):
-        return None
-    try:
-        json.loads(stripped)
-    except (ValueError, RecursionError):
-        return json.dumps(value, ensure_ascii=False)
     return stripped
 
 
@@ -55,11 +78,13 @@ class ArgumentStream:
     Anything else is held until the end, so that what was passed on always joins to what `finish` judged.
     """
 
-    __slots__ = ("_depth", "_escaped", "_in_string", "_mode", "_parts", "raw")
+    __slots__ = ("_depth", "_escaped", "_in_string", "_mode", "_parts", "_surrogate", "_tail", "raw")
 
     def __init__(self) -> None:
         self._mode: Literal["start", "object", "complete", "whole"] = "start"
         self._parts: list[str] = []  # passed on already, or held in the modes `start` and `whole`
+        self._tail: list[str] = []  # what follows the complete object
+        self._surrogate = ""
         self._depth = 0
         self._in_string = False
         self._escaped = False
@@ -71,32 +96,36 @@ class ArgumentStream:
         """True when an object has been closed, so that a new `{` begins another call."""
         return self._mode == "complete"
 
+    @property
+    def is_object(self) -> bool:
+        """True once an object has been opened."""
+        return self._mode in ("object", "complete")
+
     def feed(self, piece: Any) -> str:
         """Take the next piece, text or already decoded JSON; return what may be passed on."""
         if piece is None:
             return ""
         text = piece if isinstance(piece, str) else json.dumps(piece, ensure_ascii=False)
-        if self._mode == "object":
-            return self._object(text)
+        text, self._surrogate = join_surrogates(self._surrogate, text)
         if self._mode == "start":
             text = text.lstrip()
             if not text:
                 return ""
             self.raw = True
-            self._mode = "object" if text.startswith("{") else "whole"
-            if self._mode == "object":
-                return self._object(text)
-        if self._mode == "complete":
-            text = _significant(text)
-            if text:
-                self._parts.append(text)
-            return text
-        self._parts.append(text)
+            self._mode = "object" if text[0] == "{" else "whole"
+        if self._mode == "object":
+            passed, rest = self.take(text)
+            if rest:
+                self._tail.append(rest)
+            return passed
+        (self._tail if self._mode == "complete" else self._parts).append(text)
         return ""
 
-    def _object(self, text: str) -> str:
+    def take(self, text: str) -> tuple[str, str]:
+        """Read on in an object, or begin one; return the text with raw control characters escaped, and what follows."""
+        self._mode = "object"
         out: list[str] = []
-        start = 0
+        start, rest = 0, ""
         position = 1 if self._escaped and text else 0
         self._escaped = self._escaped and not text
         for match in _STRUCTURE.finditer(text, position):
@@ -115,22 +144,17 @@ class ArgumentStream:
                 self._depth -= 1
                 if self._depth == 0:
                     self._mode = "complete"
-                    text = text[: index + 1] + _significant(text[index + 1 :])
+                    text, rest = text[: index + 1], text[index + 1 :]
                     break
         out.append(text[start:])
         passed = "".join(out)
         self._parts.append(passed)
-        return passed
+        return passed, rest
 
     @property
     def text(self) -> str:
         """All that has come, as far as it counts."""
         return "".join(self._parts)
-
-    @property
-    def passed(self) -> str:
-        """What has been passed on so far."""
-        return self.text if self._mode in ("object", "complete") else ""
 
     def finish(self) -> tuple[str, str | None]:
         """The call is over.
@@ -138,22 +162,22 @@ class ArgumentStream:
         Returns:
             Text still to be passed on, and what is wrong with the arguments, or `None`.
         """
-        text = self.text
+        lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
+        (self._tail if self._mode == "complete" else self._parts).append(lost)
         if self._mode in ("start", "whole"):
-            normal = normalise_arguments(text)
+            normal = normalise_arguments(self.text)
             if normal is None:
-                return text, "the arguments are not a JSON object"
+                return self.text, "the arguments are not a JSON object"
             self._parts = [normal]
             return normal, None
         if self._mode == "object":
-            return "", "the arguments break off"
+            return lost, "the arguments break off"
+        tail = "".join(self._tail)
+        if _NOISE.fullmatch(tail) is None:
+            self._parts.append(tail)
+            return tail, "text follows the arguments"
         try:
-            json.loads(text)
-        except (ValueError, RecursionError) as error:
+            load_json(self.text)
+        except ValueError as error:
             return "", f"the arguments are not valid JSON: {error}"
         return "", None
-
-
-def _significant(text: str) -> str:
-    """What follows a complete object: nothing, if it is white space or the end of a code fence."""
-    return text if text.strip().strip("`") else ""

@@ -81,7 +81,7 @@ class ReadBody:
 
 @dataclass(frozen=True, slots=True)
 class ReadEvents:
-    """Give me the data of the next server-sent events, a list; `None` at the end of the body."""
+    """Give me the data of the next server-sent events, a list of `str`; `None` at the end of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ Steps: TypeAlias = Generator[Command | list[Event], Any, T]
 Flow: TypeAlias = Steps[Completion]
 """Yields commands, whose outcome it is sent, and lists of events, for which it is sent `None`."""
 
-FailureKind: TypeAlias = Literal["connect", "connect_timeout", "timeout", "broken"]
+FailureKind: TypeAlias = Literal["connect", "connect_timeout", "timeout", "broken", "oversized"]
 
 
 class TransportFailure(Exception):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import _wire
+from ._markers import without_surrogates
 from ._thinking import ContentChannel, ThinkingChannel
 from ._toolcalls import DeclaredTools, History, ToolCallAssembler
 from .completion import Accumulator, Completion
@@ -57,15 +58,16 @@ class Decoder:
         self._calls = ToolCallAssembler(tools, history or History())
         self._accumulator = Accumulator()
         self._separate = False
-        self._thought = False  # a thinking delta was given out
         self._thinking_named = False  # the server sent the field, if only to say that it is empty
         self._usage: Mapping[str, Any] | None = None
         self._raw_reason: str | None = None
         self._response_id: str | None = None
         self._model: str | None = None
         self._refusal: list[str] = []
+        self._logprobs: list[Any] = []
         self._metadata: dict[str, Any] = {}
         self._chunks = 0
+        self._noted = False  # a chunk's id, model and metadata have been read
         self.done = False
         """Whether the server has sent `[DONE]`."""
         self.shown = False
@@ -93,19 +95,19 @@ class Decoder:
             StreamErrorEvent: It is an error.
             UnreadableData: It is not JSON, or JSON of another shape.
         """
-        if data == "[DONE]" or not data.strip():
-            self.done = self.done or bool(data.strip())
-            return []
-        if data.strip() == "[DONE]":
-            self.done = True
-            return []
         try:
             chunk = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise UnreadableData(f"not JSON ({error})") from None
+        except ValueError as error:
+            words = data.strip()
+            if words and words != "[DONE]":
+                raise UnreadableData(f"not JSON ({error})") from None
+            self.done = self.done or bool(words)
+            return []
+        except RecursionError:
+            raise UnreadableData("nested too deeply") from None
         if type(chunk) is not dict or "choices" not in chunk:
             return self._feed_odd(chunk)
-        return self._give(self._chunk(chunk, whole=False))
+        return self._chunk(chunk, whole=False)
 
     def feed_body(self, body: Any) -> list[Event]:
         """Take a whole, decoded answer.
@@ -117,47 +119,74 @@ class Decoder:
         error = _wire.find_error(body)
         if error is not None:
             raise StreamErrorEvent(error)
-        predictions = body.get("predictions") if isinstance(body, Mapping) else None
-        if isinstance(predictions, Mapping):
+        predictions = body.get("predictions") if isinstance(body, dict) else None
+        if isinstance(predictions, list) and len(predictions) == 1:
+            predictions = predictions[0]
+        if isinstance(predictions, dict):
             body = predictions  # `:predict` with @requestFormat wraps the answer
-        if not isinstance(body, Mapping):
+        if not isinstance(body, dict):
             raise UnreadableData("not a JSON object")
-        if not body.get("choices"):
+        if _wire.first_choice(body.get("choices")) is None:
             raise UnreadableData("there is no choice in it")
         self.done = True
-        return self._give(self._chunk(body, whole=True))
+        return self._chunk(body, whole=True)
 
     def _feed_odd(self, chunk: Any) -> list[Event]:
         error = _wire.find_error(chunk)
         if error is not None:
             raise StreamErrorEvent(error)
-        if not isinstance(chunk, Mapping):
+        if isinstance(chunk, dict):
+            self._note(chunk, None)
+        elif chunk is not None:
             raise UnreadableData(f"a JSON {type(chunk).__name__} in place of a chunk")
-        self._note(chunk, None)
         return []
 
-    def _chunk(self, chunk: Mapping[str, Any], *, whole: bool) -> list[Event]:
+    def _chunk(self, chunk: dict[str, Any], *, whole: bool) -> list[Event]:
         if chunk.get("error"):
-            error = _wire.find_error(chunk)
-            if error is not None:
-                raise StreamErrorEvent(error)
-        choice = _first_choice(chunk["choices"])
+            self._raise_error(chunk)
+        choice = _wire.first_choice(chunk["choices"])
         self._chunks += 1
         if choice is None:
             self._note(chunk, None)
             return []
-        delta = choice.get("message" if whole else "delta") or choice.get("message") or choice.get("delta")
-        events = self._delta(delta, whole=whole) if isinstance(delta, Mapping) else []
+        delta = choice.get("message" if whole else "delta")
+        if delta is None:
+            delta = choice.get("delta" if whole else "message")
+        events: list[Event] = []
+        if type(delta) is dict:
+            try:
+                events = self._delta(delta, whole=whole)
+            except RecursionError:
+                raise UnreadableData("nested too deeply") from None
+            if events:
+                self._give(events)
         reason = choice.get("finish_reason")
-        if reason or self._response_id is None or chunk.get("usage") or choice.get("usage"):
+        if reason or not self._noted or chunk.get("usage") or choice.get("usage"):
             self._note(chunk, choice)
-        if isinstance(reason, str) and reason:
-            if _wire.is_broken(reason):
-                raise StreamErrorEvent(_wire.WireError(f"the server ended the answer with {reason!r}"))
-            self._raw_reason = self._raw_reason or reason
+        if choice.get("logprobs"):
+            self._logprobs += _wire.logprobs(choice["logprobs"])
+        if reason or choice.get("error"):
+            self._end(choice, reason)
         return events
 
+    def _end(self, choice: dict[str, Any], reason: Any) -> None:
+        if choice.get("error"):
+            self._raise_error(choice)
+        if not isinstance(reason, str):
+            return
+        if _wire.is_broken(reason):
+            raise StreamErrorEvent(_wire.WireError(f"the server ended the answer with {reason!r}"))
+        # The first counts, unless a later one says that the answer was cut.
+        if self._raw_reason is None or _wire.finish_reason(reason) in ("length", "content_filter"):
+            self._raw_reason = reason
+
+    def _raise_error(self, holder: Mapping[str, Any]) -> None:
+        error = _wire.find_error(holder)
+        if error is not None:
+            raise StreamErrorEvent(error)
+
     def _note(self, chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> None:
+        self._noted = True
         usage = _wire.find_usage(chunk, choice)
         if usage is not None:
             self._usage = usage
@@ -168,7 +197,7 @@ class Decoder:
             self._model = model
         self._metadata.update(_wire.metadata_of(chunk, choice, usage))
 
-    def _delta(self, delta: Mapping[str, Any], *, whole: bool) -> list[Event]:
+    def _delta(self, delta: dict[str, Any], *, whole: bool) -> list[Event]:
         events: list[Event] = []
         thinking = _wire.thinking_text(delta)
         if thinking is not None:
@@ -179,25 +208,24 @@ class Decoder:
                     events += self._content.separate_thinking()
                 events += self._thinking.feed(thinking)
         content = delta.get("content")
+        if content and type(content) is not str:
+            content = _wire.content_text(content)
         if content:
-            events += self._content.feed(content if isinstance(content, str) else _wire.content_text(content))
+            events += self._content.feed(content)
         calls = delta.get("tool_calls")
         if calls:
             events += self._content.decide()
-            events += self._calls.feed_whole(calls) if whole else self._calls.feed(calls)
+            events += self._calls.feed(calls, whole=whole)
         refusal = delta.get("refusal")
-        if isinstance(refusal, str):
+        if refusal and type(refusal) is str:
             self._refusal.append(refusal)
         return events
 
     def _give(self, events: list[Event]) -> list[Event]:
         if events:
             self.shown = True
-            add = self._accumulator.add
             for event in events:
-                add(event)
-                if type(event) is ThinkingDelta:
-                    self._thought = True
+                self._accumulator.add(event)
         return events
 
     def finish(self, *, promote: bool = False) -> list[Event]:
@@ -208,37 +236,36 @@ class Decoder:
         """
         reason = _wire.finish_reason(self._raw_reason)
         events: list[Event] = [*self._thinking.finish(), *self._content.finish()]
-        leaked = [*self._thinking.leaked, *self._content.leaked, *self._content.bare_calls]
-        events += self._calls.finish(leaked, reason)
-        self._give(events)
-        if not self._thought and (self._thinking_named or self._content.inline):
+        events += self._calls.finish([*self._thinking.leaked, *self._content.leaked], reason)
+        thought = self._accumulator.has_thinking or any(type(event) is ThinkingDelta for event in events)
+        if not thought and (self._thinking_named or self._content.inline):
             events.append(ThinkingDelta(""))
-            self._accumulator.add(events[-1])
+        self._give(events)
         corrected = self._corrected(reason)
         empty = self._empty(corrected)
         last: list[Event] = []
         if promote and empty == "thinking_only" and corrected == "stop":
             last.append(TextDelta((self.completion.thinking or "").strip()))
         if self._usage is not None:
-            last.append(_wire.read_usage(self._usage, thought=self._thought))
+            last.append(_wire.read_usage(self._usage, thought=thought))
         last.append(self._finish(corrected, empty))
-        for event in last:
-            self._accumulator.add(event)
-        return events + last
+        return events + self._give(last)
 
     def flush(self) -> list[Event]:
         """The answer broke off: return the text that was held back, so that nothing is lost."""
         return self._give([*self._thinking.finish(), *self._content.finish()])
 
     def _finish(self, reason: FinishReason, empty: EmptyTurn | None) -> Finish:
+        if self._logprobs:
+            self._metadata["logprobs"] = {"content": self._logprobs}
         return Finish(
             reason=reason,
             raw_reason=self._raw_reason,
             response_id=self._response_id,
             model=self._model,
-            invalid_calls=tuple(sorted(self._calls.errors, key=lambda call: call.index)),
+            invalid_calls=self._calls.errors,
             empty=empty,
-            refusal="".join(self._refusal) or None,
+            refusal=without_surrogates("".join(self._refusal)) or None,
             metadata=self._metadata,
         )
 
@@ -250,19 +277,11 @@ class Decoder:
         return reason or "stop"
 
     def _empty(self, reason: FinishReason) -> EmptyTurn | None:
-        if self._calls.any or reason == "content_filter":
+        if self._calls.any or self._refusal or reason == "content_filter":
             return None
+        if _wire.finish_reason(self._raw_reason) == "tool_calls":
+            return "missing_tool_calls"  # also after a text, which then only announces the call
         partial = self.completion
         if partial.text.strip():
             return None
-        if _wire.finish_reason(self._raw_reason) == "tool_calls":
-            return "missing_tool_calls"
         return "thinking_only" if (partial.thinking or "").strip() else "nothing"
-
-
-def _first_choice(choices: Any) -> Mapping[str, Any] | None:
-    """The choice with index 0: this library asks for one, and a second one would be mixed into it."""
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, Mapping) and not choice.get("index"):
-            return choice
-    return None

@@ -11,11 +11,16 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from . import _wire
+from ._commands import TransportFailure
 from ._endpoint import Target
 from ._models import explain_status
 from .completion import Completion
 from .errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
     APIStatusError,
+    APITimeoutError,
     AuthenticationError,
     BadRequestError,
     ContextOverflowError,
@@ -24,9 +29,20 @@ from .errors import (
     PermissionDeniedError,
     RateLimitError,
     RequestTooLargeError,
+    StreamInterruptedError,
 )
+from .events import Finish
 
-__all__ = ["parse_retry_after", "refuses_forced_choice", "retryable", "status_error"]
+__all__ = [
+    "broken",
+    "empty_text",
+    "parse_retry_after",
+    "refuses_forced_choice",
+    "retryable",
+    "status_error",
+    "unreachable",
+    "unreadable",
+]
 
 _BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     400: BadRequestError,
@@ -80,7 +96,7 @@ def status_error(
     said = error.message or "the service gave no reason"
     where = f" ({error.code})" if error.code else ""
     details = error.message if error.body is None else f"{error.message} {_as_text(error.body)}"
-    hint = explain_status(status, details, target, model)
+    hint = _redirected(headers) if 300 <= status < 400 else explain_status(status, details, target, model)
     when = "in the middle of the answer" if partial is not None else "for"
     text = f"HTTP {status}{where} {when} {target.describe(model)}: {said}"
     if hint:
@@ -90,12 +106,59 @@ def status_error(
         status_code=status,
         code=error.code,
         body=error.body,
-        retry_after=parse_retry_after(headers.get("retry-after"), now),
+        retry_after=_wait(headers, error.body, now),
         partial=partial,
         request_id=request_id(headers),
     )
     failure.is_retryable = retryable(failure)
     return failure
+
+
+def unreachable(failure: TransportFailure, place: str) -> APIError:
+    """The error for a failure before the head of the response."""
+    if failure.kind == "connect_timeout":
+        return APITimeoutError(f"Could not connect in time ({place}): {failure}.")
+    if failure.kind == "timeout":
+        return APITimeoutError(f"The service did not begin to answer in time ({place}): {failure}.")
+    if failure.kind == "connect":
+        return APIConnectionError(f"Could not connect ({place}): {failure}.")
+    return APIConnectionError(f"The connection broke before the answer began ({place}): {failure}.")
+
+
+def broken(failure: TransportFailure, place: str, partial: Completion | None) -> APIError:
+    """The error for an answer that broke off after its head."""
+    if failure.kind == "oversized":
+        return APIResponseError(f"The answer cannot be read ({place}): {failure}.", partial=partial)
+    if failure.kind == "timeout":
+        return APITimeoutError(f"The answer stalled ({place}): {failure}.", partial=partial)
+    if partial is None:
+        return APIConnectionError(f"The connection broke before any of the answer came ({place}): {failure}.")
+    return StreamInterruptedError(f"The answer broke off ({place}): {failure}.", partial=partial)
+
+
+def unreadable(
+    problem: Exception, content_type: str, place: str, headers: Mapping[str, str], partial: Completion | None
+) -> APIError:
+    """The error for a status 200 with something else than an answer."""
+    error = APIResponseError(
+        f"The answer cannot be read ({place}, status 200, {content_type or 'no content type'}): {problem}.",
+        partial=partial,
+        request_id=request_id(headers),
+    )
+    # A page of HTML is a wrong address or a login page, and stays one.
+    error.is_retryable = partial is None and content_type != "text/html"
+    return error
+
+
+def empty_text(finish: Finish, place: str) -> str:
+    """What an empty turn is, for its error."""
+    what = {
+        "thinking_only": "The model thought, but gave neither an answer nor a tool call",
+        "missing_tool_calls": "The server announced tool calls and sent none",
+        "nothing": "The model's turn is empty",
+    }[finish.empty or "nothing"]
+    why = "; max_tokens was used up by thinking: raise it" if finish.reason == "length" else ""
+    return f"{what}{why} ({place})."
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -136,6 +199,30 @@ def parse_retry_after(value: str | None, now: datetime | None) -> float | None:
             return None
         seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _wait(headers: Mapping[str, str], body: Any, now: datetime | None) -> float | None:
+    """What the service asks to wait: in a header, or in a `google.rpc.RetryInfo` among the error's details.
+
+    https://cloud.google.com/apis/design/errors#error_payloads
+    """
+    seconds = parse_retry_after(headers.get("retry-after"), now)
+    if seconds is not None:
+        return seconds
+    if isinstance(body, list):
+        body = next((item for item in body if isinstance(item, Mapping)), None)
+    error = body.get("error") if isinstance(body, Mapping) else None
+    details = error.get("details") if isinstance(error, Mapping) else None
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
+        if isinstance(delay, str) and delay.endswith("s"):
+            return parse_retry_after(delay[:-1], None)
+    return None
+
+
+def _redirected(headers: Mapping[str, str]) -> str:
+    where = headers.get("location", "").partition("?")[0] or "an address that it does not name"
+    return f"It redirects to {where}; redirects are not followed, so that no token reaches another host."
 
 
 def _as_text(body: Any) -> str:

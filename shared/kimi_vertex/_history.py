@@ -1,7 +1,7 @@
 """Puts a conversation into the order and the ids that Kimi's templates need, on copies only.
 
 In an assistant's call the id is the only place where Kimi's template prints the tool's name, so ids go out as
-`functions.NAME:N` whatever the framework calls them; a result follows its call, in the order of the calls.
+`functions.NAME:N` whatever the framework calls them; results follow their calls, in the order of the calls.
 See https://github.com/MoonshotAI/Kimi-K2/blob/main/docs/tool_call_guidance.md.
 """
 
@@ -9,186 +9,200 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
 from ._arguments import normalise_arguments
-from ._wire import thinking_text
+from ._toolcalls import History
 from .errors import InvalidRequestError
-from .messages import Message, MessageLike, Role, ToolCall
+from .messages import Message, ToolCall
 
-__all__ = ["order", "read_messages"]
+__all__ = ["Ordered", "order"]
 
-_ROLES: Final = frozenset(get_args(Role))
-_NATIVE: Final = re.compile(r"functions\.(?P<name>.+):\d+")
-
-
-def read_messages(messages: Iterable[MessageLike] | str) -> list[Message]:
-    """Take the caller's conversation in any accepted form.
-
-    Raises:
-        InvalidRequestError: It is empty, or a message has a role or shape that cannot be sent.
-    """
-    if isinstance(messages, str):
-        messages = [messages]
-    read = [_read(message, position) for position, message in enumerate(messages)]
-    if not read:
-        raise InvalidRequestError("There are no messages to send. Pass at least one user message.")
-    return read
+_NATIVE: Final = re.compile(r"functions\.(?P<name>.+):(?P<number>[0-9]{1,9})", re.DOTALL)
 
 
-def _read(message: MessageLike, position: int) -> Message:
-    if isinstance(message, Message):
-        read = message
-    elif isinstance(message, str):
-        read = Message("user", message)
-    elif isinstance(message, Mapping):
-        read = _from_dict(message, position)
-    else:
-        raise InvalidRequestError(
-            f"Message {position} is a {type(message).__name__}; expected kimi_vertex.Message, a dict, or a str."
-        )
-    if read.role not in _ROLES:
-        raise InvalidRequestError(
-            f"Message {position} has the role {read.role!r}; Kimi knows {', '.join(sorted(_ROLES))}."
-        )
-    return read
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A conversation as it is sent."""
+
+    messages: list[tuple[int, Message]]
+    """The messages, each with its position in the caller's conversation."""
+    history: History
+    """What an answer's new calls must not collide with: the caller's ids, and those on the wire."""
 
 
-def _from_dict(message: Mapping[str, Any], position: int) -> Message:
-    role = message.get("role")
-    # OpenAI's newer name for the same thing; Kimi's template knows only `system`.
-    role = "system" if role == "developer" else role
-    calls = message.get("tool_calls") or ()
-    try:
-        read_calls = tuple(_call_from_dict(call) for call in calls)
-    except (TypeError, KeyError) as error:
-        raise InvalidRequestError(
-            f"Message {position} has a tool call without {error}; expected "
-            '{"id": ..., "type": "function", "function": {"name": ..., "arguments": ...}}.'
-        ) from None
-    thinking = message.get("thinking")
-    return Message(
-        role=role if isinstance(role, str) else repr(role),  # type: ignore[arg-type]  # judged by the caller
-        content=message.get("content"),
-        thinking=thinking if isinstance(thinking, str) else thinking_text(message),
-        tool_calls=read_calls,
-        tool_call_id=message.get("tool_call_id"),
-        name=message.get("name"),
-    )
-
-
-def _call_from_dict(call: Mapping[str, Any]) -> ToolCall:
-    function = call["function"]
-    return ToolCall(str(call.get("id") or ""), function["name"], function.get("arguments") or "")
-
-
-class _Open:
-    """A call that waits for its result."""
-
-    __slots__ = ("answered", "original", "position", "wire")
-
-    def __init__(self, original: str, wire: ToolCall, position: int) -> None:
-        self.original = original
-        self.wire = wire
-        self.position = position
-        self.answered = False
-
-
-def order(messages: Sequence[Message]) -> list[Message]:
+def order(messages: Sequence[Message]) -> Ordered:
     """Give every call its native id, and every result its call's id and place.
+
+    Results go to the end of the assistant turn that they follow, before a user's message that came between them.
+    Calls without a result stay as they are: a run that broke off must not make the conversation unusable.
 
     Raises:
         InvalidRequestError: A result belongs to no call before it.
     """
-    native = _native_ids(messages)
-    taken = set(native.values())
-    ordered: list[Message] = []
-    calls: list[_Open] = []
-    count = 0
-    results: list[tuple[int, Message]] = []
+    ids = _Ids(messages)
+    calls = _Calls()
+    ordered: list[tuple[int, Message]] = []
+    results: list[tuple[int, int, Message]] = []
+    others: list[tuple[int, Message]] = []
     for position, message in enumerate(messages):
         if message.role == "tool":
-            call = _match(message, calls, position)
-            results.append((call.position, _result(message, call.wire)))
-            continue
-        ordered += _in_call_order(results)
-        sent = message
-        if message.tool_calls:
-            renamed: list[ToolCall] = []
-            for index, call_ in enumerate(message.tool_calls):
-                wire_id = native.get((position, index)) or _next_id(call_.name, count, taken)
-                wire = ToolCall(wire_id, call_.name, _sendable(call_.arguments))
-                calls.append(_Open(call_.id, wire, count))
-                renamed.append(wire)
-                count += 1
-            sent = replace(message, tool_calls=tuple(renamed))
-        ordered.append(sent)
-    ordered += _in_call_order(results)
-    return ordered
+            call = calls.answered_by(message, position)
+            sent = Message("tool", message.content, tool_call_id=call.wire_id, name=call.name)
+            results.append((call.number, position, sent))
+        elif message.role == "assistant":
+            _close_turn(ordered, results, others)
+            ordered.append((position, _assistant(message, position, ids, calls)))
+        else:
+            others.append((position, message))
+    _close_turn(ordered, results, others)
+    return Ordered(ordered, ids.history())
 
 
-def _native_ids(messages: Sequence[Message]) -> dict[tuple[int, int], str]:
-    """The ids that can go out as they are: native in form, true to the name, and the first of their kind."""
-    kept: dict[tuple[int, int], str] = {}
-    seen: set[str] = set()
-    for position, message in enumerate(messages):
-        for index, call in enumerate(message.tool_calls):
-            match = _NATIVE.fullmatch(call.id)
-            if match and match["name"] == call.name and call.id not in seen:
-                seen.add(call.id)
-                kept[position, index] = call.id
-    return kept
+def _close_turn(
+    ordered: list[tuple[int, Message]],
+    results: list[tuple[int, int, Message]],
+    others: list[tuple[int, Message]],
+) -> None:
+    results.sort(key=lambda result: result[:2])
+    ordered += [(position, message) for _, position, message in results]
+    ordered += others
+    results.clear()
+    others.clear()
 
 
-def _next_id(name: str, number: int, taken: set[str]) -> str:
-    while (identity := f"functions.{name}:{number}") in taken:
-        number += 1
-    taken.add(identity)
-    return identity
+def _assistant(message: Message, position: int, ids: _Ids, calls: _Calls) -> Message:
+    if not message.tool_calls:
+        return message
+    sent: list[ToolCall] = []
+    for index, call in enumerate(message.tool_calls):
+        wire_id, arguments = ids.on_wire((position, index), call), _sendable(call.arguments)
+        same = wire_id == call.id and arguments is call.arguments
+        sent.append(call if same else ToolCall(wire_id, call.name, arguments))
+    calls.add_turn(message.tool_calls, sent)
+    return Message("assistant", message.content, message.thinking, tuple(sent))
 
 
-def _match(message: Message, calls: Sequence[_Open], position: int) -> _Open:
-    """The call that a result answers: the first open one with its id; without an id, the first open one."""
-    identity = message.tool_call_id
-    if identity:
-        for call in calls:
-            if not call.answered and call.original == identity:
-                call.answered = True
-                return call
-        for call in reversed(calls):
-            if identity in (call.original, call.wire.id):
-                return call
-    else:
-        for call in calls:
+class _Ids:
+    """Decides under which id each call goes out."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._seen: set[str] = set()
+        self._kept: dict[tuple[int, int], int] = {}
+        self._taken: set[str] = set()
+        self._next = 0
+        for position, message in enumerate(messages):
+            for index, call in enumerate(message.tool_calls):
+                self._seen.add(call.id)
+                match = _NATIVE.fullmatch(call.id)
+                if match and match["name"] == call.name and call.id not in self._taken:
+                    self._taken.add(call.id)
+                    self._kept[position, index] = int(match["number"])
+
+    def on_wire(self, place: tuple[int, int], call: ToolCall) -> str:
+        """The call's own id if that is native, true to the name and the first of its kind; else the next native one.
+
+        Kimi counts calls over the conversation, so numbers only grow.
+        """
+        number = self._kept.get(place)
+        if number is not None:
+            self._next = max(self._next, number) + 1
+            return call.id
+        number = self._next
+        while (identity := f"functions.{call.name}:{number}") in self._taken:
+            number += 1
+        self._next = number + 1
+        self._taken.add(identity)
+        return identity
+
+    def history(self) -> History:
+        """All ids in use, once every call has been asked for."""
+        return History(frozenset((self._seen | self._taken) - {""}), self._next)
+
+
+class _Call:
+    __slots__ = ("answered", "name", "number", "wire_id")
+
+    def __init__(self, number: int, sent: ToolCall) -> None:
+        self.number = number
+        self.wire_id = sent.id
+        self.name = sent.name
+        self.answered = False
+
+
+class _Calls:
+    """Finds the call that a result answers, in constant time."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        # Open calls by the caller's id, and all of them: the last is the first call of the latest turn.
+        self._open: dict[str, list[_Call]] = {}
+        self._waiting: list[_Call] = []
+        self._latest: dict[str, _Call] = {}
+        self._on_wire: dict[str, _Call] = {}
+
+    def add_turn(self, given: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
+        calls = [_Call(self._count + index, call) for index, call in enumerate(sent)]
+        self._count += len(calls)
+        for asked, call in zip(reversed(given), reversed(calls), strict=True):
+            self._open.setdefault(asked.id, []).append(call)
+            self._waiting.append(call)
+            self._on_wire[call.wire_id] = call
+        self._latest.update((asked.id, call) for asked, call in zip(given, calls, strict=True))
+
+    def answered_by(self, result: Message, position: int) -> _Call:
+        """The call that a result answers.
+
+        Of several with its id, the first of the latest turn that is still open, because ids may be used again;
+        without an id, the first open one of the latest turn; for a second result of a call, that call.
+        """
+        identity = result.tool_call_id
+        candidates = self._open.get(identity, []) if identity else self._waiting
+        while candidates:
+            call = candidates.pop()
             if not call.answered:
                 call.answered = True
                 return call
+        found = (self._latest.get(identity) or self._on_wire.get(identity)) if identity else None
+        if found is None:
+            _refuse_orphan(identity, position)
+        found.answered = True
+        return found
+
+
+def _refuse_orphan(identity: str | None, position: int) -> NoReturn:
+    what = f"the result of the tool call {identity!r}" if identity else "a tool's result without an id"
     raise InvalidRequestError(
-        f"Message {position} is the result of the tool call {identity!r}, but no assistant message before it "
-        "makes that call. Send the assistant message with its tool calls too; trimming a history must keep "
-        "calls and results together."
+        f"Message {position} is {what}, but no assistant message before it makes that call. Send the assistant "
+        "message with its tool calls too; trimming a history must keep calls and results together."
     )
 
 
-def _in_call_order(results: list[tuple[int, Message]]) -> list[Message]:
-    done = [message for _, message in sorted(results, key=lambda result: result[0])]
-    results.clear()
-    return done
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
-def _result(message: Message, call: ToolCall) -> Message:
-    return replace(message, tool_call_id=call.id, name=call.name)
+_strict_json: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _sendable(arguments: Any) -> str:
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(_strict_json.decode(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _sendable(arguments: str) -> str:
     """Arguments as servers accept them: JSON text of an object.
 
     A server that parses the history answers 400 to every later request if one call in it is damaged, so text
     that cannot be repaired travels inside an object, where the model still sees it.
     """
-    if not isinstance(arguments, str):
-        return json.dumps(arguments, ensure_ascii=False)
+    if _is_object(arguments):
+        return arguments
     normal = normalise_arguments(arguments)
-    return json.dumps({"invalid_arguments": arguments}, ensure_ascii=False) if normal is None else normal
+    if normal is not None and _is_object(normal):
+        return normal
+    return json.dumps({"invalid_arguments": arguments}, ensure_ascii=False)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import logging
-import socket
-import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx
-from httpx_sse import EventSource, ServerSentEvent
 
 from ._auth import TokenSource
 from ._clients import Clients
@@ -31,23 +27,26 @@ from ._commands import (
     TransportFailure,
 )
 from ._endpoint import DEFAULT_UNIVERSE
+from ._sse import LONGEST_EVENT, EventReader, OversizedEvent
+from ._watchdog import limit_reading
 from .completion import Completion
-from .errors import CredentialsError
+from .errors import ConfigurationError, CredentialsError
 from .events import Event
 
 __all__ = ["AsyncDriver", "SyncDriver"]
 
 logger = logging.getLogger("kimi_vertex.http")
 
-_LONGEST_LINE: Final = 32 * 1024 * 1024
-_DRAIN_SECONDS: Final = 1.0
+# The end of the body comes with `[DONE]` or right behind it; who is slower is better off with a new connection.
+_DRAIN_SECONDS: Final = 0.3
 _NOBODY: Final = Identity({}, None, DEFAULT_UNIVERSE, can_refresh=False)
-
-ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
+_FAILURES: Final = (httpx.HTTPError, httpx.StreamError, OversizedEvent)
 
 
 def _failure(error: Exception) -> TransportFailure:
     words = str(error) or type(error).__name__
+    if isinstance(error, OversizedEvent):
+        return TransportFailure("oversized", words)
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return TransportFailure("connect_timeout", words)
     if isinstance(error, httpx.TimeoutException):
@@ -57,49 +56,36 @@ def _failure(error: Exception) -> TransportFailure:
     return TransportFailure("broken", words)
 
 
-class _Text:
-    """A response as `EventSource` wants it: strict UTF-8 as server-sent events demand, lines of a bounded length.
+class _Body:
+    """Joins a body that may not grow without end."""
 
-    An event that the server did not end with a blank line before it closed the body still counts.
-    """
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
 
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._line = 0
-        self.headers = {"content-type": "text/event-stream"}
+    def add(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size > LONGEST_EVENT:
+            raise OversizedEvent(f"the body is longer than {LONGEST_EVENT:,} bytes")
 
-    def _decode(self, chunk: bytes) -> str:
-        text = self._decoder.decode(chunk)
-        end = max(text.rfind("\n"), text.rfind("\r"))
-        self._line = len(text) - end - 1 if end >= 0 else self._line + len(text)
-        if self._line > _LONGEST_LINE:
-            raise TransportFailure(
-                "broken", f"a line of the stream is longer than {_LONGEST_LINE} characters"
-            )
-        return text
-
-    def iter_text(self) -> Iterator[str]:
-        for chunk in self._response.iter_bytes():
-            yield self._decode(chunk)
-        yield self._decoder.decode(b"", final=True) + "\n\n"
-
-    async def aiter_text(self) -> AsyncIterator[str]:
-        async for chunk in self._response.aiter_bytes():
-            yield self._decode(chunk)
-        yield self._decoder.decode(b"", final=True) + "\n\n"
+    def text(self) -> str:
+        return b"".join(self._chunks).decode("utf-8-sig", "replace")
 
 
 class _Driver:
-    """What both drivers share: the response in hand."""
+    """What both drivers share: the response in hand, and the reader of its events."""
 
-    def __init__(self, tokens: TokenSource | None) -> None:
+    def __init__(self, clients: Clients, tokens: TokenSource | None) -> None:
+        self._clients = clients
         self._tokens = tokens
         self._response: httpx.Response | None = None
+        self._reader = EventReader()
+        self._ended = False
 
-    def _begin(self, client: Any, request: Request) -> httpx.Request:
+    def _begin(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
         timeouts = request.timeouts
-        built: httpx.Request = client.build_request(
+        return client.build_request(
             request.method,
             request.url,
             headers=dict(request.headers),
@@ -111,16 +97,27 @@ class _Driver:
                 pool=timeouts.connect,
             ),
         )
-        return built
 
     def _head(self, response: httpx.Response, request: Request) -> Head:
         self._response = response
+        self._reader, self._ended = EventReader(), False
         # httpcore looks the timeout up again when it begins to read the body.
         response.request.extensions["timeout"]["read"] = request.timeouts.idle
         return Head(response.status_code, {k.lower(): v for k, v in response.headers.items()})
 
+    def _last_events(self) -> list[str] | None:
+        """What the body ended with; `None` from the second time on."""
+        if self._ended:
+            return None
+        self._ended = True
+        return self._reader.close() or None
+
     def _identity(self, headers: dict[str, str], tokens: TokenSource) -> Identity:
         return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh)
+
+    def _is_projectless(self, command: Authorize, tokens: TokenSource) -> bool:
+        """Whether no token need be fetched, because the call cannot be made."""
+        return command.project and tokens.project is None
 
     @property
     def _open_response(self) -> httpx.Response:
@@ -131,10 +128,10 @@ class _Driver:
 class SyncDriver(_Driver):
     """Runs a flow in the calling thread."""
 
-    def __init__(self, client: httpx.Client, tokens: TokenSource | None) -> None:
-        super().__init__(tokens)
-        self._client = client
-        self._events: Iterator[ServerSentEvent] | None = None
+    def __init__(self, clients: Clients, tokens: TokenSource | None) -> None:
+        super().__init__(clients, tokens)
+        self._client: httpx.Client | None = None
+        self._chunks: Iterator[bytes] | None = None
 
     def run(self, flow: Flow) -> Generator[Event, None, Completion]:
         """Perform the flow's commands and yield its events. Closing the generator frees the connection."""
@@ -152,31 +149,25 @@ class SyncDriver(_Driver):
                     continue
                 try:
                     reply = self._perform(step)  # type: ignore[arg-type]
-                except (TransportFailure, CredentialsError) as error:
+                except (CredentialsError, ConfigurationError) as error:
                     failure = error
-                except (httpx.HTTPError, httpx.StreamError) as error:
+                except _FAILURES as error:
                     failure = _failure(error)
         finally:
+            failure = None  # its traceback holds this frame
             self._close()
+            if self._client is not None:
+                self._clients.give_back(self._client)
             flow.close()
 
     def _perform(self, command: Command) -> Any:
         kind = type(command)
         if kind is ReadEvents:
-            if self._events is None:
-                self._events = EventSource(_Text(self._open_response)).iter_sse()  # type: ignore[arg-type]
-            sse = next(self._events, None)
-            return None if sse is None else [sse.data]
+            return self._read_events()
         if isinstance(command, Send):
-            self._close()
-            request = self._begin(self._client, command.request)
-            response = self._client.send(request, stream=True, follow_redirects=False)
-            return self._head(response, command.request)
+            return self._send(command.request)
         if kind is ReadBody:
-            try:
-                return self._open_response.read().decode("utf-8-sig", "replace")
-            finally:
-                self._close()
+            return self._read_body()
         if kind is Drain:
             return self._drain()
         if isinstance(command, Sleep):
@@ -184,53 +175,72 @@ class SyncDriver(_Driver):
         assert isinstance(command, Authorize)
         return self._authorize(command)
 
-    def _authorize(self, command: Authorize) -> Identity:
-        if self._tokens is None:
-            return _NOBODY
-        if command.project:
-            self._tokens.load()
-        headers = self._tokens.headers(force=command.rejected is not None, rejected=command.rejected)
-        return self._identity(headers, self._tokens)
+    def _send(self, request: Request) -> Head:
+        self._close()
+        if self._client is None:
+            self._client = self._clients.borrow()
+        built = self._begin(self._client, request)
+        return self._head(self._client.send(built, stream=True, follow_redirects=False), request)
+
+    def _read_events(self) -> list[str] | None:
+        chunks = self._chunks
+        if chunks is None:
+            chunks = self._chunks = self._open_response.iter_bytes()
+        for chunk in chunks:
+            events = self._reader.feed(chunk)
+            if events:
+                return events
+        return self._last_events()
+
+    def _read_body(self) -> str:
+        body = _Body()
+        try:
+            for chunk in self._open_response.iter_bytes():
+                body.add(chunk)
+        finally:
+            self._close()
+        return body.text()
 
     def _drain(self) -> None:
         """Read on to the end of the body, but not for long: some servers keep a finished stream open."""
-        response, events = self._response, self._events
-        if response is None or events is None:
-            return self._close()
-        stream = response.extensions.get("network_stream")
-        connection = stream.get_extra_info("socket") if stream is not None else None
-        watchdog = threading.Timer(_DRAIN_SECONDS, _shut_down, [connection])
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            for _ in events:
-                pass
-        except (httpx.HTTPError, httpx.StreamError, TransportFailure):
-            logger.debug("A finished stream did not end cleanly; its connection is not reused.")
-        finally:
-            watchdog.cancel()
-            self._close()
+        response, chunks = self._response, self._chunks
+        # HTTP/2 has other streams on the same socket, and needs no draining.
+        if chunks is not None and response is not None and response.http_version.startswith("HTTP/1"):
+            stream = response.extensions.get("network_stream")
+            connection = stream.get_extra_info("socket") if stream is not None else None
+            if connection is not None:
+                try:
+                    with limit_reading(connection, _DRAIN_SECONDS):
+                        for _ in chunks:
+                            pass
+                except (httpx.HTTPError, httpx.StreamError):
+                    logger.debug("A finished stream did not end cleanly; its connection is not reused.")
+        self._close()
+
+    def _authorize(self, command: Authorize) -> Identity:
+        tokens = self._tokens
+        if tokens is None:
+            return _NOBODY
+        if command.project:
+            tokens.load()
+            if self._is_projectless(command, tokens):
+                return _NOBODY
+        return self._identity(
+            tokens.headers(force=command.rejected is not None, rejected=command.rejected), tokens
+        )
 
     def _close(self) -> None:
-        response, self._response, self._events = self._response, None, None
+        response, self._response, self._chunks = self._response, None, None
         if response is not None:
             response.close()
-
-
-def _shut_down(connection: Any) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except (OSError, AttributeError):
-        logger.debug("The connection of a finished stream was gone already.")
 
 
 class AsyncDriver(_Driver):
     """Runs a flow on the running event loop."""
 
     def __init__(self, clients: Clients, tokens: TokenSource | None) -> None:
-        super().__init__(tokens)
-        self._clients = clients
-        self._events: AsyncGenerator[ServerSentEvent, None] | None = None
+        super().__init__(clients, tokens)
+        self._chunks: AsyncIterator[bytes] | None = None
 
     async def run(self, flow: Flow) -> AsyncGenerator[Event, None]:
         """Perform the flow's commands and yield its events. Closing the generator frees the connection."""
@@ -249,33 +259,23 @@ class AsyncDriver(_Driver):
                     continue
                 try:
                     reply = await self._perform(step)  # type: ignore[arg-type]
-                except (TransportFailure, CredentialsError) as error:
+                except (CredentialsError, ConfigurationError) as error:
                     failure = error
-                except (httpx.HTTPError, httpx.StreamError) as error:
+                except _FAILURES as error:
                     failure = _failure(error)
         finally:
+            failure = None  # its traceback holds this frame
             await self._close()
             flow.close()
 
     async def _perform(self, command: Command) -> Any:
         kind = type(command)
         if kind is ReadEvents:
-            if self._events is None:
-                self._events = EventSource(_Text(self._open_response)).aiter_sse()  # type: ignore[arg-type]
-            async for sse in self._events:
-                return [sse.data]
-            return None
+            return await self._read_events()
         if isinstance(command, Send):
-            await self._close()
-            client = await self._clients.on_loop()
-            request = self._begin(client, command.request)
-            response = await client.send(request, stream=True, follow_redirects=False)
-            return self._head(response, command.request)
+            return await self._send(command.request)
         if kind is ReadBody:
-            try:
-                return (await self._open_response.aread()).decode("utf-8-sig", "replace")
-            finally:
-                await self._close()
+            return await self._read_body()
         if kind is Drain:
             return await self._drain()
         if isinstance(command, Sleep):
@@ -283,31 +283,60 @@ class AsyncDriver(_Driver):
         assert isinstance(command, Authorize)
         return await self._authorize(command)
 
-    async def _authorize(self, command: Authorize) -> Identity:
-        if self._tokens is None:
-            return _NOBODY
-        if command.project:
-            await self._tokens.aload()
-        headers = await self._tokens.aheaders(force=command.rejected is not None, rejected=command.rejected)
-        return self._identity(headers, self._tokens)
-
-    async def _drain(self) -> None:
+    async def _send(self, request: Request) -> Head:
+        await self._close()
+        client = await self._clients.on_loop()
+        built = self._begin(client, request)
         try:
-            if self._events is not None:
-                async with asyncio.timeout(_DRAIN_SECONDS):
-                    async for _ in self._events:
-                        pass
-        except (httpx.HTTPError, httpx.StreamError, TransportFailure, TimeoutError):
-            logger.debug("A finished stream did not end cleanly; its connection is not reused.")
+            return self._head(await client.send(built, stream=True, follow_redirects=False), request)
+        except RuntimeError:
+            if client.is_closed:
+                raise httpx.NetworkError("the client was closed meanwhile") from None
+            raise
+
+    async def _read_events(self) -> list[str] | None:
+        chunks = self._chunks
+        if chunks is None:
+            chunks = self._chunks = self._open_response.aiter_bytes()
+        async for chunk in chunks:
+            events = self._reader.feed(chunk)
+            if events:
+                return events
+        return self._last_events()
+
+    async def _read_body(self) -> str:
+        body = _Body()
+        try:
+            async for chunk in self._open_response.aiter_bytes():
+                body.add(chunk)
         finally:
             await self._close()
+        return body.text()
+
+    async def _drain(self) -> None:
+        """Read on to the end of the body, but not for long: some servers keep a finished stream open."""
+        if self._chunks is not None:
+            try:
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    async for _ in self._chunks:
+                        pass
+            except (httpx.HTTPError, httpx.StreamError, TimeoutError):
+                logger.debug("A finished stream did not end cleanly; its connection is not reused.")
+        await self._close()
+
+    async def _authorize(self, command: Authorize) -> Identity:
+        tokens = self._tokens
+        if tokens is None:
+            return _NOBODY
+        if command.project:
+            await tokens.aload()
+            if self._is_projectless(command, tokens):
+                return _NOBODY
+        return self._identity(
+            await tokens.aheaders(force=command.rejected is not None, rejected=command.rejected), tokens
+        )
 
     async def _close(self) -> None:
-        response, events = self._response, self._events
-        self._response = self._events = None
-        try:
-            if events is not None:
-                await events.aclose()
-        finally:
-            if response is not None:
-                await response.aclose()
+        response, self._response, self._chunks = self._response, None, None
+        if response is not None:
+            await response.aclose()

@@ -13,12 +13,16 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ._markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, SECTION_BEGIN, SECTION_END, Token
+from ._arguments import ArgumentStream
+from ._markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, SECTION_BEGIN, Token
 
 __all__ = ["BareCalls", "LeakCollector", "LeakedCall"]
 
-_BARE: Final = re.compile(r"((?:functions\.)?([\w.\-]+):\d+)\s*(\{)?")
 _LONGEST_ID: Final = 256
+_UNMARKED: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}})\s{{0,8}}(?={{)")
+_UNMARKED_NATIVE: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}}:\d+)\s{{0,8}}(?={{)")
+_INDENT: Final = re.compile(r"\s*")
+_DECODER: Final = json.JSONDecoder(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class LeakedCall:
 class LeakCollector:
     """Takes the text and tokens of one channel while a tool section is open.
 
-    `take` returns the text that turned out not to belong to a call.
+    What turns out not to belong to a call is given back, to be shown as text.
     """
 
     __slots__ = ("_id", "_parts", "_state", "calls")
@@ -60,24 +64,38 @@ class LeakCollector:
         Returns:
             Text to be given back to the reader.
         """
-        given_back = before if token.kind != ARGUMENTS_BEGIN else ""
-        if token.kind == ARGUMENTS_BEGIN:
-            name = "".join(self._parts) if self._state in ("id", "section") else before
-            self._id, self._parts, self._state = name.strip(), [], "arguments"
-        elif token.kind == CALL_BEGIN:
-            given_back += self._end_call()
+        kind = token.kind
+        if kind == ARGUMENTS_BEGIN:
+            # What stands before it is the id, even if the call's first token or the previous call's last is missing.
+            written = before + ("".join(self._parts) if self._state == "id" else self._end_call())
+            given_back, _, self._id = written.rstrip().rpartition(" ")
+            self._parts, self._state = [], "arguments"
+            return given_back if given_back.strip() else ""
+        given_back = before + self._end_call()
+        if kind == CALL_BEGIN:
             self._state = "id"
-        elif token.kind in {CALL_END, SECTION_BEGIN}:
-            given_back += self._end_call()
+        elif kind == SECTION_BEGIN or (kind == CALL_END and self._state != "outside"):
             self._state = "section"
-        elif token.kind == SECTION_END or self._state != "outside":
-            given_back += self._end_call()
+        else:
             self._state = "outside"
         return given_back
 
-    def text(self, text: str) -> None:
-        """Take text while `open`."""
+    def text(self, text: str) -> str:
+        """Take text while `open`; return text to be given back to the reader."""
         self._parts.append(text)
+        if self._state == "arguments":
+            return ""
+        held = "".join(self._parts).lstrip()
+        match = (_UNMARKED if self._state == "id" else _UNMARKED_NATIVE).match(held)
+        if match is not None:
+            # The token between id and arguments is missing.
+            self._id, self._parts, self._state = match.group(1), [held[match.end() :]], "arguments"
+            return ""
+        self._parts = [held]
+        if len(held) <= _LONGEST_ID:
+            return ""
+        self._parts, self._state = [], "outside"
+        return held
 
     def flush(self) -> str:
         """The channel is at its end: close what is open. Returns text that belonged to no call."""
@@ -91,9 +109,11 @@ class LeakCollector:
             arguments, rest = _split_object(text)
             self.calls.append(LeakedCall(self._id, arguments))
             return rest
-        if self._state == "id" or not text.strip():
+        stripped = text.strip()
+        if self._state == "id" and stripped and not re.search(r"\s", stripped):
+            self.calls.append(LeakedCall(stripped, ""))
             return ""
-        return text
+        return text if stripped else ""
 
 
 def _split_object(text: str) -> tuple[str, str]:
@@ -102,8 +122,8 @@ def _split_object(text: str) -> tuple[str, str]:
     if not text.startswith("{", start):
         return text.strip(), ""
     try:
-        _, end = json.JSONDecoder(strict=False).raw_decode(text, start)
-    except ValueError:
+        _, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
         return text.strip(), ""
     rest = text[end:]
     return text[start:end], rest if rest.strip() else ""
@@ -112,74 +132,120 @@ def _split_object(text: str) -> tuple[str, str]:
 class BareCalls:
     """Finds calls whose tokens were stripped: `functions.NAME:N{...}` at the start of a line.
 
-    Happens when a server decodes with `skip_special_tokens`. Looked for only with declared tools, and only
-    for their names, so that ordinary text is never taken for a call.
+    Happens when a server decodes with `skip_special_tokens`. Looked for only with declared tools, and only for
+    their names, so that ordinary text is never taken for a call.
     """
 
-    __slots__ = ("_fresh", "_held", "_line_start", "_names", "_starts")
+    __slots__ = (
+        "_arguments",
+        "_head",
+        "_held",
+        "_line_start",
+        "_partial",
+        "_prefixes",
+        "_raw",
+        "_started",
+        "_trim",
+        "calls",
+    )
 
     def __init__(self, names: frozenset[str]) -> None:
-        self._names = names
-        self._fresh = ""  # the newest piece: only a brace in it can complete an object
-        self._starts = tuple(f"{prefix}{name}:" for name in names for prefix in ("", "functions."))
+        self.calls: list[LeakedCall] = []
+        choice = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+        head = rf"(?:functions\.)?(?:{choice}):\d{{1,9}}"
+        self._head = re.compile(rf"({head})[ \t]{{0,8}}(?=\{{)")
+        self._partial = re.compile(rf"{head}[ \t]{{0,8}}")
+        starts = [prefix + name + ":" for name in names for prefix in ("", "functions.")]
+        self._prefixes = frozenset(start[:n] for start in starts for n in range(1, len(start) + 1))
         self._held = ""
         self._line_start = True
+        self._arguments: ArgumentStream | None = None  # of the call that is being read
+        self._started = ""  # its id, and the white space after it
+        self._raw: list[str] = []  # the arguments as they came
+        self._trim = False  # white space after a call belongs to it
 
     def passes(self, text: str) -> bool:
         """Whether `text` cannot be part of such a call, and leaves nothing to remember."""
-        return not self._starts or not (self._line_start or self._held or "\n" in text)
+        return not (self._line_start or self._held or self._arguments is not None or "\n" in text)
+
+    def code(self, text: str) -> str:
+        """Take text inside Markdown code, which is no call; return what is certainly text."""
+        if self._arguments is not None:
+            return self.feed(text)
+        shown = self.take_held() + text
+        self._line_start = text.endswith("\n")
+        return shown
 
     def take_held(self) -> str:
-        """Hand over what is held, because a token or the end follows it."""
+        """Hand over what is held, because something follows that decides: it is text."""
         held, self._held = self._held, ""
-        self._line_start = False
+        self._line_start = self._trim = False
+        if self._arguments is not None:
+            held, self._arguments = self._started + "".join(self._raw), None
         return held
 
-    def feed(self, text: str) -> tuple[str, list[LeakedCall]]:
-        """Take plain text; return what is certainly text, and the calls found."""
-        if not self._starts:
-            return text, []
-        self._fresh = text
+    def finish(self) -> str:
+        """Nothing more will come: return what is held. A call that breaks off stays a call if it says it is one."""
+        if self._arguments is not None and self._started.startswith("functions."):
+            self.calls.append(LeakedCall(self._started.strip(), "".join(self._raw)))
+            self._arguments = None
+        return self.take_held()
+
+    def feed(self, text: str) -> str:
+        """Take plain text; return what is certainly text."""
         text, self._held = self._held + text, ""
         shown: list[str] = []
-        calls: list[LeakedCall] = []
-        while text:
+        position = start = 0
+        while position < len(text):
+            if self._arguments is not None:
+                text, position, start = self._read_call(text, position, shown), 0, 0
+                continue
             if not self._line_start:
-                line, newline, text = text.partition("\n")
-                shown.append(line + newline)
-                self._line_start = bool(newline)
+                newline = text.find("\n", position)
+                position = newline + 1 if newline >= 0 else len(text)
+                self._line_start = newline >= 0
                 continue
-            stripped = text.lstrip()
-            verdict = self._match(stripped)
-            if verdict is None:
-                self._held = text
+            indent = _INDENT.match(text, position)
+            position = indent.end() if indent else position
+            start = position if self._trim else start
+            self._trim = self._trim and position == len(text)
+            match = self._head.match(text, position)
+            if match is not None:
+                shown.append(text[start:position])
+                self._started, self._raw, self._arguments = match.group(), [], ArgumentStream()
+                position = match.end()
+            elif position == len(text):
                 break
-            if verdict == 0:
-                gap = text[: len(text) - len(stripped)]
-                shown.append(gap)
-                text, self._line_start = stripped, False
-                continue
-            match = _BARE.match(stripped)
-            assert match is not None
-            calls.append(LeakedCall(match.group(1), stripped[match.end() - 1 : verdict]))
-            text = stripped[verdict:]
-        return "".join(shown), calls
+            elif self._undecided(text, position):
+                shown.append(text[start:position])
+                self._held = text[position:]
+                return "".join(shown)
+            else:
+                self._line_start = False
+        shown.append(text[start:])
+        return "".join(shown)
 
-    def _match(self, text: str) -> int | None:
-        """Index after the call at the start of `text`; 0 if there is none; `None` if undecided."""
-        if not text:
-            return None
-        if not any(text.startswith(s) or s.startswith(text) for s in self._starts):
-            return 0
-        match = _BARE.match(text)
-        if match is None or (not match.group(3) and match.end() == len(text)):
-            return None if len(text) < _LONGEST_ID else 0
-        if not match.group(3) or match.group(2) not in self._names:
-            return 0
-        if "}" not in self._fresh:
-            return None
+    def _undecided(self, text: str, position: int) -> bool:
+        if len(text) - position > _LONGEST_ID:
+            return False
+        rest = text[position:]
+        return rest in self._prefixes or self._partial.fullmatch(rest) is not None
+
+    def _read_call(self, text: str, position: int, shown: list[str]) -> str:
+        """Read on in the arguments of a call; return the text after it."""
+        assert self._arguments is not None
+        piece = text[position:]
+        _, rest = self._arguments.take(piece)
+        self._raw.append(piece[: len(piece) - len(rest)])
+        if not self._arguments.complete:
+            return ""
+        arguments, self._arguments = "".join(self._raw), None
         try:
-            _, end = json.JSONDecoder(strict=False).raw_decode(text, match.end() - 1)
-        except ValueError:
-            return None
-        return end
+            _DECODER.decode(arguments)
+        except (ValueError, RecursionError):
+            shown.append(self._started + arguments)
+            self._line_start = False
+        else:
+            self.calls.append(LeakedCall(self._started.strip(), arguments))
+            self._trim = True
+        return rest

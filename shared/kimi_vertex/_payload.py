@@ -5,17 +5,17 @@ Never changes an object of the caller's.
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ._endpoint import Target
-from ._history import order, read_messages
+from ._history import order
+from ._json import encode
 from ._models import ModelInfo
-from ._options import CallOptions, Settings, ToolChoice
+from ._options import CallOptions, Settings
+from ._reading import read_messages
 from ._schema import moonshot_tools
 from ._toolcalls import DeclaredTools, History
 from .errors import InvalidRequestError
@@ -38,7 +38,6 @@ _FIELDS: Final = (
 )
 # Kimi's template prints the field whether or not it has text; a blank keeps the turn's shape without words.
 _PLACEHOLDER: Final = " "
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,8 @@ class Payload:
     history: History
     implicit_thinking: bool
     model: str | None
+    as_instance: bool = False
+    """Whether the body travels inside another, as the method `:predict` wants it."""
 
     @property
     def forced_choice(self) -> bool:
@@ -61,16 +62,11 @@ class Payload:
         """The body as JSON.
 
         Raises:
-            InvalidRequestError: It holds something that JSON cannot.
+            InvalidRequestError: It holds something that JSON cannot; the text says where.
         """
-        try:
-            text = json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidRequestError(f"The request cannot be written as JSON: {error}.") from None
-        try:
-            return text.encode()
-        except UnicodeEncodeError:
-            return _LONE_SURROGATE.sub("\ufffd", text).encode()
+        if self.as_instance:
+            return encode({"instances": [{"@requestFormat": "chatCompletions", **self.body}]})
+        return encode(self.body)
 
 
 def build(
@@ -97,39 +93,82 @@ def build(
     Raises:
         InvalidRequestError: Something in it cannot be sent.
     """
-    read = read_messages(messages)
-    thinks = info.thinking != "never" and not _thinking_disabled(options)
-    body: dict[str, Any] = {} if model is None else {"model": model}
+    fields = _fields(options, settings, stream=stream)
+    tools = _checked_tools(fields.get("tools"))
+    thinks = info.thinking != "never" and not _thinking_disabled(fields)
+    ordered = order(read_messages(messages))
     writer = _MessageWriter(settings, info, both_fields=_is_self_deployed(target), thinks=thinks)
-    body["messages"] = [wire for m in order(read) if (wire := writer.write(m)) is not None]
+    body: dict[str, Any] = {} if model is None else {"model": model}
+    body["messages"] = [wire for place, m in ordered.messages if (wire := writer.write(m, place)) is not None]
     if not body["messages"]:
         raise InvalidRequestError("All messages are empty. Pass at least one message with text.")
-    for name in _FIELDS:
-        value = options.get(name)
-        if value is not None:
-            body[name] = value
-    stop = options.get("stop")
-    if stop:
-        body["stop"] = stop if isinstance(stop, str) else list(stop)
-    tools = options.get("tools")
-    if tools:
-        body["tools"] = moonshot_tools(tools) if settings.normalize_tool_schemas else list(tools)
-        choice = _tool_choice(options.get("tool_choice"), tools)
-        if choice is not None:
-            body["tool_choice"] = choice
-    if stream:
-        body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
-    body.update(options.get("extra_body") or {})
-    calls = [call for message in read for call in message.tool_calls]
+    body.update(fields)
     implicit = settings.implicit_thinking
     return Payload(
         body=body,
         tools=DeclaredTools.of(tools),
-        history=History(frozenset(call.id for call in calls), len(calls)),
+        history=ordered.history,
         implicit_thinking=thinks if implicit is None else implicit,
         model=model,
+        as_instance=target.api == "predict",
     )
+
+
+def _fields(options: CallOptions, settings: Settings, *, stream: bool) -> dict[str, Any]:
+    """All of the body but the model and the messages."""
+    fields = {name: value for name in _FIELDS if (value := options.get(name)) is not None}
+    stop = options.get("stop")
+    if stop:
+        fields["stop"] = _stop(stop)
+    tools = _checked_tools(options.get("tools"))
+    if tools:
+        fields["tools"] = moonshot_tools(tools) if settings.normalize_tool_schemas else tools
+    extra = options.get("extra_body") or {}
+    declared = [*tools, *_checked_tools(extra.get("tools"))]
+    choice = _tool_choice(options.get("tool_choice"), sorted(DeclaredTools.of(declared).names))
+    if choice is not None and declared:
+        fields["tool_choice"] = choice
+    if stream:
+        fields["stream"] = True
+        fields["stream_options"] = {"include_usage": True}
+    fields.update(extra)
+    return fields
+
+
+def _stop(stop: Any) -> str | list[str]:
+    if isinstance(stop, str):
+        return stop
+    listed: list[Any] = list(stop) if isinstance(stop, Sequence) else [None]
+    if not all(isinstance(text, str) and text for text in listed):
+        raise InvalidRequestError(
+            f"stop is {stop!r}; it must be a text or a list of texts, none of them empty."
+        )
+    return listed
+
+
+def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
+    """The tools as a list, each one itself.
+
+    Raises:
+        InvalidRequestError: One of them has not OpenAI's form.
+    """
+    if tools is None:
+        return []
+    if isinstance(tools, Mapping | str | bytes) or not isinstance(tools, Iterable):
+        raise InvalidRequestError(
+            f"tools is a {type(tools).__name__}; pass a list of tools in OpenAI's form."
+        )
+    listed = list(tools)
+    for index, tool in enumerate(listed):
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        other = isinstance(tool, Mapping) and tool.get("type", "function") != "function"
+        named = isinstance(function, Mapping) and isinstance(function.get("name"), str) and function["name"]
+        if not (named or other):
+            raise InvalidRequestError(
+                f"tools[{index}] has not OpenAI's form; expected "
+                '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.'
+            )
+    return listed
 
 
 def without_forced_choice(payload: Payload) -> Payload:
@@ -138,8 +177,11 @@ def without_forced_choice(payload: Payload) -> Payload:
     named = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else None
     what = f"the tool `{named}`" if named else "one of the tools"
     nudge = {"role": "system", "content": f"Answer only with a call of {what}, not with text."}
-    body = {**payload.body, "tool_choice": "auto", "messages": [*payload.body["messages"], nudge]}
-    return replace(payload, body=body)
+    messages = list(payload.body["messages"])
+    # A trailing assistant message is the beginning of the answer and has to stay the last.
+    prefilled = bool(messages) and messages[-1].get("role") == "assistant"
+    messages.insert(len(messages) - prefilled, nudge)
+    return replace(payload, body={**payload.body, "tool_choice": "auto", "messages": messages})
 
 
 class _MessageWriter:
@@ -152,23 +194,25 @@ class _MessageWriter:
         self._thinks = thinks
         self._warned = False
 
-    def write(self, message: Message) -> dict[str, Any] | None:
+    def write(self, message: Message, position: int) -> dict[str, Any] | None:
         """One message; `None` for an assistant turn without content, which strict servers refuse."""
-        content = self._content(message)
+        content = message.content
+        if not isinstance(content, str):
+            content = self._parts(content or (), position)
         if message.role == "assistant":
-            return self._assistant(message, content)
+            return self._assistant(message, content, position)
         wire: dict[str, Any] = {"role": message.role, "content": content}
         if message.role == "tool":
             wire["tool_call_id"] = message.tool_call_id
             wire["name"] = message.name
         return wire
 
-    def _assistant(self, message: Message, content: Any) -> dict[str, Any] | None:
+    def _assistant(self, message: Message, content: Any, position: int) -> dict[str, Any] | None:
         blank = not content or (isinstance(content, str) and not content.strip())
         if blank and not message.tool_calls:
             return None
         wire: dict[str, Any] = {"role": "assistant", "content": "" if blank else content}
-        thinking = self._thinking(message)
+        thinking = self._thinking(message, position)
         if thinking is not None:
             for name in self._fields:
                 wire[name] = thinking
@@ -183,18 +227,16 @@ class _MessageWriter:
             ]
         return wire
 
-    def _thinking(self, message: Message) -> str | None:
+    def _thinking(self, message: Message, position: int) -> str | None:
         policy = self._settings.replay_thinking
-        if policy == "none":
+        if policy == "none" or (policy == "tools" and not message.tool_calls):
             return None
-        if not message.tool_calls:
-            return message.thinking or None if policy == "all" else None
-        if message.thinking is not None or not self._thinks:
+        if message.thinking is not None or not (message.tool_calls and self._thinks):
             return message.thinking
         missing = self._settings.missing_thinking
         if missing == "raise":
             raise InvalidRequestError(
-                f"The assistant turn that calls {message.tool_calls[0].name!r} has lost its thinking, and "
+                f"Message {position} calls {message.tool_calls[0].name!r} and has lost its thinking, and "
                 'missing_thinking="raise" is set. Keep the thinking with the message, or use "placeholder".'
             )
         if missing == "omit":
@@ -204,40 +246,19 @@ class _MessageWriter:
             logger.info("Tool-call turns without thinking are sent with a blank in its place.")
         return _PLACEHOLDER
 
-    def _content(self, message: Message) -> Any:
-        content = message.content
-        if content is None:
-            return ""
-        if isinstance(content, str):
-            return content
-        parts = [part for part in (self._part(message, p) for p in content) if part is not None]
-        if all(part["type"] == "text" for part in parts):
+    def _parts(self, parts: Sequence[Mapping[str, Any]], position: int) -> str | list[Mapping[str, Any]]:
+        kept = [part for part in parts if part["type"] != "text" or part["text"]]
+        media = next((part["type"] for part in kept if part["type"] != "text"), None)
+        if media is None:
             # Early Kimi templates cannot print a list.
-            return "".join(part["text"] for part in parts)
-        return parts
-
-    def _part(self, message: Message, part: Any) -> dict[str, Any] | None:
-        if isinstance(part, str):
-            part = {"type": "text", "text": part}
-        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-            raise InvalidRequestError(
-                f"A {message.role} message has a content part of an unknown form: {type(part).__name__}. Expected "
-                '{"type": "text", "text": ...} or {"type": "image_url", "image_url": {"url": ...}}.'
-            )
-        kind = part["type"]
-        if kind == "text":
-            return dict(part) if part.get("text") else None
-        if kind not in ("image_url", "video_url"):
-            raise InvalidRequestError(
-                f"Kimi takes text and images; a {message.role} message has a {kind!r} part."
-            )
+            return "".join(part["text"] for part in kept)
         if not self._info.images:
             raise InvalidRequestError(
-                f"The model {self._info.id!r} reads only text, but a {message.role} message has a part of type "
-                f"{kind!r}. The service would ignore it and guess. Send text, or use a model that takes images "
-                "(Kimi K2.5 or later)."
+                f"The model {self._info.id!r} reads only text, but message {position} has a part of type {media!r}. "
+                "The service would ignore it and guess. Send text, or use a model that takes images (Kimi K2.5 or "
+                "later)."
             )
-        return dict(part)
+        return kept
 
 
 def _is_self_deployed(target: Target) -> bool:
@@ -247,30 +268,38 @@ def _is_self_deployed(target: Target) -> bool:
     return target.kind == "endpoint"
 
 
-def _thinking_disabled(options: CallOptions) -> bool:
-    extra = options.get("extra_body") or {}
-    template = options.get("chat_template_kwargs") or extra.get("chat_template_kwargs") or {}
-    thinking = options.get("thinking") or extra.get("thinking") or {}
+def _thinking_disabled(fields: Mapping[str, Any]) -> bool:
+    template, thinking = fields.get("chat_template_kwargs"), fields.get("thinking")
     return (
-        template.get("thinking") is False
-        or template.get("enable_thinking") is False
-        or (isinstance(thinking, Mapping) and thinking.get("type") == "disabled")
-    )
+        isinstance(template, Mapping)
+        and (template.get("thinking") is False or template.get("enable_thinking") is False)
+    ) or (isinstance(thinking, Mapping) and thinking.get("type") == "disabled")
 
 
-def _tool_choice(choice: ToolChoice, tools: Sequence[Mapping[str, Any]]) -> Any:
-    """The wire's form of a tool choice; `None` to leave it to the server."""
+def _tool_choice(choice: Any, names: Sequence[str]) -> str | dict[str, Any] | None:
+    """The wire's form of a tool choice; `None` to leave it to the server.
+
+    Raises:
+        InvalidRequestError: It demands a call that is not possible.
+    """
     if choice is None or choice is False:
         return None
-    if choice is True or choice == "any":
-        return "required"
+    named: Any = choice
     if isinstance(choice, Mapping):
-        return dict(choice)
-    if choice in ("auto", "none", "required"):
-        return choice
-    names = sorted(DeclaredTools.of(tools).names)
-    if choice not in names:
-        raise InvalidRequestError(
-            f"tool_choice names {choice!r}, which is none of the tools: {', '.join(names)}."
-        )
-    return {"type": "function", "function": {"name": choice}}
+        function = choice.get("function")
+        named = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        choice = choice.get("type") if named is None else choice
+    if choice is True or choice in ("any", "required"):
+        if not names:
+            _refuse_choice("required", names)
+        return "required"
+    if choice in ("auto", "none"):
+        return str(choice)
+    if not isinstance(named, str) or named not in names:
+        _refuse_choice(choice if named is None else named, names)
+    return {"type": "function", "function": {"name": named}}
+
+
+def _refuse_choice(choice: Any, names: Sequence[str]) -> NoReturn:
+    known = f"the tools are {', '.join(names)}" if names else "there are no tools"
+    raise InvalidRequestError(f"tool_choice={choice!r} demands a call that cannot be made: {known}.")

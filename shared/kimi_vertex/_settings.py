@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
 
@@ -21,6 +22,8 @@ __all__ = ["check_settings", "default_headers", "merge_options", "read_timeouts"
 
 _USER_AGENT: Final = f"kimi-vertex/{__version__} python/{platform.python_version()}"
 _KNOWN: Final = frozenset(CallOptions.__annotations__)
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 _CHOICES: Final = {
     "replay_thinking": get_args(ReplayThinking),
     "missing_thinking": get_args(MissingThinking),
@@ -39,11 +42,13 @@ def check_settings(settings: Settings) -> Settings:
             raise ConfigurationError(
                 f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(map(repr, allowed))}."
             )
-    if isinstance(settings.max_retries, bool) or settings.max_retries < 0:
-        raise ConfigurationError(f"max_retries is {settings.max_retries!r}; it must be 0 or more.")
-    if settings.max_retry_seconds < 0:
+    if not (type(settings.max_retries) is int and settings.max_retries >= 0):
         raise ConfigurationError(
-            f"max_retry_seconds is {settings.max_retry_seconds!r}; it must be 0 or more."
+            f"max_retries is {settings.max_retries!r}; it must be a whole number, 0 or more."
+        )
+    if not (_is_number(settings.max_retry_seconds) and settings.max_retry_seconds >= 0):
+        raise ConfigurationError(
+            f"max_retry_seconds is {settings.max_retry_seconds!r}; it must be a number of seconds, 0 or more."
         )
     _check_numbers(settings.defaults)
     return settings
@@ -51,12 +56,16 @@ def check_settings(settings: Settings) -> Settings:
 
 def _check_numbers(options: CallOptions) -> None:
     temperature, top_p, limit = options.get("temperature"), options.get("top_p"), options.get("max_tokens")
-    if temperature is not None and not 0 <= temperature <= 2:
-        raise ConfigurationError(f"temperature is {temperature!r}; it must be between 0 and 2.")
-    if top_p is not None and not 0 < top_p <= 1:
+    if temperature is not None and not (_is_number(temperature) and 0 <= temperature <= 2):
+        raise ConfigurationError(f"temperature is {temperature!r}; it must be a number between 0 and 2.")
+    if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
         raise ConfigurationError(f"top_p is {top_p!r}; it must be above 0 and at most 1.")
-    if limit is not None and limit < 1:
+    if limit is not None and not (type(limit) is int and limit >= 1):
         raise ConfigurationError(f"max_tokens is {limit!r}; it must be 1 or more. Leave it out for no limit.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def merge_options(*layers: CallOptions) -> CallOptions:
@@ -79,7 +88,19 @@ def merge_options(*layers: CallOptions) -> CallOptions:
             merged[name] = {**merged.get(name, {}), **cast(Mapping[str, Any], value)} if united else value
     options = cast(CallOptions, merged)
     _check_numbers(options)
+    _check_headers(merged.get("extra_headers", {}))
     return options
+
+
+def _check_headers(headers: Mapping[Any, Any]) -> None:
+    # The values may be secret and are not shown.
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
+            raise ConfigurationError(f"extra_headers has {name!r}, which is no name of an HTTP header.")
+        if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
+            raise ConfigurationError(
+                f"extra_headers[{name!r}] must be text in ASCII without line breaks and without spaces around it."
+            )
 
 
 def read_timeouts(timeout: float | Timeouts | None) -> Timeouts:
@@ -91,12 +112,20 @@ def read_timeouts(timeout: float | Timeouts | None) -> Timeouts:
     if timeout is None:
         return Timeouts()
     if isinstance(timeout, Timeouts):
+        for name in ("connect", "first_byte", "idle"):
+            _check_seconds(f"Timeouts.{name}", getattr(timeout, name))
         return timeout
-    if isinstance(timeout, bool) or not timeout > 0:
-        raise ConfigurationError(
-            f"timeout is {timeout!r}; it must be a number of seconds above 0, or kimi_vertex.Timeouts."
-        )
+    _check_seconds("timeout", timeout)
     return Timeouts(connect=min(float(timeout), 10.0), first_byte=float(timeout), idle=float(timeout))
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not (_is_number(value) and value > 0):
+        raise ConfigurationError(
+            f"{name} is {value!r}; it must be a number of seconds above 0, None, or kimi_vertex.Timeouts."
+        )
 
 
 def default_headers(extra: Mapping[str, str] | None) -> dict[str, str]:

@@ -16,7 +16,10 @@ logger = logging.getLogger("kimi_vertex")
 
 @dataclass(frozen=True, slots=True)
 class CallStats:
-    """What one call did, retries included. Handed to `on_call` when the call is over."""
+    """What one call did, retries included. Handed to `on_call` when the call is over.
+
+    A stream that its reader left early has neither a finish reason nor an error.
+    """
 
     attempts: int
     seconds: float

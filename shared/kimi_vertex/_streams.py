@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from types import TracebackType
 from typing import Self
 
-from ._flow import Call
+from ._call import Call
 from .completion import Completion
 from .events import Event
 
@@ -42,7 +42,7 @@ class EventStream(_Stream, Iterator[Event]):
         return next(self._events)
 
     def close(self) -> None:
-        """Stop reading and free the connection at once."""
+        """Stop reading and free the connection at once. Only the thread that reads may call it."""
         self._events.close()
 
     def __enter__(self) -> Self:

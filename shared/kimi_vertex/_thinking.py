@@ -6,10 +6,21 @@ between `<think>` tags, behind an opening tag that was part of the prompt, or no
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Literal
 
 from ._leaks import BareCalls, LeakCollector, LeakedCall
-from ._markers import THINK_BEGIN, THINK_END, Scanner, Token, join_surrogates
+from ._markers import (
+    HALF,
+    HALF_TAG,
+    THINK_BEGIN,
+    THINK_END,
+    Code,
+    Scanner,
+    Token,
+    join_surrogates,
+    may_matter,
+)
 from .events import TextDelta, ThinkingDelta
 
 __all__ = ["ContentChannel", "ThinkingChannel"]
@@ -20,64 +31,60 @@ Delta = ThinkingDelta | TextDelta
 class _Channel:
     """What both channels share: halves of characters, tokens, leaked calls."""
 
-    __slots__ = ("_leaks", "_scanner", "_surrogate")
+    __slots__ = ("_leaks", "_quiet", "_scanner", "_surrogate")
 
     def __init__(self) -> None:
         self._scanner = Scanner()
         self._leaks = LeakCollector()
         self._surrogate = ""
+        self._quiet = False  # nothing from earlier has a bearing on the next piece
 
     def feed(self, text: str) -> list[Delta]:
         """Take the next piece of the field's text."""
         text, self._surrogate = join_surrogates(self._surrogate, text)
         out: list[Delta] = []
-        for item in self._scanner.feed(text):
-            self._take(item, out)
-        return out
+        self._scan(text, out)
+        self._quiet = self._scanner.idle and not (self._surrogate or self._leaks.open)
+        return _merged(out)
 
     def finish(self) -> list[Delta]:
         """Return what was held back: nothing more will come."""
         out: list[Delta] = []
-        if self._surrogate:
-            self._surrogate = ""
-            for item in self._scanner.feed("\ufffd"):
-                self._take(item, out)
-        for item in self._scanner.flush():
-            self._take(item, out)
-        rest = self._leaks.flush()
-        if rest:
-            self._plain(rest, out)
+        lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
+        self._scan(lost, out, last=True)
+        self._give_back(self._leaks.flush(), out)
         self._end(out)
-        return out
+        return _merged(out)
 
     @property
     def leaked(self) -> list[LeakedCall]:
         """The calls found so far."""
         return self._leaks.calls
 
-    @property
-    def _idle(self) -> bool:
-        """Whether nothing from earlier has a bearing on the next piece."""
-        return self._scanner.idle and not (self._surrogate or self._leaks.open)
-
-    def _take(self, item: str | Token, out: list[Delta]) -> None:
-        if isinstance(item, str):
-            if self._leaks.open:
-                self._leaks.text(item)
+    def _scan(self, text: str, out: list[Delta], *, last: bool = False) -> None:
+        scanner, leaks = self._scanner, self._leaks
+        for item in scanner.feed(text, last=last):
+            if isinstance(item, Token):
+                if item.kind == HALF:
+                    continue
+                if item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
+                    self._tool_token(item, out)
+                elif leaks.open:
+                    self._give_back(leaks.text(item.text), out)
+                else:
+                    self._think_tag(item, out)
+            elif leaks.open:
+                self._give_back(leaks.text(item), out)
             else:
                 self._plain(item, out)
-        elif item.kind in (THINK_BEGIN, THINK_END):
-            if self._leaks.open:
-                self._leaks.text(item.text)
-            else:
-                self._think_tag(item, out)
-        else:
-            self._tool_token(item, out)
+            scanner.markdown = not leaks.open
+
+    def _give_back(self, text: str, out: list[Delta]) -> None:
+        if text:
+            self._plain(text, out)
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
-        rest = self._leaks.token(token)
-        if rest:
-            self._plain(rest, out)
+        self._give_back(self._leaks.token(token), out)
 
     def _plain(self, text: str, out: list[Delta]) -> None:
         raise NotImplementedError
@@ -97,45 +104,51 @@ class ThinkingChannel(_Channel):
     def __init__(self) -> None:
         super().__init__()
         self._started = False
-        self._pending_end = ""
+        self._pending_end: list[str] = []  # a closing tag, and the white space after it
 
     def feed(self, text: str) -> list[Delta]:
-        if self._started and text.isascii() and "<" not in text and "`" not in text and self._idle:
+        if self._quiet and not may_matter(text):
             # Nothing to look for: the common case, and the hot path.
-            return [ThinkingDelta(text)] if text else []
-        return super().feed(text)
-
-    @property
-    def _idle(self) -> bool:
-        return not self._pending_end and super()._idle
+            return [ThinkingDelta(text)]
+        out = super().feed(text)
+        self._quiet = self._quiet and self._started and not self._pending_end
+        return out
 
     def _plain(self, text: str, out: list[Delta]) -> None:
         if self._pending_end:
-            if not text.strip():
-                self._pending_end += text
+            self._pending_end.append(text)
+            if text.isspace():
                 return
-            text, self._pending_end = self._pending_end + text, ""
-        self._started = self._started or bool(text.strip())
+            text, self._pending_end = "".join(self._pending_end), []
+        self._started = self._started or not text.isspace()
         out.append(ThinkingDelta(text))
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
+        if not self._started or token.kind == HALF_TAG:
+            return
         if token.kind == THINK_END:
-            self._pending_end += token.text
-        elif self._started:
+            self._pending_end.append(token.text)
+        else:
             self._plain(token.text, out)
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
-        self._pending_end = ""
+        self._pending_end = []
         super()._tool_token(token, out)
 
     def _end(self, out: list[Delta]) -> None:
-        self._pending_end = ""
+        self._pending_end = []
 
 
 class ContentChannel(_Channel):
-    """The answer's field, which may begin with thinking."""
+    """The answer's field, which may begin with thinking.
 
-    __slots__ = ("_bare", "_gap", "_implicit", "_inline", "_separate", "_state", "bare_calls")
+    - start: nothing but white space so far.
+    - held: text that is thinking if a closing tag follows, and the answer if not.
+    - thinking: between tags.
+    - text: the answer.
+    """
+
+    __slots__ = ("_bare", "_gap", "_implicit", "_inline", "_separate", "_state", "_trim")
 
     def __init__(self, *, implicit: bool, tool_names: frozenset[str]) -> None:
         """Start a channel.
@@ -146,35 +159,40 @@ class ContentChannel(_Channel):
             tool_names: The declared tools.
         """
         super().__init__()
-        self._bare = BareCalls(tool_names)
-        self.bare_calls: list[LeakedCall] = []
+        self._bare = BareCalls(tool_names) if tool_names else None
         self._implicit = implicit
         self._state: Literal["start", "held", "thinking", "text"] = "start"
-        self._inline = False  # thinking came between tags in this turn
-        self._separate = False  # thinking came in a field of its own in this turn
-        # start: white space not yet shown; held: undecided text; thinking: white space that may precede the closing tag
+        self._inline = False
+        self._separate = False
+        # start, text: white space not yet shown; held: undecided text; thinking: white space that may be the last
         self._gap: list[str] = []
+        self._trim = False  # white space before the answer's first word is the template's, not the answer's
 
     def feed(self, text: str) -> list[Delta]:
-        if self._state == "text" and text.isascii() and "<" not in text and "`" not in text and self._idle:
+        if self._quiet and not may_matter(text):
             # Nothing to look for: the common case, and the hot path.
-            if self._bare.passes(text):
-                return [TextDelta(text)] if text else []
-        return super().feed(text)
-
-    @property
-    def _idle(self) -> bool:
-        return not self._gap and super()._idle
+            if self._bare is None or self._bare.passes(text):
+                return [TextDelta(text)]
+            shown = self._bare.feed(text)
+            return [TextDelta(shown)] if shown else []
+        out = super().feed(text)
+        self._quiet = self._quiet and self._state == "text" and not self._trim
+        return out
 
     @property
     def inline(self) -> bool:
         """Whether thinking, even empty, came between tags."""
         return self._inline
 
+    @property
+    def leaked(self) -> list[LeakedCall]:
+        return self._leaks.calls + (self._bare.calls if self._bare is not None else [])
+
     def separate_thinking(self) -> list[Delta]:
-        """The server sends thinking in a field of its own, so what was held is text."""
+        """The server sends thinking in a field of its own, so what was held is text, and so are later tags."""
         self._separate = True
         self._implicit = False
+        self._trim = self._trim or self._state == "start"
         return self.decide()
 
     def decide(self) -> list[Delta]:
@@ -182,91 +200,91 @@ class ContentChannel(_Channel):
         out: list[Delta] = []
         if self._state == "held":
             self._state = "text"
-            self._show("".join(self._take_gap()), out)
-        return out
+            for text in self._take_gap():
+                self._show(text, out)
+        return _merged(out)
 
     def _plain(self, text: str, out: list[Delta]) -> None:
         if self._state == "thinking":
             self._think(text, out)
         elif self._state == "held":
             self._gap.append(text)
-        elif self._state == "start":
-            if not text.strip():
-                self._gap.append(text)
-                return
+        elif self._state == "start" or self._trim:
             self._gap.append(text)
-            if self._implicit:
-                self._state = "held"
-            else:
-                self._state = "text"
-                self._show("".join(self._take_gap()), out)
+            if not text.isspace():
+                self._begin(out)
         else:
-            if self._gap:
-                # White space right after the thinking belongs to the tags.
-                text = text.lstrip()
-                if not text:
-                    return
-                self._gap.clear()
             self._show(text, out)
 
+    def _begin(self, out: list[Delta]) -> None:
+        """The first word is there."""
+        if self._implicit and self._state == "start":
+            self._state = "held"
+            return
+        text = "".join(self._take_gap())
+        self._state = "text"
+        if self._trim:
+            self._trim = False
+            text = _without_lead(text)
+        self._show(text, out)
+
     def _show(self, text: str, out: list[Delta]) -> None:
-        if not self._scanner.in_code:
-            text, calls = self._bare.feed(text)
-            self.bare_calls += calls
-        else:
-            text = self._bare.take_held() + text
+        if self._bare is not None:
+            text = self._bare.code(text) if isinstance(text, Code) else self._bare.feed(text)
         if text:
             out.append(TextDelta(text))
 
     def _think(self, text: str, out: list[Delta]) -> None:
-        text = "".join(self._take_gap()) + text
+        self._gap.append(text)
         stripped = text.rstrip()
+        if not stripped:
+            return
+        whole = "".join(self._take_gap())
         if len(stripped) < len(text):
             self._gap.append(text[len(stripped) :])
-        if stripped:
-            if not self._inline:
-                stripped = stripped.lstrip()
-                self._inline = True
-            out.append(ThinkingDelta(stripped))
+            whole = whole[: len(stripped) - len(text)]
+        out.append(ThinkingDelta(whole if self._inline else whole.lstrip()))
+        self._inline = True
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
-        opening = token.kind == THINK_BEGIN
-        if self._state == "thinking":
-            if not opening:
-                self._close(out)
-            elif self._inline:
+        kind, state = token.kind, self._state
+        if state == "thinking":
+            if kind == THINK_END:
+                self._close()
+            elif kind == THINK_BEGIN and self._inline:
                 self._think(token.text, out)
-        elif opening and (self._state == "start" or (self._state == "text" and self._inline)):
-            self._open()
-        elif not opening and self._state == "held":
-            held = "".join(self._take_gap()).strip()
-            if held:
-                self._inline = True
-                out.append(ThinkingDelta(held))
-            self._close(out)
-        elif not opening and (self._state == "start" or self._inline):
-            self._close(out)
+        elif state == "start":
+            if kind == THINK_END:
+                self._close()
+            elif kind == THINK_BEGIN and not self._separate:
+                self._open()
+            else:
+                self._gap.append(token.text)  # text, unless nothing but a closing tag follows
+        elif state == "held" and kind != THINK_BEGIN:
+            if kind == THINK_END:
+                out.append(ThinkingDelta("".join(self._take_gap()).strip()))
+                self._close()
+        elif self._inline:
+            if kind == THINK_BEGIN:
+                self._open()
         else:
             self._plain(token.text, out)
 
     def _open(self) -> None:
-        self._gap.clear()
+        self._gap = []
         self._state = "thinking"
 
-    def _close(self, out: list[Delta]) -> None:
-        self._inline = True
+    def _close(self) -> None:
+        self._inline = self._inline or not self._separate
         self._state = "text"
-        # Marks that white space up to the answer is to be dropped; empty, so that it is never shown.
-        self._gap = [""]
+        self._gap = []
+        self._trim = True
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
-        if not token.kind and not self._leaks.open:
-            return
-        out += self.decide()
-        held = self._bare.take_held()
-        rest = self._leaks.token(token, held)
-        if rest:
-            self._plain(rest, out)
+        if token.kind or self._leaks.open:
+            out += self.decide()
+            before = self._bare.take_held() if self._bare is not None else ""
+            self._give_back(self._leaks.token(token, before), out)
 
     def _take_gap(self) -> list[str]:
         gap, self._gap = self._gap, []
@@ -274,6 +292,22 @@ class ContentChannel(_Channel):
 
     def _end(self, out: list[Delta]) -> None:
         out += self.decide()
-        held = self._bare.take_held()
-        if held:
-            out.append(TextDelta(held))
+        rest = self._bare.finish() if self._bare is not None else ""
+        if rest:
+            out.append(TextDelta(rest))
+
+
+def _without_lead(text: str) -> str:
+    """Text without the blank lines, or the one space, that separate it from the thinking; indentation stays."""
+    words = text.lstrip()
+    lead = text[: len(text) - len(words)]
+    indent = lead[lead.rfind("\n") + 1 :]
+    return words if indent == " " else indent + words
+
+
+def _merged(deltas: list[Delta]) -> list[Delta]:
+    """Neighbours of one kind as one delta."""
+    if len(deltas) < 2:
+        return deltas
+    groups = [(kind, "".join(d.text for d in group)) for kind, group in groupby(deltas, type)]
+    return [kind(text) for kind, text in groups if text]

@@ -8,14 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ._arguments import ArgumentStream, normalise_arguments
+from ._arguments import ArgumentStream, load_json, normalise_arguments
 from ._leaks import LeakedCall
+from ._markers import without_surrogates
 from .events import FinishReason, InvalidCall, ToolCallDelta
 
 __all__ = ["DeclaredTools", "History", "ToolCallAssembler"]
 
 _NUMBERED: Final = re.compile(r"^(?:functions\.)?(?P<name>.*?)[:.](?P<number>\d+)$", re.DOTALL)
+# K2.6 on one host: functions_get_weather_0.
+_UNDERSCORED: Final = re.compile(r"^functions_(?P<name>.+)_\d+$", re.DOTALL)
 _FOREIGN: Final = re.compile(r"^(?:functions\.)?(?:\d+$|call_|call\d|chatcmpl-|toolu_)")
+_A_NAME: Final = re.compile(r"[A-Za-z_][\w.\-]*(?::\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +60,26 @@ class DeclaredTools:
         Args:
             written: What stood in the id's place: `functions.NAME:N`, `NAME:N`, `NAMESPACE.NAME:N`, `NAME`, or an
                 id that the model copied from elsewhere.
-            arguments: The call's arguments; they decide when the id names no tool.
+            arguments: The call's arguments; they decide when the id names no tool, declared or not.
 
         Returns:
             The name, or `None` if it cannot be told.
         """
         match = _NUMBERED.match(written)
-        name = match["name"] if match else written
-        short = name.removeprefix("functions.")
-        candidates = (written, name, short, short.rpartition(".")[2])
-        for candidate in candidates:
-            if candidate in self.schemas:
-                return candidate
+        short = (match["name"] if match else written).removeprefix("functions.")
+        underscored = _UNDERSCORED.match(written)
+        for name in (written, short, short.rpartition(".")[2], underscored["name"] if underscored else ""):
+            if name in self.schemas:
+                return name
         if not self.schemas:
             return short or None
-        return self._by_arguments(arguments) if not short or _FOREIGN.match(written) else None
+        if written and _A_NAME.fullmatch(written) and not _FOREIGN.match(written):
+            return None
+        return self._by_arguments(arguments)
 
     def _by_arguments(self, arguments: str) -> str | None:
         try:
-            given = json.loads(arguments, strict=False)
+            given = load_json(arguments, strict=False)
         except ValueError:
             return None
         if not isinstance(given, dict):
@@ -82,17 +87,18 @@ class DeclaredTools:
         fitting = [
             name
             for name, schema in self.schemas.items()
-            if set(schema.get("required") or ()) <= set(given) <= set(schema.get("properties") or ())
+            if _words(schema.get("required")) <= set(given) <= _words(schema.get("properties"))
         ]
         return fitting[0] if len(fitting) == 1 else None
 
 
 class _Call:
-    __slots__ = ("arguments", "id", "index", "key", "name", "server_id", "started")
+    __slots__ = ("arguments", "doubtful", "id", "index", "key", "name", "server_id", "started")
 
-    def __init__(self, key: object, server_id: str) -> None:
+    def __init__(self, key: int | None, server_id: str, *, doubtful: bool = False) -> None:
         self.key = key
         self.server_id = server_id
+        self.doubtful = doubtful  # may only repeat the name of a complete call: needs arguments to count
         self.id = ""
         self.name = ""
         self.index = -1
@@ -107,92 +113,84 @@ class ToolCallAssembler:
         self._tools = tools
         self._taken = set(history.ids)
         self._next_number = history.calls
-        self._calls: list[_Call] = []
-        self._waiting: list[_Call] = []  # seen, but without a name yet
-        self._by_index: dict[object, _Call] = {}
+        self._seen: list[_Call] = []
+        self._calls: list[_Call] = []  # those that have been given out, by index
+        self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
-        self.errors: list[InvalidCall] = []
+        self._errors: dict[int, InvalidCall] = {}
 
     @property
     def any(self) -> bool:
         """Whether the turn holds a call, valid or not."""
         return bool(self._calls)
 
-    def feed(self, fragments: Any) -> list[ToolCallDelta]:
-        """Take the `tool_calls` of one streamed delta."""
+    @property
+    def errors(self) -> tuple[InvalidCall, ...]:
+        """The calls that must not be executed, in order."""
+        return tuple(self._errors[index] for index in sorted(self._errors))
+
+    def feed(self, fragments: Any, *, whole: bool = False) -> list[ToolCallDelta]:
+        """Take the `tool_calls` of one streamed delta.
+
+        Args:
+            fragments: The field's value.
+            whole: It is that of a whole message, where each entry is a call, whatever its id and index.
+        """
         out: list[ToolCallDelta] = []
         for fragment in fragments if isinstance(fragments, list) else [fragments]:
             if isinstance(fragment, dict):
-                self._fragment(fragment, out, whole=False)
-        return out
-
-    def feed_whole(self, calls: Any) -> list[ToolCallDelta]:
-        """Take the `tool_calls` of a whole message, where each entry is a call whatever its id and index."""
-        out: list[ToolCallDelta] = []
-        for entry in calls if isinstance(calls, list) else [calls]:
-            if isinstance(entry, dict):
-                self._fragment(entry, out, whole=True)
+                self._fragment(fragment, out, whole=whole)
         return out
 
     def _fragment(self, fragment: dict[str, Any], out: list[ToolCallDelta], *, whole: bool) -> None:
         function = fragment.get("function")
         if not isinstance(function, dict):
-            function = {}
-        name = function.get("name")
-        name = name if isinstance(name, str) else ""
-        pieces = function.get("arguments", fragment.get("arguments"))
-        identity = fragment.get("id")
-        identity = identity if isinstance(identity, str) else ("" if identity is None else str(identity))
-        call = self._find(identity, fragment.get("index"), name, pieces, whole=whole)
+            function = fragment
+        name, pieces = function.get("name"), function.get("arguments", fragment.get("arguments"))
+        name = self._clean_name(name) if name and isinstance(name, str) else ""
+        identity, index = _identity(fragment.get("id")), _index(fragment.get("index"))
+        call = self._new(identity, index) if whole else self._find(identity, index, name, pieces)
         if call is None:
             return
-        if not call.name and name:
-            call.name = self._clean_name(name)
+        call.name = call.name or name
         passed = call.arguments.feed(pieces)
-        if not call.started and call.name:
+        if call.started:
+            if passed:
+                out.append(ToolCallDelta(call.index, None, None, passed))
+        elif call.name and (call.arguments.is_object or not call.doubtful):
             self._start(call, out)
-        elif passed and call.started:
-            out.append(ToolCallDelta(call.index, None, None, passed))
 
     def _clean_name(self, name: str) -> str:
         """Undo the one damage to names that is certain: the native id in the name's place."""
-        name = name.strip()
+        name = without_surrogates(name.strip())
         if name in self._tools.schemas or not self._tools.schemas:
             return name
         return self._tools.resolve(name, "") or name
 
-    def _find(self, identity: str, index: Any, name: str, pieces: Any, *, whole: bool) -> _Call | None:
+    def _find(self, identity: str, index: int | None, name: str, pieces: Any) -> _Call | None:
         """The call that a fragment belongs to; `None` for the repetition of a complete one.
 
         A known id decides, because an index may flip inside one call (Gemini's compatibility layer); then a new
-        id, because all indices may be 0; then the index; then the last call. A complete call is never continued:
-        a fragment that opens an object after it is the next call.
+        id, because all indices may be 0; then the index; then the last call. Another name is another call. A
+        complete call is never continued: a fragment that opens an object after it is the next call.
         """
-        if whole:
-            return self._new(identity, index)
         if identity:
             call = self._by_id.get(identity) or self._adopt(identity, index, name)
-        elif index is not None:
-            call = self._by_index.get(index)
         else:
-            call = self._last
-            if call is not None and name and call.name and name != call.name:
-                call = None
-        if call is None:
+            call = self._by_index.get(index) if index is not None else self._last
+        if call is None or (name and call.name and name != call.name):
             return self._new(identity, index)
         self._last = call
-        if call.arguments.complete and _opens_object(pieces):
-            if (
-                identity
-                and index == call.key
-                and _canonical_pieces(pieces) == _canonical(call.arguments.text)
-            ):
-                return None
-            return self._new(identity, index)
-        return call
+        if not call.arguments.complete:
+            return call
+        same_place = bool(identity) and index == call.key
+        if _opens_object(pieces):
+            repeated = same_place and _canonical(pieces) == _canonical(call.arguments.text)
+            return None if repeated else self._new(identity, index)
+        return self._new(identity, index, doubtful=True) if name and not same_place else call
 
-    def _adopt(self, identity: str, index: Any, name: str) -> _Call | None:
+    def _adopt(self, identity: str, index: int | None, name: str) -> _Call | None:
         """The call at `index`, if a new id can only mean that one: it had none, or it is still being written."""
         call = self._by_index.get(index) if index is not None else None
         if call is None or (call.server_id and (name or call.arguments.complete)):
@@ -201,34 +199,31 @@ class ToolCallAssembler:
         self._by_id[identity] = call
         return call
 
-    def _new(self, identity: str, index: Any) -> _Call:
-        call = _Call(index, identity)
+    def _new(self, identity: str, index: int | None, *, doubtful: bool = False) -> _Call:
+        call = _Call(index, identity, doubtful=doubtful)
         if identity:
             self._by_id[identity] = call
-        if isinstance(index, int | str):
+        if index is not None:
             self._by_index[index] = call
-        self._waiting.append(call)
+        self._seen.append(call)
         self._last = call
         return call
 
     def _start(self, call: _Call, out: list[ToolCallDelta]) -> None:
-        if call in self._waiting:
-            self._waiting.remove(call)
         call.index = len(self._calls)
         call.started = True
         call.id = self._unique_id(call.server_id, call.name)
         self._calls.append(call)
-        out.append(ToolCallDelta(call.index, call.id, call.name, call.arguments.passed))
+        passed = call.arguments.text if call.arguments.is_object else ""
+        out.append(ToolCallDelta(call.index, call.id, call.name, passed))
 
     def _unique_id(self, identity: str, name: str) -> str:
         """The server's id if it is new to the conversation; else the next native one."""
         number = self._next_number + len(self._calls)
         chosen = identity
-        if not chosen or chosen in self._taken:
-            chosen = f"functions.{name}:{number}"
-            while chosen in self._taken:
-                number += 1
-                chosen = f"functions.{name}:{number}"
+        while not chosen or chosen in self._taken:
+            chosen = f"functions.{name or 'unknown'}:{number}"
+            number += 1
         self._taken.add(chosen)
         return chosen
 
@@ -237,32 +232,47 @@ class ToolCallAssembler:
 
         Args:
             leaked: Calls found in thinking and text, in order.
-            reason: Why the turn ended, `length` or `content_filter` make an unfinished call a cut-off one.
+            reason: Why the turn ended; `length` or `content_filter` make an unfinished call a cut-off one.
 
         Returns:
             The deltas that are still owed. `errors` names the calls that must not be executed.
         """
         out: list[ToolCallDelta] = []
-        for call in list(self._waiting):
-            self._start_nameless(call, out)
-        cut = reason in ("length", "content_filter")
-        structured: list[tuple[str, str]] = []
+        for call in self._seen:
+            if not call.started:
+                self._start_nameless(call, out)
         for call in self._calls:
-            tail, error = call.arguments.finish()
-            if cut and error is None and not call.arguments.raw:
-                tail, error = "", "the arguments are missing"
-            if tail:
-                out.append(ToolCallDelta(call.index, None, None, tail))
-            if error is not None:
-                self._report(call.index, error, reason)
-            structured.append((call.name, _canonical(call.arguments.text)))
+            self._judge(call, reason, out)
+        structured = [(call.name, call.arguments.text) for call in self._calls]
+        twins = [(name, _canonical(arguments)) for name, arguments in structured]
+        seen: set[tuple[str, str]] = set()
         for leak in leaked:
-            self._add_leaked(leak, structured, reason, out)
+            name = self._tools.resolve(leak.id, leak.arguments)
+            normal = normalise_arguments(leak.arguments)
+            twin = (name or "", _canonical(leak.arguments if normal is None else normal))
+            same = (leak.id, twin[1])
+            if twin in twins:
+                twins.remove(twin)
+            elif same in seen or (normal is None and _begins_one_of(leak.arguments, name, structured)):
+                continue
+            elif leak.id or leak.arguments:
+                if _NUMBERED.match(leak.id):
+                    seen.add(same)
+                self._add_leaked(leak, name, normal, reason, out)
         return out
+
+    def _judge(self, call: _Call, reason: FinishReason | None, out: list[ToolCallDelta]) -> None:
+        tail, error = call.arguments.finish()
+        if error is None and reason in ("length", "content_filter") and not call.arguments.raw:
+            tail, error = "", "the arguments are missing"
+        if tail:
+            out.append(ToolCallDelta(call.index, None, None, tail))
+        if error is not None:
+            self._report(call.index, error, reason)
 
     def _start_nameless(self, call: _Call, out: list[ToolCallDelta]) -> None:
         arguments = call.arguments.text
-        if not arguments and not call.server_id:
+        if call.doubtful or not (arguments or call.server_id):
             return
         name = self._tools.resolve(call.server_id, arguments)
         call.name = name or ""
@@ -273,51 +283,60 @@ class ToolCallAssembler:
     def _add_leaked(
         self,
         leak: LeakedCall,
-        structured: list[tuple[str, str]],
+        name: str | None,
+        normal: str | None,
         reason: FinishReason | None,
         out: list[ToolCallDelta],
     ) -> None:
-        name = self._tools.resolve(leak.id, leak.arguments)
-        normal = normalise_arguments(leak.arguments)
-        twin = (name or "", _canonical(normal if normal is not None else leak.arguments))
-        if twin in structured:
-            structured.remove(twin)
-            return
-        if not leak.id and not leak.arguments:
-            return
-        native = name is not None and re.fullmatch(rf"functions\.{re.escape(name)}:\d+", leak.id)
+        native = leak.id.startswith("functions.") and _NUMBERED.match(leak.id)
         call = _Call(None, leak.id if native else "")
-        call.name = name or leak.id
+        call.name = name or DeclaredTools().resolve(leak.id, "") or ""
         call.arguments.feed(leak.arguments if normal is None else normal)
+        if not leak.arguments.strip():
+            call.arguments = ArgumentStream()  # `{}` stands for nothing, and nothing may be a cut
         self._start(call, out)
-        tail, error = call.arguments.finish()
-        if tail:
-            out.append(ToolCallDelta(call.index, None, None, tail))
         if name is None:
             self._report(call.index, "the call names no declared tool", None)
-        elif error is not None or (reason in ("length", "content_filter") and not leak.arguments):
-            self._report(call.index, error or "the arguments are missing", reason)
+        self._judge(call, reason, out)
 
     def _report(self, index: int, error: str, reason: FinishReason | None) -> None:
         if reason == "length":
             error = f"cut off by the token limit: {error}"
         elif reason == "content_filter":
             error = f"cut off by the content filter: {error}"
-        if all(known.index != index for known in self.errors):
-            self.errors.append(InvalidCall(index, error))
+        self._errors.setdefault(index, InvalidCall(index, error))
+
+
+def _identity(value: Any) -> str:
+    if isinstance(value, str):
+        return without_surrogates(value)
+    return str(value) if type(value) is int else ""
+
+
+def _index(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 10:
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _words(value: Any) -> set[str]:
+    return {word for word in value if isinstance(word, str)} if isinstance(value, list | Mapping) else set()
 
 
 def _opens_object(pieces: Any) -> bool:
     return isinstance(pieces, dict) or (isinstance(pieces, str) and pieces.lstrip().startswith("{"))
 
 
-def _canonical_pieces(pieces: Any) -> str:
-    return _canonical(pieces if isinstance(pieces, str) else json.dumps(pieces))
+def _begins_one_of(arguments: str, name: str | None, calls: Sequence[tuple[str, str]]) -> bool:
+    """Whether unreadable arguments are the beginning of those of a structured call."""
+    begun = arguments.strip()
+    return any((name is None or name == known) and text.startswith(begun) for known, text in calls)
 
 
-def _canonical(arguments: str) -> str:
+def _canonical(arguments: Any) -> str:
     """Arguments in a form that can be compared."""
     try:
-        return json.dumps(json.loads(arguments, strict=False), sort_keys=True)
+        value = load_json(arguments, strict=False) if isinstance(arguments, str) else arguments
+        return json.dumps(value, sort_keys=True)
     except (ValueError, RecursionError):
-        return arguments.strip()
+        return str(arguments).strip()

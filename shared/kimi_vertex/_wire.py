@@ -13,26 +13,41 @@ from .events import FinishReason, Usage
 __all__ = [
     "WireError",
     "content_text",
+    "error_from_body",
     "find_error",
+    "find_usage",
     "finish_reason",
+    "first_choice",
+    "is_broken",
+    "logprobs",
     "metadata_of",
     "read_usage",
     "thinking_text",
 ]
 
-# What servers call the reasons, by what they mean. `content_filtered`: Google's notebook on DeepSeek-V3.2.
+# What servers call the reasons, by what they mean; anything else is `stop`. `content_filtered`: Google's notebook on
+# DeepSeek-V3.2; the words for blocked answers: https://ai.google.dev/api/generate-content#FinishReason.
 _REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
     "length": "length",
     "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
     "tool_calls": "tool_calls",
+    "tool_call": "tool_calls",
     "tool_use": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
     "content_filtered": "content_filter",
     "safety": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "recitation": "content_filter",
+    "sensitive": "content_filter",
+    "spii": "content_filter",
 }
-_BROKEN: Final = frozenset({"error", "abort", "aborted"})
+_BROKEN: Final = frozenset({"error", "abort", "aborted", "cancelled", "insufficient_system_resource"})
+_COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
 _METADATA: Final = ("created", "system_fingerprint", "service_tier")
 _STATUS_OF_CODE: Final = {
     "INVALID_ARGUMENT": 400,
@@ -69,8 +84,8 @@ class WireError:
 def find_error(value: Any) -> WireError | None:
     """Read an error out of decoded JSON.
 
-    Knows Google's `{"error": {...}}`, the same inside a list, an error that is a plain string, and vLLM's flat
-    `{"object": "error", ...}`. Returns `None` if the value holds no error.
+    Knows Google's `{"error": {...}}`, the same inside a list, an error that is a plain string, and flat forms: vLLM's
+    `{"object": "error", ...}`, and a message with a code and no choices. Returns `None` if the value holds no error.
     """
     body = value
     if isinstance(value, list):
@@ -78,7 +93,7 @@ def find_error(value: Any) -> WireError | None:
     if not isinstance(value, Mapping):
         return None
     error = value.get("error")
-    if not error and value.get("object") == "error":
+    if (not error and _is_flat_error(value)) or (error is True and "message" in value):
         error = value
     if not error:
         return None
@@ -86,9 +101,7 @@ def find_error(value: Any) -> WireError | None:
         return WireError(str(error), body=body)
     message = error.get("message")
     code = error.get("status") or error.get("type") or error.get("code")
-    status = error.get("code")
-    if not isinstance(status, int):
-        status = int(status) if isinstance(status, str) and status.isdecimal() else None
+    status = _http_status(error.get("code")) or _http_status(error.get("status"))
     if status is None and isinstance(code, str):
         status = _STATUS_OF_CODE.get(code)
     return WireError(
@@ -96,16 +109,29 @@ def find_error(value: Any) -> WireError | None:
         if isinstance(message, str) and message
         else json.dumps(error, ensure_ascii=False, default=str),
         status=status,
-        code=str(code) if code is not None and not isinstance(code, int) else None,
+        code=code if isinstance(code, str) else None,
         body=body,
     )
+
+
+def _is_flat_error(value: Mapping[str, Any]) -> bool:
+    if value.get("object") == "error":
+        return True
+    has_code = any(value.get(key) for key in ("code", "status", "type"))
+    return "choices" not in value and has_code and isinstance(value.get("message"), str)
+
+
+def _http_status(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) == 3:
+        value = int(value)
+    return value if type(value) is int and 100 <= value <= 599 else None
 
 
 def error_from_body(text: str) -> WireError:
     """Read the body of an error status, whatever it is: JSON, a gateway's HTML, text, or nothing."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     error = find_error(value)
     if error is not None:
@@ -116,6 +142,14 @@ def error_from_body(text: str) -> WireError:
                 return WireError(value[key], body=value)
     words = " ".join(_TAG.sub(" ", text).split()) if "<" in text else " ".join(text.split())
     return WireError(words[:500], body=value if value is not None else text[:10_000])
+
+
+def first_choice(choices: Any) -> dict[str, Any] | None:
+    """The choice with index 0: this library asks for one, and a second one would be mixed into it."""
+    for choice in choices if isinstance(choices, list) else ():
+        if type(choice) is dict and (not (index := choice.get("index")) or index == "0"):
+            return choice
+    return None
 
 
 def finish_reason(raw: str | None) -> FinishReason | None:
@@ -137,20 +171,17 @@ def thinking_text(delta: Mapping[str, Any]) -> str | None:
     https://github.com/vllm-project/vllm/issues/50624), `reasoning_details` (OpenRouter). Servers that send two of
     them send the same text twice.
     """
-    found: str | None = None
-    for key in ("reasoning_content", "reasoning"):
-        value = delta.get(key)
-        if isinstance(value, str):
-            if value:
-                return value
-            found = value
+    first, second = delta.get("reasoning_content"), delta.get("reasoning")
+    for value in (first, second):
+        if value and isinstance(value, str):
+            return value
     details = delta.get("reasoning_details")
-    if isinstance(details, list):
+    if details and isinstance(details, list):
         texts = [item.get("text") or item.get("summary") for item in details if isinstance(item, Mapping)]
         joined = "".join(text for text in texts if isinstance(text, str))
         if joined:
             return joined
-    return found
+    return "" if first == "" or second == "" else None
 
 
 def content_text(content: Any) -> str:
@@ -192,22 +223,19 @@ def read_usage(raw: Mapping[str, Any], *, thought: bool) -> Usage:
 
 
 def find_usage(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The usage in a chunk or body: at the top, in the choice (Moonshot), or in `x_groq`."""
+    """The usage in a chunk or body: at the top, in the choice (Moonshot), or in `x_groq`. One without counts is none."""
     for holder in (chunk, choice, chunk.get("x_groq")):
-        if isinstance(holder, Mapping):
-            usage = holder.get("usage")
-            if isinstance(usage, Mapping) and usage:
-                return usage
+        usage = holder.get("usage") if isinstance(holder, Mapping) else None
+        if isinstance(usage, Mapping) and any(_count(usage, key) is not None for key in _COUNTS):
+            return usage
     return None
 
 
 def metadata_of(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None, usage: Any) -> dict[str, Any]:
     """What a chunk says beside the answer, under the service's own names, nulls left out."""
     found = {key: chunk[key] for key in _METADATA if chunk.get(key)}
-    if choice is not None:
-        for key in ("matched_stop", "logprobs"):
-            if choice.get(key) is not None:
-                found[key] = choice[key]
+    if choice is not None and choice.get("matched_stop") is not None:
+        found["matched_stop"] = choice["matched_stop"]
     version = _mapping(chunk.get("metadata")).get("weight_version")
     if version is not None:
         found["weight_version"] = version
@@ -215,6 +243,12 @@ def metadata_of(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None, usag
     if google.get("traffic_type") is not None:
         found["traffic_type"] = google["traffic_type"]
     return found
+
+
+def logprobs(value: Any) -> list[Any]:
+    """The entries of a choice's `logprobs`."""
+    entries = _mapping(value).get("content")
+    return entries if isinstance(entries, list) else []
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

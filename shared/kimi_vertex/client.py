@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from ._auth import TokenSource
+from ._call import Call, Traits
 from ._commands import Flow
 from ._endpoint import Api, resolve_target
-from ._flow import Call, Traits, run
+from ._flow import run
 from ._models import DEFAULT_MODEL, ModelInfo, model_info, retirement_warning
 from ._options import (
     CallOptions,
@@ -56,8 +57,8 @@ class KimiVertexClient:
         ...     if isinstance(event, TextDelta):
         ...         print(event.text, end="")
 
-    Making a client does no I/O. It may be shared by threads and event loops, copied and pickled; copies and pickles
-    hold the settings only (a static token stays out of pickles).
+    Making a client does no I/O. It may be shared by threads and event loops, used after a fork, copied and pickled;
+    copies and pickles hold the settings only (a static token and clients of your own stay out of pickles).
 
     Args:
         model: Name of the model, `publisher/model` for the managed service. Default
@@ -100,7 +101,7 @@ class KimiVertexClient:
         tool_choice_fallback: Whether a forced tool choice that the server refuses is sent again as `auto`, with an
             instruction.
         normalize_tool_schemas: Whether to rewrite tool schemas into Moonshot's dialect.
-        on_call: Called with `CallStats` after every call.
+        on_call: Called with `CallStats` after every call, in the thread or task of the call.
         http_client: An `httpx.Client` of your own; it is never closed here.
         http_async_client: An `httpx.AsyncClient` of your own, for use on one event loop; never closed here.
 
@@ -186,12 +187,9 @@ class KimiVertexClient:
             )
         self._on_call = on_call
         self._given_clients = (http_client, http_async_client)
-        self._begin()
-
-    def _begin(self) -> None:
-        """Set up what is neither copied nor pickled."""
         self._traits = Traits()
-        self._clients_: Clients | None = None
+        if http_client is not None or http_async_client is not None:
+            _ = self._clients  # refuses what is no client
 
     @property
     def model(self) -> str | None:
@@ -295,7 +293,7 @@ class KimiVertexClient:
     def _run(self, flow: Flow) -> Generator[Event, None, Completion]:
         from ._http import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first call, not by the import
 
-        return SyncDriver(self._clients.blocking(), self._tokens).run(flow)
+        return SyncDriver(self._clients, self._tokens).run(flow)
 
     def _arun(self, flow: Flow) -> AsyncGenerator[Event, None]:
         from ._http import AsyncDriver  # noqa: PLC0415  # see _run
@@ -304,12 +302,15 @@ class KimiVertexClient:
 
     @property
     def _clients(self) -> Clients:
-        if self._clients_ is None:
-            from ._clients import Clients  # noqa: PLC0415  # see _run
+        known: Clients | None = self.__dict__.get("_http_clients")
+        if known is not None:
+            return known
+        from ._clients import Clients  # noqa: PLC0415  # see _run
 
-            local = self._target.emulator or self._target.base_url_is_loopback
-            self._clients_ = Clients(loopback=local, given=self._given_clients)
-        return self._clients_
+        local = self._target.emulator or self._target.base_url_is_loopback
+        made = Clients(loopback=local, given=self._given_clients)
+        # One step, so that threads that come here together end up with the same.
+        return cast("Clients", self.__dict__.setdefault("_http_clients", made))
 
     def _warn_retired(self, info: ModelInfo) -> None:
         if self._target.kind != "managed" or self._target.emulator or info.id in _warned_models:
@@ -320,14 +321,14 @@ class KimiVertexClient:
             logger.warning("%s", warning)
 
     def close(self) -> None:
-        """Close the connections of blocking calls. The client can be used again afterwards."""
-        if self._clients_ is not None:
-            self._clients_.close()
+        """Close the connections of blocking calls, of running ones when they are over; the next call opens new ones."""
+        if "_http_clients" in self.__dict__:
+            self._clients.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop, and those of blocking calls."""
-        if self._clients_ is not None:
-            await self._clients_.aclose()
+        """Close the connections of the running event loop, under its calls, too; and those of blocking calls."""
+        if "_http_clients" in self.__dict__:
+            await self._clients.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -350,16 +351,12 @@ class KimiVertexClient:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_traits"], state["_clients_"]
+        state.pop("_http_clients", None)
         # Connections stay behind; where a token is not needed, one that cannot travel is not missed.
         state["_given_clients"] = (None, None)
         if self._tokens is not None and not self._tokens.can_refresh and not self._target.needs_credentials:
             state["_tokens"] = None
         return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._begin()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = copy.copy(self)
@@ -369,5 +366,5 @@ class KimiVertexClient:
     def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin._begin()  # noqa: SLF001  # our own class
+        twin.__dict__.pop("_http_clients", None)
         return twin

@@ -103,6 +103,11 @@ class Accumulator:
         elif isinstance(event, Finish):
             self._finish = event
 
+    @property
+    def has_thinking(self) -> bool:
+        """Whether any thinking has come, or the word that there is none."""
+        return self._thinking is not None
+
     def completion(self) -> Completion:
         """The answer so far. Before `Finish`, no unfinished call is executable."""
         finish = self._finish
@@ -136,7 +141,7 @@ class Accumulator:
 def _is_json_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -92,7 +92,7 @@ class APIError(KimiVertexError):
     """The service failed, or the way to it did."""
 
     is_retryable: bool = False
-    """Whether the same request may succeed later. The library has already retried it."""
+    """Whether the same request may succeed later. The library has retried it, unless part of an answer was shown."""
 
     def __init__(
         self,

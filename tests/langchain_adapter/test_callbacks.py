@@ -165,12 +165,16 @@ def test_a_model_that_fires_both_callbacks_is_heard_once() -> None:
 def test_other_models() -> None:
     """The handler serves any model with standard blocks."""
     recorder = Recorder()
-    model = GenericFakeChatModel(messages=iter([AIMessage("blue", additional_kwargs={"reasoning_content": "hm"})]))
+    model = GenericFakeChatModel(
+        messages=iter([AIMessage("blue", additional_kwargs={"reasoning_content": "hm"})])
+    )
     model.invoke("q", {"callbacks": [recorder]})
     assert recorder.log == [("start", ""), ("thinking", "hm"), ("end", "hm"), ("answer", "blue")]
 
 
-def test_handler_that_raises(emulator: Emulator, make_model: MakeModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_handler_that_raises(
+    emulator: Emulator, make_model: MakeModel, caplog: pytest.LogCaptureFixture
+) -> None:
     """An exception in a hook is logged; the answer arrives."""
 
     def fail(text: str) -> None:
@@ -197,7 +201,9 @@ async def test_thinking_callback(
 
     callback: Any = hear_async if coroutine else heard.append
     emulator.enqueue(TURN)
-    model: Any = make_model().bind(thinking_callback=callback) if per_call else make_model(thinking_callback=callback)
+    model: Any = (
+        make_model().bind(thinking_callback=callback) if per_call else make_model(thinking_callback=callback)
+    )
     await _run(path, model, {})
     assert heard == ["Let me ", "see."]
 

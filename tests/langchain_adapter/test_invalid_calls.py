@@ -20,7 +20,10 @@ from langchain_kimi_vertex._messages import to_core_messages
 
 _JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='ab"\\{}[]\n,: é\u2028😀'),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='k"\\{', max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(alphabet='k"\\{', max_size=3), inner, max_size=3)
+    ),
 )
 
 
@@ -32,10 +35,14 @@ def _is_executable(arguments: str) -> bool:
         return False
 
 
-@given(value=st.dictionaries(st.text(max_size=3), _JSON, max_size=4), cut=st.integers(min_value=0), ascii=st.booleans())
-def test_no_prefix_of_an_object_is_repaired(value: dict[str, Any], cut: int, ascii: bool) -> None:
+@given(
+    value=st.dictionaries(st.text(max_size=3), _JSON, max_size=4),
+    cut=st.integers(min_value=0),
+    escaped=st.booleans(),
+)
+def test_no_prefix_of_an_object_is_repaired(value: dict[str, Any], cut: int, escaped: bool) -> None:
     """Whatever place a call's arguments broke off at, LangChain's JSON repair refuses them with the fragment."""
-    text = json.dumps(value, ensure_ascii=ascii)
+    text = json.dumps(value, ensure_ascii=escaped)
     text = text[: cut % (len(text) + 1)]
     assert not _is_executable(text + refusing_fragment(text))
 
@@ -51,8 +58,8 @@ def _sum(events: Sequence[Event]) -> AIMessageChunk:
     builder = ChunkBuilder("m")
     chunks = [chunk.message for event in events if (chunk := builder.add(event)) is not None]
     total = chunks[0]
-    for chunk in chunks[1:]:
-        total = total + chunk
+    for message in chunks[1:]:
+        total = total + message
     assert isinstance(total, AIMessageChunk)
     return total
 
@@ -111,5 +118,7 @@ def test_native_events_carry_the_exact_text_and_the_reason() -> None:
 def test_the_history_gets_the_original_arguments() -> None:
     """The marker of a joined stream is not sent back to the model."""
     total = _sum(_CUT)
-    (message,) = to_core_messages([AIMessage(**total.model_dump(exclude={"type", "tool_call_chunks", "chunk_position"}))])
+    (message,) = to_core_messages(
+        [AIMessage(**total.model_dump(exclude={"type", "tool_call_chunks", "chunk_position"}))]
+    )
     assert [call.arguments for call in message.tool_calls] == ['{"path": "/etc/hosts"}', '{"path": "/var']

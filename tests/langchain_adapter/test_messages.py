@@ -35,8 +35,8 @@ def _one(message: BaseMessage) -> Message:
     [
         (SystemMessage("s"), Message("system", "s")),
         (HumanMessage("u", name="ann"), Message("user", "u")),
-        (ChatMessage("d", role="developer"), Message("system", "d")),
-        (ChatMessage("a", role="assistant"), Message("assistant", "a")),
+        (ChatMessage(content="d", role="developer"), Message("system", "d")),
+        (ChatMessage(content="a", role="assistant"), Message("assistant", "a")),
         (ToolMessage("r", tool_call_id="1", name="f"), Message("tool", "r", tool_call_id="1", name="f")),
         (
             ToolMessage("r", tool_call_id="1", status="error", artifact=object()),
@@ -52,7 +52,11 @@ def test_roles(message: BaseMessage, expected: Message) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [FunctionMessage("r", name="f"), RemoveMessage(id="1"), ChatMessage("x", role="narrator")],
+    [
+        FunctionMessage(content="r", name="f"),
+        RemoveMessage(id="1"),
+        ChatMessage(content="x", role="narrator"),
+    ],
 )
 def test_unknown_roles_are_refused(message: BaseMessage) -> None:
     """A message that no role fits is an error, not a guess."""
@@ -100,7 +104,13 @@ def test_invalid_tool_calls_are_sent_back() -> None:
     [
         {"type": "tool_use", "id": "functions.f:0", "name": "f", "input": {"x": "é"}},
         {"type": "tool_call", "id": "functions.f:0", "name": "f", "args": {"x": "é"}},
-        {"type": "function_call", "call_id": "functions.f:0", "id": "fc", "name": "f", "arguments": '{"x": "é"}'},
+        {
+            "type": "function_call",
+            "call_id": "functions.f:0",
+            "id": "fc",
+            "name": "f",
+            "arguments": '{"x": "é"}',
+        },
     ],
 )
 @pytest.mark.parametrize("field", [[], [_CALL]])
@@ -131,7 +141,10 @@ _DATA_URL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA
     ("block", "part"),
     [
         ({"type": "image", "base64": "AA==", "mime_type": "image/png"}, _DATA_URL),
-        ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}, _DATA_URL),
+        (
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}},
+            _DATA_URL,
+        ),
         ({"type": "image_url", "image_url": "data:image/png;base64,AA=="}, _DATA_URL),
         (
             {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
@@ -171,5 +184,7 @@ def test_unsupported_content_is_refused(block: dict[str, Any]) -> None:
 
 def test_text_blocks_join_to_a_string() -> None:
     """Content that is text only is sent as one string."""
-    message = HumanMessage(["a", {"type": "text", "text": "b"}, {"type": "text-plain", "text": "c"}, {"text": "d"}])
+    message = HumanMessage(
+        ["a", {"type": "text", "text": "b"}, {"type": "text-plain", "text": "c"}, {"text": "d"}]
+    )
     assert _one(message).content == "abcd"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
+from langchain_core import exceptions
 from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
@@ -43,7 +44,9 @@ TEXT = '{"cause": "light", "sure": true}'
 
 @pytest.mark.parametrize("schema", [Answer, AnswerDict, JSON_SCHEMA])
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
-async def test_methods_and_schemas(emulator: Emulator, model: ChatKimiVertex, method: Any, schema: Any) -> None:
+async def test_methods_and_schemas(
+    emulator: Emulator, model: ChatKimiVertex, method: Any, schema: Any
+) -> None:
     """Every method gives an object of every kind of schema, sync and async."""
     turn = Turn(tool_calls=[Call("Answer", OBJECT)]) if method == "function_calling" else Turn(text=TEXT)
     if schema is AnswerDict and method == "function_calling":
@@ -75,7 +78,9 @@ def test_json_mode_is_sent(emulator: Emulator, model: ChatKimiVertex) -> None:
     assert emulator.requests[-1].json["response_format"] == {"type": "json_object"}
 
 
-@pytest.mark.parametrize("text", [f"```json\n{TEXT}\n```", f"```\n{TEXT}\n```", f"Here it is: {TEXT}", f" {TEXT}\n"])
+@pytest.mark.parametrize(
+    "text", [f"```json\n{TEXT}\n```", f"```\n{TEXT}\n```", f"Here it is: {TEXT}", f" {TEXT}\n"]
+)
 def test_wrapped_json_is_read(emulator: Emulator, model: ChatKimiVertex, text: str) -> None:
     """JSON in a code fence or behind a sentence is accepted."""
     emulator.enqueue(Turn(thinking="{", text=text))
@@ -84,7 +89,9 @@ def test_wrapped_json_is_read(emulator: Emulator, model: ChatKimiVertex, text: s
 
 @pytest.mark.parametrize("schema", [Answer, JSON_SCHEMA])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_cut_answer_is_no_object(emulator: Emulator, model: ChatKimiVertex, schema: Any, stream: bool) -> None:
+def test_a_cut_answer_is_no_object(
+    emulator: Emulator, model: ChatKimiVertex, schema: Any, stream: bool
+) -> None:
     """An answer that max_tokens cut off raises, with the reason, and is not completed by guessing."""
     emulator.enqueue(Turn(text='{"sure": true, "cause": "lig', finish_reason="length"))
     structured = model.with_structured_output(schema)
@@ -94,7 +101,9 @@ def test_a_cut_answer_is_no_object(emulator: Emulator, model: ChatKimiVertex, sc
 
 @pytest.mark.parametrize("schema", [Answer, JSON_SCHEMA])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_cut_call_is_no_object(emulator: Emulator, model: ChatKimiVertex, schema: Any, stream: bool) -> None:
+def test_a_cut_call_is_no_object(
+    emulator: Emulator, model: ChatKimiVertex, schema: Any, stream: bool
+) -> None:
     """The same for `function_calling`."""
     call = Call("Answer", '{"sure": true, "cause": "lig')
     emulator.enqueue(Turn(tool_calls=[call], finish_reason="length"))
@@ -138,11 +147,14 @@ def test_objects_stream(emulator: Emulator, model: ChatKimiVertex) -> None:
 
 def test_forced_tool_that_the_server_refuses() -> None:
     """Where forcing a tool is refused beside thinking, `function_calling` still gets its object."""
-    with Emulator(refuse_forced_tool_choice=True) as emulator, pytest.warns(UserWarning):
+    with Emulator(refuse_forced_tool_choice=True) as emulator:
+        emulator.enqueue(Turn(thinking="Hm.", tool_calls=[Call("Answer", OBJECT)]))
         model = ChatKimiVertex(base_url=emulator.base_url)
-        result = model.with_structured_output(Answer, method="function_calling").invoke("Why is the sky blue?")
-        assert isinstance(result, Answer)
-        assert emulator.requests[-1].json.get("tool_choice") in (None, "auto")
+        result = model.with_structured_output(Answer, method="function_calling").invoke(
+            "Why is the sky blue?"
+        )
+        assert result == Answer(cause="light", sure=True)
+        assert [request.json.get("tool_choice") for request in emulator.requests][-1] in (None, "auto")
 
 
 @pytest.mark.parametrize(("schema", "method"), [(None, "json_schema"), (Answer, "telepathy")])
@@ -150,3 +162,17 @@ def test_bad_arguments(model: ChatKimiVertex, schema: Any, method: Any) -> None:
     """A missing schema and an unknown method are errors at once."""
     with pytest.raises(ValueError, match="method"):
         model.with_structured_output(schema, method=method)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_refusals_are_visible(emulator: Emulator, model: ChatKimiVertex, stream: bool) -> None:
+    """A filtered answer has a refusal block, and structured output reports it as one where LangChain can."""
+    turn = Turn(text="I", finish_reason="content_filter")
+    emulator.enqueue(turn, turn)
+    message = model.invoke("q")
+    blocks: Any = message.content_blocks
+    assert [block["type"] for block in blocks] == ["text", "refusal"]
+    error = getattr(exceptions, "ModelRefusalError", OutputParserException)
+    structured = model.with_structured_output(Answer)
+    with pytest.raises(error):
+        list(structured.stream("q")) if stream else structured.invoke("q")

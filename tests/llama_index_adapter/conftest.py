@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.memory import Memory
+from llama_index_instrumentation import get_dispatcher
 from pydantic import Field
 
 from kimi_vertex.emulator import Emulator
 from llama_index_kimi_vertex import KimiVertex
 
 CORE_WARNINGS = (
-    r"ignore::pydantic.warnings.PydanticDeprecatedSince20:llama_index\.core",
-    # The workflow engine looks at every attribute of an agent.
-    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20",
+    "ignore::pydantic.warnings.PydanticDeprecationWarning",
+    "error::pydantic.warnings.PydanticDeprecationWarning:llama_index_kimi_vertex",
+    "ignore:is_running called from within a step:DeprecationWarning",
 )
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]
@@ -29,11 +30,11 @@ Complete: TypeAlias = Callable[..., list[CompletionResponse]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let llama-index-core use what pydantic has deprecated; warnings of ours stay errors."""
+    """Let llama-index-core and its workflow engine use what pydantic has deprecated; ours stay errors."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            for warning in CORE_WARNINGS:
+            for warning in reversed(CORE_WARNINGS):
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
 
@@ -53,7 +54,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 @pytest.fixture
 def make_llm(emulator: Emulator) -> MakeLLM:
     def make(**settings: Any) -> KimiVertex:
-        return KimiVertex(**{"base_url": emulator.base_url, "max_retries": 0, **settings})
+        return KimiVertex(**cast("Any", {"base_url": emulator.base_url, "max_retries": 0, **settings}))
 
     return make
 
@@ -132,3 +133,23 @@ def recorder() -> Iterator[Recorder]:
     dispatcher.event_handlers = [*dispatcher.event_handlers, handler]
     yield handler
     dispatcher.event_handlers = [other for other in dispatcher.event_handlers if other is not handler]
+
+
+@pytest.fixture
+async def make_memory() -> AsyncIterator[Callable[..., Memory]]:
+    """`Memory.from_defaults`, whose database connections are closed at the end."""
+    made: list[Memory] = []
+
+    def make(**settings: Any) -> Memory:
+        made.append(Memory.from_defaults(**settings))
+        return made[-1]
+
+    yield make
+    for memory in made:
+        if (engine := getattr(memory.sql_store, "_async_engine", None)) is not None:
+            await engine.dispose()
+
+
+@pytest.fixture
+def memory(make_memory: Callable[..., Memory]) -> Memory:
+    return make_memory()

@@ -20,7 +20,6 @@ from llama_index.core.agent.workflow import (
 from llama_index.core.base.llms.types import ThinkingBlock
 from llama_index.core.memory import Memory
 from llama_index.core.tools import FunctionTool
-from llama_index.core.workflow import Context, JsonSerializer
 from pydantic import BaseModel
 
 from kimi_vertex.emulator import Call, Emulator, Turn
@@ -63,12 +62,12 @@ def thinking_of(events: list[Any]) -> str:
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_three_rounds(emulator: Emulator, make_llm: MakeLLM, streaming: bool) -> None:
+async def test_three_rounds(emulator: Emulator, make_llm: MakeLLM, streaming: bool, memory: Memory) -> None:
     """Each request of a tool loop replays each call with its own thinking, its id and its result."""
     heard: list[str] = []
     emulator.enqueue(*THREE_ROUNDS)
     agent = FunctionAgent(tools=[add, multiply], llm=make_llm(on_thinking=heard.append), streaming=streaming)
-    output, events = await run(agent, "(1+2)*4+1?", memory=Memory.from_defaults())
+    output, events = await run(agent, "(1+2)*4+1?", memory=memory)
 
     assert output.response.content == "The result is 13."
     last = assistant_turns(emulator.requests[-1])
@@ -87,19 +86,17 @@ async def test_three_rounds(emulator: Emulator, make_llm: MakeLLM, streaming: bo
     assert [result.tool_id for result in events if isinstance(result, ToolCallResult)] == IDS
 
 
-async def test_thinking_deltas_are_agent_events(emulator: Emulator, llm: KimiVertex) -> None:
+async def test_thinking_deltas_are_agent_events(emulator: Emulator, llm: KimiVertex, memory: Memory) -> None:
     """A streaming agent shows the thinking of all its steps, and its output keeps the last block."""
     emulator.enqueue(*THREE_ROUNDS)
-    output, events = await run(
-        FunctionAgent(tools=[add, multiply], llm=llm), "?", memory=Memory.from_defaults()
-    )
+    output, events = await run(FunctionAgent(tools=[add, multiply], llm=llm), "?", memory=memory)
     assert thinking_of(events) == "First the sum.Now the product.Once more.I have it."
     assert output.response.blocks[0] == ThinkingBlock(content="I have it.")
     json.dumps(output.raw)
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_parallel_calls(emulator: Emulator, llm: KimiVertex, streaming: bool) -> None:
+async def test_parallel_calls(emulator: Emulator, llm: KimiVertex, streaming: bool, memory: Memory) -> None:
     """Parallel calls run once each; their results go back in the order of the calls, whatever finished first."""
 
     async def slow(x: int) -> str:
@@ -115,9 +112,7 @@ async def test_parallel_calls(emulator: Emulator, llm: KimiVertex, streaming: bo
         Turn(thinking="Both.", tool_calls=[Call("slow", {"x": 1}), Call("quick", {"x": 2})]),
         Turn(text="Done."),
     )
-    await run(
-        FunctionAgent(tools=[slow, quick], llm=llm, streaming=streaming), "?", memory=Memory.from_defaults()
-    )
+    await run(FunctionAgent(tools=[slow, quick], llm=llm, streaming=streaming), "?", memory=memory)
     results = [message for message in emulator.requests[-1].json["messages"] if message["role"] == "tool"]
     assert [(r["tool_call_id"], r["content"]) for r in results] == [
         ("functions.slow:0", "slow 1"),
@@ -126,7 +121,9 @@ async def test_parallel_calls(emulator: Emulator, llm: KimiVertex, streaming: bo
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_one_call_at_a_time(emulator: Emulator, llm: KimiVertex, streaming: bool) -> None:
+async def test_one_call_at_a_time(
+    emulator: Emulator, llm: KimiVertex, streaming: bool, memory: Memory
+) -> None:
     """With `allow_parallel_tool_calls=False` an agent runs one call, and replays only that one."""
     emulator.enqueue(
         Turn(thinking="t", tool_calls=[Call("add", {"a": 1, "b": 2}), Call("multiply", {"a": 1, "b": 2})]),
@@ -135,14 +132,16 @@ async def test_one_call_at_a_time(emulator: Emulator, llm: KimiVertex, streaming
     agent = FunctionAgent(
         tools=[add, multiply], llm=llm, streaming=streaming, allow_parallel_tool_calls=False
     )
-    _, events = await run(agent, "?", memory=Memory.from_defaults())
+    _, events = await run(agent, "?", memory=memory)
     assert [event.tool_name for event in events if isinstance(event, ToolCallResult)] == ["add"]
     (turn,) = assistant_turns(emulator.requests[-1])
     assert [call["function"]["name"] for call in turn["tool_calls"]] == ["add"]
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_cut_off_call_is_not_run(emulator: Emulator, llm: KimiVertex, streaming: bool) -> None:
+async def test_cut_off_call_is_not_run(
+    emulator: Emulator, llm: KimiVertex, streaming: bool, memory: Memory
+) -> None:
     """A call cut by the token limit is not run; the agent ends and shows what happened."""
     ran: list[str] = []
 
@@ -153,27 +152,24 @@ async def test_cut_off_call_is_not_run(emulator: Emulator, llm: KimiVertex, stre
     emulator.enqueue(
         Turn(thinking="t", tool_calls=[Call("delete", '{"path": "/tmp')], finish_reason="length")
     )
-    output, _ = await run(
-        FunctionAgent(tools=[delete], llm=llm, streaming=streaming), "?", memory=Memory.from_defaults()
-    )
+    output, _ = await run(FunctionAgent(tools=[delete], llm=llm, streaming=streaming), "?", memory=memory)
     assert ran == []
     assert output.response.additional_kwargs["invalid_tool_calls"][0]["name"] == "delete"
 
 
-async def test_initial_tool_choice(emulator: Emulator, llm: KimiVertex) -> None:
+async def test_initial_tool_choice(emulator: Emulator, llm: KimiVertex, memory: Memory) -> None:
     """The first step may force a tool; the later ones do not."""
     emulator.enqueue(*THREE_ROUNDS[:1], THREE_ROUNDS[-1])
     agent = FunctionAgent(tools=[add, multiply], llm=llm, initial_tool_choice="add")
-    await run(agent, "?", memory=Memory.from_defaults())
+    await run(agent, "?", memory=memory)
     choices = [request.json.get("tool_choice") for request in emulator.requests]
     assert choices == [{"type": "function", "function": {"name": "add"}}, None]
 
 
-async def test_return_direct(emulator: Emulator, llm: KimiVertex) -> None:
+async def test_return_direct(emulator: Emulator, llm: KimiVertex, memory: Memory) -> None:
     """A tool that answers directly ends the run, and the next turn of the conversation is still accepted."""
     tool = FunctionTool.from_defaults(add, return_direct=True)
     emulator.enqueue(THREE_ROUNDS[0], Turn(text="As I said, 3."))
-    memory = Memory.from_defaults()
     agent = FunctionAgent(tools=[tool], llm=llm)
     output, _ = await run(agent, "1+2?", memory=memory)
     assert output.response.content == "3"
@@ -183,7 +179,7 @@ async def test_return_direct(emulator: Emulator, llm: KimiVertex) -> None:
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
-async def test_tool_errors_go_back_to_the_model(emulator: Emulator, llm: KimiVertex) -> None:
+async def test_tool_errors_go_back_to_the_model(emulator: Emulator, llm: KimiVertex, memory: Memory) -> None:
     """A failing tool becomes a result that the model reads."""
 
     def broken(a: int) -> int:
@@ -191,13 +187,15 @@ async def test_tool_errors_go_back_to_the_model(emulator: Emulator, llm: KimiVer
         raise RuntimeError("out of order")
 
     emulator.enqueue(Turn(thinking="t", tool_calls=[Call("broken", {"a": 1})]), Turn(text="It is broken."))
-    output, _ = await run(FunctionAgent(tools=[broken], llm=llm), "?", memory=Memory.from_defaults())
+    output, _ = await run(FunctionAgent(tools=[broken], llm=llm), "?", memory=memory)
     assert output.response.content == "It is broken."
     assert "out of order" in emulator.requests[-1].json["messages"][-1]["content"]
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_workflow_with_hand_off(emulator: Emulator, llm: KimiVertex, streaming: bool) -> None:
+async def test_workflow_with_hand_off(
+    emulator: Emulator, llm: KimiVertex, streaming: bool, memory: Memory
+) -> None:
     """An `AgentWorkflow` hands over to the next agent, and each agent's thinking stays with its calls."""
     first = FunctionAgent(
         name="greeter",
@@ -218,14 +216,14 @@ async def test_workflow_with_hand_off(emulator: Emulator, llm: KimiVertex, strea
         Turn(thinking="So.", text="3"),
     )
     workflow = AgentWorkflow(agents=[first, second], root_agent="greeter")
-    output, _ = await run(workflow, "1+2?", memory=Memory.from_defaults())
+    output, _ = await run(workflow, "1+2?", memory=memory)
     assert (output.response.content, output.current_agent_name) == ("3", "calculator")
     turns = assistant_turns(emulator.requests[-1])
     assert [turn["reasoning_content"] for turn in turns if turn.get("tool_calls")] == ["Not mine.", "Mine."]
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_react_agent(emulator: Emulator, make_llm: MakeLLM, streaming: bool) -> None:
+async def test_react_agent(emulator: Emulator, make_llm: MakeLLM, streaming: bool, memory: Memory) -> None:
     """A ReAct agent calls its tool from text and gives the bare answer, with the thinking delivered."""
     heard: list[str] = []
     emulator.enqueue(
@@ -233,14 +231,14 @@ async def test_react_agent(emulator: Emulator, make_llm: MakeLLM, streaming: boo
         Turn(thinking="Done.", text="Thought: I can answer.\nAnswer: 3"),
     )
     agent = ReActAgent(tools=[add], llm=make_llm(on_thinking=heard.append), streaming=streaming)
-    output, events = await run(agent, "1+2?", memory=Memory.from_defaults())
+    output, events = await run(agent, "1+2?", memory=memory)
     assert output.response.content == "3"
     assert "".join(heard) == "Use add.Done."
     assert thinking_of(events) == ("Use add.Done." if streaming else "")
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_code_act_agent(emulator: Emulator, make_llm: MakeLLM, streaming: bool) -> None:
+async def test_code_act_agent(emulator: Emulator, make_llm: MakeLLM, streaming: bool, memory: Memory) -> None:
     """A CodeAct agent runs the model's code and answers from its output, with the thinking delivered."""
     heard: list[str] = []
     ran: list[str] = []
@@ -255,7 +253,7 @@ async def test_code_act_agent(emulator: Emulator, make_llm: MakeLLM, streaming: 
         Turn(thinking="Fine.", text="It is 3."),
     )
     agent = CodeActAgent(execute, llm=make_llm(on_thinking=heard.append), streaming=streaming)
-    output, _ = await run(agent, "1+2?", memory=Memory.from_defaults())
+    output, _ = await run(agent, "1+2?", memory=memory)
     assert ran == ["print(1 + 2)"]
     assert output.response.content == "It is 3."
     assert "".join(heard) == "Code it.Fine."
@@ -268,7 +266,9 @@ class Sum(BaseModel):
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_structured_answer(emulator: Emulator, llm: KimiVertex, streaming: bool) -> None:
+async def test_structured_answer(
+    emulator: Emulator, llm: KimiVertex, streaming: bool, memory: Memory
+) -> None:
     """`output_cls` gives the agent's answer as an object."""
     emulator.enqueue(
         THREE_ROUNDS[0],
@@ -276,13 +276,12 @@ async def test_structured_answer(emulator: Emulator, llm: KimiVertex, streaming:
         Turn(thinking="Fill.", tool_calls=[Call("Sum", {"total": 3})]),
     )
     agent = FunctionAgent(tools=[add], llm=llm, output_cls=Sum, streaming=streaming)
-    output, _ = await run(agent, "1+2?", memory=Memory.from_defaults())
+    output, _ = await run(agent, "1+2?", memory=memory)
     assert output.structured_response == {"total": 3}
 
 
-async def test_conversation_over_two_runs(emulator: Emulator, llm: KimiVertex) -> None:
+async def test_conversation_over_two_runs(emulator: Emulator, llm: KimiVertex, memory: Memory) -> None:
     """The second run of a conversation replays the first one's calls with their thinking."""
-    memory = Memory.from_defaults()
     agent = FunctionAgent(tools=[add, multiply], llm=llm)
     emulator.enqueue(*THREE_ROUNDS, Turn(text="Gladly."))
     await run(agent, "?", memory=memory)
@@ -294,43 +293,3 @@ async def test_conversation_over_two_runs(emulator: Emulator, llm: KimiVertex) -
         "Once more.",
     ]
     assert [call["id"] for turn in turns for call in turn.get("tool_calls", [])] == IDS
-
-
-async def test_resumed_from_a_serialised_context(emulator: Emulator, llm: KimiVertex) -> None:
-    """An agent that is resumed from JSON in another process still has the thinking of its calls."""
-    agent = FunctionAgent(tools=[add, multiply], llm=llm)
-    context = Context(agent)
-    memory = Memory.from_defaults()
-    emulator.enqueue(*THREE_ROUNDS, Turn(text="Gladly."))
-    await agent.run(user_msg="?", ctx=context, memory=memory)
-    stored = json.dumps([message.model_dump(mode="json") for message in await memory.aget_all()])
-
-    restored = Memory.from_defaults()
-    await restored.aput_messages([type(m).model_validate(m) for m in _messages(stored)])
-    await FunctionAgent(tools=[add, multiply], llm=llm).run(user_msg="Thanks", memory=restored)
-    turns = assistant_turns(emulator.requests[-1])
-    assert [turn["reasoning_content"] for turn in turns[:3]] == [
-        "First the sum.",
-        "Now the product.",
-        "Once more.",
-    ]
-
-
-def _messages(stored: str) -> list[Any]:
-    from llama_index.core.base.llms.types import ChatMessage
-
-    return [ChatMessage.model_validate(message) for message in json.loads(stored)]
-
-
-async def test_waiting_context_keeps_the_scratchpad(emulator: Emulator, llm: KimiVertex) -> None:
-    """A context that was written to JSON in the middle of a run keeps thinking and ids of the open call."""
-    agent = FunctionAgent(tools=[add], llm=llm)
-    context = Context(agent)
-    memory = Memory.from_defaults()
-    emulator.enqueue(THREE_ROUNDS[0], Turn(text="3"))
-    await agent.run(user_msg="1+2?", ctx=context, memory=memory)
-    message = (await memory.aget_all())[1]
-    serializer = JsonSerializer()
-    assert serializer.deserialize(serializer.serialize(message)) == message
-    assert message.additional_kwargs["tool_calls"][0]["id"] == "functions.add:0"
-    assert message.additional_kwargs["reasoning_content"] == "First the sum."

@@ -82,8 +82,9 @@ def test_return_types(llm: KimiVertex) -> None:
     assert inspect.isgenerator(llm.stream_complete("Hi"))
 
     async def both() -> None:
-        for make in (llm.astream_chat([ChatMessage("Hi")]), llm.astream_complete("Hi")):
-            stream = await make
+        calls: list[Any] = [llm.astream_chat([ChatMessage("Hi")]), llm.astream_complete("Hi")]
+        for call in calls:
+            stream = await call
             assert inspect.isasyncgen(stream)
             await stream.aclose()
 

@@ -1,4 +1,4 @@
-"""Objects are read from JSON that is still arriving, or that hides in a text."""
+"""Objects are read from JSON that is still arriving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_index_kimi_vertex._partial import PartialObject, find_object, parse_prefix
+from llama_index_kimi_vertex._partial import PartialObject, parse_prefix
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9999, 9999) | st.text(max_size=8),
@@ -53,24 +53,6 @@ def test_whole_object(value: dict[str, Any]) -> None:
 def test_prefixes(text: str, expected: dict[str, Any]) -> None:
     """Strings are shown while they arrive, keys and words only when they are whole."""
     assert parse_prefix(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('{"a": 1}', {"a": 1}),
-        ('Here it is:\n```json\n{"a": 1}\n```\nDone.', {"a": 1}),
-        ('First ```{"a": 1}``` then ```{"a": 2}```', {"a": 2}),
-        ('The object {"a": {"b": 2}} fits.', {"a": {"b": 2}}),
-        ("Use {braces} like {'this'}: {\"a\": 1}", {"a": 1}),
-        ("no object", None),
-        ("[1, 2]", None),
-        ('{"a": ', None),
-    ],
-)
-def test_objects_in_text(text: str, expected: dict[str, Any] | None) -> None:
-    """An object is found alone, in a fence, or among words; half an object is none."""
-    assert find_object(text) == expected
 
 
 def test_long_arguments_cost_linear_reading() -> None:

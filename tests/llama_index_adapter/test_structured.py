@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import pytest
@@ -35,7 +36,7 @@ class Album(BaseModel):
     songs: list[str]
 
 
-BLUE = {"title": "Blue", "year": 1971, "songs": ["All I Want", "Carey"]}
+BLUE: dict[str, Any] = {"title": "Blue", "year": 1971, "songs": ["All I Want", "Carey"]}
 PROMPT = PromptTemplate("Describe {what}.")
 CALL = Turn(thinking="A call.", tool_calls=[Call("Album", BLUE)])
 TEXT = Turn(thinking="As text.", text=json.dumps(BLUE))
@@ -88,7 +89,7 @@ def test_streams_show_partial_objects(emulator: Emulator, make_llm: MakeLLM, ans
     assert len(objects) > 2
     assert objects[0] != objects[-1]
     assert objects[-1] == Album(**BLUE)
-    assert all(first != second for first, second in zip(objects, objects[1:], strict=False))
+    assert all(first != second for first, second in pairwise(objects))
 
 
 @pytest.mark.parametrize("answer", [TEXT, FENCE], ids=["text", "fence"])

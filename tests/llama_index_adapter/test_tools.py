@@ -34,7 +34,8 @@ CALL = Turn(thinking="I add.", tool_calls=[Call("add", {"a": 1, "b": 2})])
 
 
 async def _last(stream: Any) -> ChatResponse:
-    return [response async for response in await stream][-1]
+    responses: list[ChatResponse] = [response async for response in await stream]
+    return responses[-1]
 
 
 @pytest.fixture(params=["sync", "async", "sync stream", "async stream"])

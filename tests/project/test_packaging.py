@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import email
+import importlib
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.message import Message
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import kimi_vertex
+import llama_index_kimi_vertex
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
@@ -56,10 +59,27 @@ def metadata(dist: Path) -> Message:
         return email.message_from_bytes(archive.read(name))
 
 
-def test_wheel_holds_three_packages_and_nothing_else(wheel: set[str]) -> None:
-    """No `shared`, no tests, no `llama_index` namespace: only the three packages and the metadata."""
+def test_wheel_holds_three_packages_and_an_alias(wheel: set[str]) -> None:
+    """No `shared`, no tests: only the three packages, LlamaIndex's name for the third, and the metadata."""
     version = kimi_vertex.__version__
-    assert {name.split("/")[0] for name in wheel} == {*PACKAGES, f"kimi_vertex-{version}.dist-info"}
+    tops = {name.split("/")[0] for name in wheel}
+    assert tops == {*PACKAGES, "llama_index", f"kimi_vertex-{version}.dist-info"}
+
+
+def test_wheel_leaves_the_namespace_of_llama_index_alone(wheel: set[str]) -> None:
+    """In `llama_index` there is the alias and nothing else: an `__init__.py` above it would hide LlamaIndex."""
+    assert {name for name in wheel if name.startswith("llama_index/")} == {
+        "llama_index/llms/kimi_vertex/__init__.py",
+        "llama_index/llms/kimi_vertex/py.typed",
+    }
+
+
+def test_llamahub_finds_the_class() -> None:
+    """The path and the class that LlamaHub lists exist, and the class is the adapter's."""
+    listing = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["llamahub"]
+    alias = importlib.import_module(listing["import_path"])
+    (name,) = listing["class_authors"]
+    assert getattr(alias, name) is getattr(llama_index_kimi_vertex, name)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -59,6 +59,8 @@ class ChatRequest:
     max_tokens: int | None = None
     stop: Sequence[str] = ()
     thinking: bool = True
+    parallel: bool = True
+    """False if the request forbids several calls in one turn."""
 
     @property
     def calls_so_far(self) -> int:
@@ -89,6 +91,7 @@ class ChatRequest:
             include_usage=bool(_mapping(body.get("stream_options")).get("include_usage")),
             max_tokens=limit if isinstance(limit, int) else None,
             stop=[stop] if isinstance(stop, str) else [text for text in stop or () if text],
+            parallel=body.get("parallel_tool_calls") is not False,
             thinking=all(_mapping(body.get(outer)).get(inner) != off for outer, inner, off in _OFF),
         )
 

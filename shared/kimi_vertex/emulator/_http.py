@@ -131,6 +131,8 @@ class Connection(asyncio.Protocol):
 
     async def _send_reply(self, reply: Reply) -> bool:
         """Sends the reply; true if the connection can take another request."""
+        if reply.delay:
+            await asyncio.sleep(reply.delay)
         if reply.status is not None:
             self._send(_head(reply.status, reply.headers))
         for part in reply.parts:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 
-__all__ = ["clip", "deltas", "estimate", "joined"]
+from kimi_vertex.emulator.script import Chunking
+
+__all__ = ["clip", "cut", "deltas", "estimate", "joined"]
 
 _TEXT_PIECE = re.compile(r"\s*\S{1,12}|\s+")
 _ARGUMENT_PIECE = re.compile(r".{1,9}", re.DOTALL)
+_TOKEN = re.compile(r"\s?[^\s]{1,4}|\s{1,4}", re.DOTALL)
+_MARKER = re.compile(r"(<\|[a-z_]{1,40}\|>|</?think>)")
+_WIDE = re.compile("[\u2e80-\U0010ffff]")
 _FIRST_WIDE = 0x2E80
+_LONGEST_RANDOM_PIECE = 12
 
 
 def joined(value: str | Sequence[str] | None) -> str:
@@ -19,16 +26,46 @@ def joined(value: str | Sequence[str] | None) -> str:
     return value if isinstance(value, str) else "".join(value)
 
 
-def deltas(value: str | Sequence[str] | None, *, arguments: bool = False) -> list[str]:
-    """The pieces of a scripted field: a `str` cut deterministically into at least two where it can be."""
+def deltas(
+    value: str | Sequence[str] | None,
+    *,
+    arguments: bool = False,
+    chunking: Chunking = "default",
+    draw: random.Random | None = None,
+) -> list[str]:
+    """The pieces of a scripted field; a sequence is already cut."""
     if value is None:
         return []
-    if not isinstance(value, str):
-        return list(value)
-    pieces = (_ARGUMENT_PIECE if arguments else _TEXT_PIECE).findall(value)
-    if len(pieces) == 1 and len(value) > 1:
-        middle = len(value) // 2
-        return [value[:middle], value[middle:]]
+    return cut(value, arguments, chunking, draw) if isinstance(value, str) else list(value)
+
+
+def cut(
+    text: str, arguments: bool = False, chunking: Chunking = "default", draw: random.Random | None = None
+) -> list[str]:
+    """Cuts a text into pieces that join to it; by default into at least two where it can be."""
+    if chunking == "whole":
+        return [text] if text else []
+    if chunking == "character":
+        return list(text)
+    if chunking == "token":
+        # Kimi's own tokens are never cut: each is one token.
+        parts = _MARKER.split(text)
+        return [piece for index, part in enumerate(parts) for piece in ([part] if index % 2 else _TOKEN.findall(part))]
+    if chunking == "random":
+        return _random_pieces(text, draw or random.Random(0))
+    pieces = (_ARGUMENT_PIECE if arguments else _TEXT_PIECE).findall(text)
+    if len(pieces) == 1 and len(text) > 1:
+        middle = len(text) // 2
+        return [text[:middle], text[middle:]]
+    return pieces
+
+
+def _random_pieces(text: str, draw: random.Random) -> list[str]:
+    pieces, position = [], 0
+    while position < len(text):
+        end = position + draw.randint(1, _LONGEST_RANDOM_PIECE)
+        pieces.append(text[position:end])
+        position = end
     return pieces
 
 
@@ -39,7 +76,8 @@ def _cost(character: str) -> int:
 
 def estimate(text: str) -> int:
     """Estimated tokens of a text, rounded up."""
-    return -(-sum(map(_cost, text)) // 4)
+    wide = 0 if text.isascii() else _WIDE.subn("", text)[1]
+    return -(-(len(text) + 3 * wide) // 4)
 
 
 def clip(text: str, tokens: int) -> str:

@@ -1,101 +1,72 @@
-"""A turn in the dialect of Kimi on Vertex: SGLang's chunks and bodies with Google's additions.
-
-Shapes: https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/maas/capabilities/thinking
-and the captures of SGLang's OpenAI-compatible server.
-"""
+"""A turn on the wire: which pieces go out in which order, whatever the dialect; `_dialects` spells them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from dataclasses import replace
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kimi_vertex.emulator._chat import ChatRequest
-from kimi_vertex.emulator._pieces import clip, deltas, estimate, joined
-from kimi_vertex.emulator._reply import encode_json
-from kimi_vertex.emulator.script import Call, Part, Turn
+from kimi_vertex.emulator._dialects import Spelling, event, spelling
+from kimi_vertex.emulator._pieces import clip, cut, deltas, estimate, joined
+from kimi_vertex.emulator.script import Call, Chunking, Dialect, Part, Turn
 
-__all__ = ["event", "limited", "stream_parts", "whole_body"]
+__all__ = ["Manner", "completion_tokens", "event", "limited", "stream_parts", "whole_body"]
 
-_END_OF_TURN = 163586
-"""Token number of `<|im_end|>`, which Vertex reports as what stopped the model."""
-
-
-def event(value: Any) -> bytes:
-    """One server-sent event."""
-    return b"data: " + encode_json(value) + b"\n\n"
+_SECTION = ("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>")
 
 
-def whole_body(turn: Turn, chat: ChatRequest, reply_id: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an answer is sent: dialect, chunking, the source of randomness, and the wait before each piece."""
+
+    dialect: Dialect = "vertex"
+    chunking: Chunking = "default"
+    draw: random.Random = field(default_factory=random.Random)
+    wait: Callable[[str], float] | None = None
+
+    def of(self, turn: Turn) -> Manner:
+        """The manner of one turn, which may have its own."""
+        return replace(self, dialect=turn.dialect or self.dialect, chunking=turn.chunking or self.chunking)
+
+
+_DEFAULT = Manner()
+
+
+def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner = _DEFAULT) -> dict[str, Any]:
     """The turn as one `chat.completion` body."""
+    speller = _speller(turn, chat, reply_id, manner)
+    thinking = None if turn.thinking is None else joined(turn.thinking)
+    text = joined(turn.text) if turn.text is not None or turn.tool_calls else None
+    if speller.thinking != "field" and thinking is not None:
+        text, thinking = "".join(_tags(speller, turn)) + (text or ""), None
     calls = [
         {
-            "function": {"arguments": text, "name": call.name},
+            "function": {"arguments": arguments, "name": call.name},
             "id": call_id,
             "index": index,
             "type": "function",
         }
-        for index, (call, call_id, text) in enumerate(_calls(turn, chat))
+        for index, (call, call_id, arguments) in enumerate(_calls(turn, speller))
     ]
-    message = {
-        "content": joined(turn.text) if turn.text is not None or calls else None,
-        "reasoning_content": None if turn.thinking is None else joined(turn.thinking),
-        "role": "assistant",
-        "tool_calls": calls or None,
-    }
-    reason = _finish_reason(turn)
-    choice = {
-        "finish_reason": reason,
-        "index": 0,
-        "logprobs": None,
-        "matched_stop": _matched(reason),
-        "message": message,
-    }
-    return {
-        "choices": [choice],
-        "created": int(time.time()),
-        "id": reply_id,
-        "metadata": {"weight_version": "default"},
-        "model": chat.model,
-        "object": "chat.completion",
-        "usage": _usage(turn, chat),
-    }
+    if speller.native_calls and calls:
+        text, calls = (text or "") + _native(turn, speller), []
+    return speller.body(speller.message(thinking, text, calls), _finish_reason(turn, speller))
 
 
-def stream_parts(turn: Turn, chat: ChatRequest, reply_id: str) -> Iterator[Part]:
+def stream_parts(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner = _DEFAULT) -> Iterator[Part]:
     """The turn as server-sent events, one HTTP chunk each, with the turn's pauses between them."""
-    created = int(time.time())
-
-    def chunk(choices: list[dict[str, Any]], **extra: Any) -> bytes:
-        shell = {"choices": choices, "created": created, "id": reply_id, "model": chat.model}
-        return event({**shell, "object": "chat.completion.chunk", **extra})
-
-    def choice(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-        matched = _matched(reason)
-        return {
-            "delta": delta,
-            "finish_reason": reason,
-            "index": 0,
-            "logprobs": None,
-            "matched_stop": matched,
-        }
-
-    yield chunk([choice({"content": "", "reasoning_content": None, "role": "assistant"})])
-    for delta in _deltas(turn, chat):
-        if turn.pause:
-            yield turn.pause
-        yield chunk([choice(delta)])
+    speller = _speller(turn, chat, reply_id, manner)
+    yield from speller.opening()
+    for delta, text in _deltas(turn, speller, manner.of(turn)):
+        pause = turn.pause + (manner.wait(text) if manner.wait is not None else 0.0)
+        if pause:
+            yield pause
+        yield speller.chunk([speller.choice(delta)])
     if turn.pause:
         yield turn.pause
-    usage = _usage(turn, chat)
-    finish = choice({"reasoning_content": None}, _finish_reason(turn))
-    if chat.include_usage:
-        yield chunk([finish])
-        yield chunk([], usage=usage)
-    else:
-        yield chunk([finish], usage=usage)
-    yield b"data: [DONE]\n\n"
+    yield from speller.ending(_finish_reason(turn, speller))
 
 
 def limited(turn: Turn, chat: ChatRequest) -> Turn:
@@ -105,7 +76,7 @@ def limited(turn: Turn, chat: ChatRequest) -> Turn:
     if cut_at is not None:
         turn = replace(turn, text=joined(turn.text)[:cut_at], tool_calls=(), finish_reason="stop")
     budget = chat.max_tokens
-    if budget is None or _completion_tokens(turn) <= budget:
+    if budget is None or completion_tokens(turn) <= budget:
         return turn
     thinking = clip(joined(turn.thinking), budget)
     budget = max(0, budget - estimate(thinking))
@@ -127,52 +98,78 @@ def limited(turn: Turn, chat: ChatRequest) -> Turn:
     )
 
 
-def _deltas(turn: Turn, chat: ChatRequest) -> Iterator[dict[str, Any]]:
-    if turn.thinking == "":
-        yield {"content": None, "reasoning_content": ""}
-    for piece in deltas(turn.thinking):
-        yield {"content": None, "reasoning_content": piece}
-    for piece in deltas(turn.text):
-        yield {"content": piece, "reasoning_content": None}
-    for index, (call, call_id, arguments) in enumerate(_calls(turn, chat)):
-        function: dict[str, Any] = {"arguments": "", "name": call.name}
-        yield {"content": None, "tool_calls": [_fragment(index, call_id, function)]}
-        for piece in deltas(arguments, arguments=True):
-            yield {"tool_calls": [_fragment(index, None, {"arguments": piece, "name": None})]}
-
-
-def _fragment(index: int, call_id: str | None, function: dict[str, Any]) -> dict[str, Any]:
-    return {"function": function, "id": call_id, "index": index, "type": "function"}
-
-
-def _calls(turn: Turn, chat: ChatRequest) -> Iterator[tuple[Call, str, str]]:
-    for number, call in enumerate(turn.tool_calls, start=chat.calls_so_far):
-        yield call, call.id if call.id is not None else f"functions.{call.name}:{number}", call.arguments_text
-
-
-def _finish_reason(turn: Turn) -> str:
-    return turn.finish_reason or ("tool_calls" if turn.tool_calls else "stop")
-
-
-def _matched(reason: str | None) -> int | None:
-    return _END_OF_TURN if reason in ("stop", "tool_calls") else None
-
-
-def _completion_tokens(turn: Turn) -> int:
+def completion_tokens(turn: Turn) -> int:
+    """Estimated tokens of all that the model writes in a turn."""
     texts = [joined(turn.thinking), joined(turn.text), *(call.arguments_text for call in turn.tool_calls)]
     return sum(map(estimate, texts))
 
 
-def _usage(turn: Turn, chat: ChatRequest) -> dict[str, Any]:
-    if turn.usage is not None:
-        return dict(turn.usage)
-    prompt, completion = estimate(chat.prompt_text), _completion_tokens(turn)
-    return {
-        "completion_tokens": completion,
-        "extra_properties": {"google": {"traffic_type": "ON_DEMAND"}},
-        "prompt_tokens": prompt,
-        "prompt_tokens_details": None,
-        # Vertex reports 0 here even for turns that think.
-        "reasoning_tokens": 0,
-        "total_tokens": prompt + completion,
-    }
+def _speller(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner) -> Spelling:
+    counts = (0, 0) if turn.usage is not None else (estimate(chat.prompt_text), completion_tokens(turn))
+    return spelling(turn.dialect or manner.dialect)(chat, reply_id, counts, turn.usage)
+
+
+def _deltas(turn: Turn, speller: Spelling, manner: Manner) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each delta and the text that it adds."""
+    if speller.thinking == "field":
+        if turn.thinking == "":
+            yield speller.thinking_delta(""), ""
+        for piece in _cut(turn.thinking, manner):
+            yield speller.thinking_delta(piece), piece
+    for piece in _content(turn, speller, manner):
+        yield speller.text_delta(piece), piece
+    if speller.native_calls:
+        return
+    for index, (call, call_id, arguments) in enumerate(_calls(turn, speller)):
+        yield speller.call_delta(index, call_id, call.name), call.name
+        for piece in cut(arguments, True, manner.chunking, manner.draw):
+            yield speller.arguments_delta(index, piece), piece
+
+
+def _content(turn: Turn, speller: Spelling, manner: Manner) -> list[str]:
+    """The pieces of the content, with whatever the dialect puts into it."""
+    pieces = _cut(turn.text, manner)
+    if speller.thinking != "field" and turn.thinking is not None:
+        opening, _, closing = _tags(speller, turn)
+        around = [_cut_tag(tag, manner) for tag in (opening, closing)]
+        pieces = [*around[0], *_cut(turn.thinking, manner), *around[1], *pieces]
+    if speller.native_calls and turn.tool_calls:
+        pieces += cut(_native(turn, speller), False, manner.chunking, manner.draw)
+    mixed = speller.thinking != "field" or speller.native_calls
+    return ["".join(pieces)] if mixed and manner.chunking == "whole" and pieces else pieces
+
+
+def _tags(speller: Spelling, turn: Turn) -> tuple[str, str, str]:
+    """Opening tag, thinking, closing tag, as Kimi's template writes them."""
+    return ("<think>" if speller.thinking == "tags" else "", joined(turn.thinking), "</think>")
+
+
+def _cut(value: Any, manner: Manner) -> list[str]:
+    return deltas(value, chunking=manner.chunking, draw=manner.draw)
+
+
+def _cut_tag(tag: str, manner: Manner) -> list[str]:
+    if not tag:
+        return []
+    # A tag is one token, so that only the finest ways of cutting cut it.
+    return cut(tag, False, manner.chunking, manner.draw) if manner.chunking in ("character", "random") else [tag]
+
+
+def _native(turn: Turn, speller: Spelling) -> str:
+    calls = [
+        f"<|tool_call_begin|>{call_id}<|tool_call_argument_begin|>{arguments}<|tool_call_end|>"
+        for _, call_id, arguments in _calls(turn, speller)
+    ]
+    return "".join([_SECTION[0], *calls, _SECTION[1]])
+
+
+def _calls(turn: Turn, speller: Spelling) -> Iterator[tuple[Call, str, str]]:
+    for number, call in enumerate(turn.tool_calls, start=speller.chat.calls_so_far):
+        call_id = call.id if call.id is not None else speller.call_id(call.name, number)
+        yield call, call_id, call.arguments_text
+
+
+def _finish_reason(turn: Turn, speller: Spelling) -> str:
+    if turn.finish_reason is not None:
+        return turn.finish_reason
+    return "tool_calls" if turn.tool_calls and not speller.native_calls else "stop"

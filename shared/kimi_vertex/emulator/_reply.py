@@ -33,6 +33,8 @@ class Reply:
     status: int | None
     parts: Iterable[Part]
     headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    """Seconds before the head."""
 
 
 def encode_json(value: Any) -> bytes:

@@ -8,10 +8,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl
 
-__all__ = ["Answer", "Call", "Part", "Raw", "Recorded", "Turn"]
+__all__ = [
+    "CHUNKINGS",
+    "DIALECTS",
+    "FAULTS",
+    "Answer",
+    "Call",
+    "Chunking",
+    "Dialect",
+    "Fault",
+    "FaultKind",
+    "Part",
+    "Raw",
+    "Recorded",
+    "Turn",
+]
 
 Part: TypeAlias = bytes | float | Literal["reset", "cut", "end"]
 """One step of a raw answer.
@@ -21,6 +35,87 @@ connection; `"cut"` closes it without the final chunk; `"end"` finishes the body
 """
 
 _COMMANDS = ("reset", "cut", "end")
+
+Dialect: TypeAlias = Literal[
+    "vertex",
+    "vllm-old",
+    "vllm-new",
+    "vllm-no-parser",
+    "close-tag-only",
+    "sglang-no-tool-parser",
+    "llama.cpp",
+    "moonshot",
+    "gateway",
+]
+"""Which server's spelling an answer has.
+
+- `vertex`: the managed service, SGLang with Google's additions. Thinking in `reasoning_content`.
+- `vllm-old`: vLLM up to 0.15. Thinking in `reasoning_content`, ids `chatcmpl-tool-...`.
+- `vllm-new`: vLLM from 0.16 on. Thinking in `reasoning`.
+- `vllm-no-parser`: vLLM without a reasoning parser. `<think>...</think>` inside the content.
+- `close-tag-only`: Kimi K2.5 without a reasoning parser. Thinking, then a lone `</think>`, then the answer.
+- `sglang-no-tool-parser`: SGLang without a tool parser. Calls as Kimi's own tokens inside the content.
+- `llama.cpp`: random ids, usage in a chunk of its own together with timings.
+- `moonshot`: Moonshot's own API. Usage inside the choice, ids `NAME:N`.
+- `gateway`: a gateway such as OpenRouter. Comments, thinking twice, two finish chunks.
+"""
+
+DIALECTS: Final[tuple[Dialect, ...]] = get_args(Dialect)
+"""Every dialect."""
+
+Chunking: TypeAlias = Literal["default", "whole", "token", "character", "random"]
+"""How the text of a streamed turn is cut into deltas.
+
+- `default`: a word or so each, always the same way.
+- `whole`: one delta for each field.
+- `token`: about four characters each, as tokens are.
+- `character`: one character each; tags and Kimi's tokens are cut too.
+- `random`: pieces of 1 to 12 characters, drawn from the emulator's seed.
+"""
+
+CHUNKINGS: Final[tuple[Chunking, ...]] = get_args(Chunking)
+"""Every way of cutting."""
+
+FaultKind: TypeAlias = Literal[
+    "reset",
+    "close",
+    "stall",
+    "401",
+    "403",
+    "404",
+    "408",
+    "429",
+    "500",
+    "502",
+    "503",
+    "504",
+    "empty-body",
+    "empty-choices",
+    "wrong-content-type",
+    "error-200",
+    "reset-mid",
+    "cut-mid",
+    "stall-mid",
+    "trickle",
+    "no-finish",
+    "error-event",
+    "error-event-list",
+    "error-event-flat",
+    "malformed-json",
+    "oversized-line",
+]
+"""A way in which an answer fails.
+
+Before the head: `reset` (TCP RST), `close` (clean), `stall` (silence). An HTTP status in Google's shape, or in
+the token endpoint's; `502` is a gateway's HTML page. A useless 200: `empty-body`, `empty-choices`,
+`wrong-content-type` (HTML), `error-200` (an error object). After a part of the answer: `reset-mid`, `cut-mid`
+(closed in the middle), `stall-mid`, `no-finish` (a clean end without finish reason and `[DONE]`), an
+`error-event` as an object, in a list or flat, `malformed-json`; and an answer that is whole, but comes as a
+`trickle` or holds an `oversized-line` (a comment of 2 MB).
+"""
+
+FAULTS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
+"""Every kind of fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +155,16 @@ class Turn:
     """Default: estimated counts in the shape that Vertex reports."""
     pause: float = 0.0
     """Seconds between two events of the stream."""
+    dialect: Dialect | None = None
+    """Default: what the emulator speaks on the request's route."""
+    chunking: Chunking | None = None
+    """How a `str` is cut into deltas; a sequence stays as it is. Default: the emulator's setting."""
+
+    def __post_init__(self) -> None:
+        if self.dialect is not None:
+            known(self.dialect, DIALECTS, "dialect")
+        if self.chunking is not None:
+            known(self.chunking, CHUNKINGS, "chunking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +187,45 @@ class Raw:
                 raise ValueError(f"Raw part {part!r} is no command; use bytes, seconds or one of {_COMMANDS}")
 
 
-Answer: TypeAlias = Turn | Raw
-"""What can be put in the emulator's queue."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An answer that fails.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+
+    kind: FaultKind
+    after: int = 3
+    """For faults in the middle of a stream: how many events come before it. Of a whole body, half comes."""
+    seconds: float = 30.0
+    """How long `stall` and `stall-mid` are silent before they close; how long the whole of a `trickle` takes."""
+    retry_after: str | None = None
+    """The `Retry-After` header of an HTTP status: seconds or an HTTP date. Default: none is sent."""
+    turn: Turn | None = None
+    """What is being answered when a fault strikes in the middle. Default: what the brain answers."""
+
+    def __post_init__(self) -> None:
+        known(self.kind, FAULTS, "fault")
+
+    @property
+    def strikes_late(self) -> bool:
+        """Whether a part of a real answer comes before the fault."""
+        return FAULTS.index(self.kind) >= FAULTS.index("reset-mid")
+
+
+Answer: TypeAlias = Turn | Raw | Fault
+"""What can be put in the emulator's queue or in a script."""
+
+
+def known(value: object, names: Sequence[str], what: str) -> None:
+    """Refuses a name that is not in the list.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if value not in names:
+        raise ValueError(f"{what} {value!r} is unknown; it must be one of {', '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True)

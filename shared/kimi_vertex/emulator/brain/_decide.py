@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kimi_vertex.emulator._chat import ChatRequest
-from kimi_vertex.emulator.brain._json_answer import structured_answer
+from kimi_vertex.emulator.brain._json_answer import structured_answer, without_json
 from kimi_vertex.emulator.brain._passages import best_sentences, find_task
 from kimi_vertex.emulator.brain._plan import Exchange, exchange, next_calls
 from kimi_vertex.emulator.brain._prompts import known_values, prompt_answer
 from kimi_vertex.emulator.brain._schema import Sources
-from kimi_vertex.emulator.brain._values import Values
+from kimi_vertex.emulator.brain._values import Values, squeezed
 from kimi_vertex.emulator.script import Call, Turn
 
 __all__ = ["respond"]
@@ -33,7 +33,7 @@ def respond(chat: ChatRequest, pace: float = 0.0) -> Turn:
         return Turn(thinking=_thought(chat, _about_calls(calls)), tool_calls=calls, pause=pace)
     why, text = _answer(chat, now)
     sources = Sources(
-        texts=[Values(now.question), *(Values(result) for _, result in reversed(now.results))],
+        texts=[Values(without_json(now.question)), *(Values(result) for _, result in reversed(now.results))],
         free_text=_short(now.question),
         answer=text,
         prose=True,
@@ -63,10 +63,11 @@ def _answer(chat: ChatRequest, now: Exchange) -> tuple[str, str]:
         return "The tools have answered, nothing is left to call.", _from_results(now)
     if chat.messages[-1].role == "assistant":
         return "I go on where the answer stopped.", " and so on, as the kimi-vertex emulator continues it."
-    if (formal := prompt_answer(now.question)) is not None:
+    prompt = squeezed(now.question)
+    if (formal := prompt_answer(prompt)) is not None:
         return "This prompt wants an answer in a certain form.", formal
     system = "\n".join(message.text for message in chat.messages if message.role == "system")
-    task = find_task(now.question, system)
+    task = find_task(prompt, squeezed(system))
     if task is not None:
         found = best_sentences(task.question, task.passages)
         if task.existing is not None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kimi_vertex.emulator._chat import ChatRequest
 from kimi_vertex.emulator.brain._schema import Sources, dumps, instance
 
-__all__ = ["structured_answer"]
+__all__ = ["json_objects", "structured_answer", "without_json"]
 
+_MOST_STRAYS = 200
 _ASKS_FOR_JSON = re.compile(r"json schema|conforms? to the (?:json )?schema|output schema", re.IGNORECASE)
 _KEYS = re.compile(r"((?:['\"`]\w+['\"`](?:,?\s+and\s+|,\s*)?)+)\s*(?:as\s+)?(?:keys?|fields?|properties)\b")
 _KEYS_AFTER = re.compile(
@@ -36,19 +37,34 @@ def structured_answer(chat: ChatRequest, prompt: str, sources: Sources) -> str |
 
 def _described(prompt: str) -> Mapping[str, Any] | None:
     """The last JSON schema in the prompt: templates put an example before the one they mean."""
-    decoder, position, found = json.JSONDecoder(), 0, None
-    while (position := prompt.find("{", position)) >= 0:
-        try:
-            value, end = decoder.raw_decode(prompt, position)
-        except ValueError:
-            position += 1
-            continue
-        if isinstance(value, Mapping) and isinstance(value.get("properties"), Mapping):
+    found = None
+    for _, _, value in json_objects(prompt):
+        if isinstance(value.get("properties"), Mapping):
             schema = {"type": "object", **value}
             # Some templates leave `type: object` out; the instance then needs it all the same.
             found = {**schema, "required": schema.get("required") or list(value["properties"])}
-        position = end
     return found
+
+
+def without_json(text: str) -> str:
+    """The text without the JSON objects in it, whose words and numbers are not what is asked."""
+    end, kept = 0, ""
+    for start, stop, _ in json_objects(text):
+        kept, end = kept + text[end:start], stop
+    return kept + text[end:]
+
+
+def json_objects(text: str) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
+    """Start, end and value of each JSON object in the text; gives up on texts full of stray braces."""
+    decoder, position, strays = json.JSONDecoder(), 0, 0
+    while strays < _MOST_STRAYS and (position := text.find("{", position)) >= 0:
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            position, strays = position + 1, strays + 1
+            continue
+        yield position, end, value
+        position = end
 
 
 def _schema_of_keys(prompt: str) -> Mapping[str, Any]:

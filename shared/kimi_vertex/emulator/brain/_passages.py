@@ -93,7 +93,14 @@ def sentences(passages: str) -> list[tuple[str, str]]:
         if stripped.startswith("```"):
             fenced = not fenced
         starts_item = _LIST_ITEM.match(line) is not None
-        ends = not stripped or stripped[0] in "#|`" or starts_item or fenced or _METADATA.match(stripped)
+        ends = (
+            not stripped
+            or stripped[0] in "#|`"
+            or stripped.count(" | ") > 1
+            or starts_item
+            or fenced
+            or _METADATA.match(stripped)
+        )
         if ends and paragraph:
             found += [(sentence, heading) for sentence in _SENTENCE_END.split(paragraph) if sentence.strip()]
             paragraph = ""
@@ -121,7 +128,9 @@ def best_sentences(question: str, passages: str) -> Sequence[str]:
         for word in wanted:
             weight = math.log(1 + len(bags) / (1 + spread[word])) + 0.1
             score += weight if _in(word, body) else weight / 2 if _in(word, heading) and body else 0.0
-        scores.append(score / (1 + 0.01 * len(body)))
+        # What ends in a colon announces the answer instead of giving it.
+        announces = candidates[len(scores)][0].endswith(":")
+        scores.append(score * (0.5 if announces else 1.0) / (1 + 0.01 * len(body)))
     best = max(scores, default=0.0)
     if best <= 0 or not any(spread.values()):
         return []

@@ -6,7 +6,6 @@ So the same conversation always goes on in the same way, and every loop ends.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,9 @@ from typing import Any
 
 from kimi_vertex.emulator._chat import ChatRequest, Tool
 from kimi_vertex.emulator.brain._arithmetic import operations
+from kimi_vertex.emulator.brain._json_answer import json_objects
 from kimi_vertex.emulator.brain._schema import Sources, instance
-from kimi_vertex.emulator.brain._values import Values, place_list
+from kimi_vertex.emulator.brain._values import Values, digest, place_list
 from kimi_vertex.emulator.brain._words import matches, stem, stems
 from kimi_vertex.emulator.script import Call
 
@@ -103,10 +103,10 @@ def next_calls(chat: ChatRequest, now: Exchange, chosen: Mapping[str, Any]) -> l
     """
     if not chat.tools or chat.tool_choice == "none":
         return []
-    pending = _pending(_plan(now.question, chat.tools), now) or _follow_up(chat.tools, now)
+    pending = _pending(_plan(digest(now.question), chat.tools), now) or _follow_up(chat.tools, now)
     if chat.tool_choice in ("required", "named"):
         pending = [_forced(chat, now, pending)]
-    elif not _PARALLEL.search(now.question):
+    elif not (chat.parallel and _PARALLEL.search(now.question)):
         pending = pending[:1]
     return [Call(step.tool.name, _arguments(step, now, chosen)) for step in pending]
 
@@ -124,7 +124,7 @@ def _pending(steps: Sequence[_Step], now: Exchange) -> list[_Step]:
 
 def _follow_up(tools: Sequence[Tool], now: Exchange) -> list[_Step]:
     """A tool that the last result asks for by its name."""
-    text = now.results[-1][1] if now.results else ""
+    text = digest(now.results[-1][1]) if now.results else ""
     return [
         _Step(tool, text) for tool in tools if tool.name not in now.called and _named(tool, text) is not None
     ][:1]
@@ -137,7 +137,8 @@ def _forced(chat: ChatRequest, now: Exchange, pending: Sequence[_Step]) -> _Step
         if step.tool in allowed:
             return step
     fresh = [tool for tool in allowed if tool.name not in now.called] or allowed
-    return _Step(max(fresh, key=lambda tool: _score(now.question, tool)), now.question)
+    question = digest(now.question)
+    return _Step(max(fresh, key=lambda tool: _score(question, tool)), question)
 
 
 def _plan(question: str, tools: Sequence[Tool]) -> list[_Step]:
@@ -300,11 +301,6 @@ def _filled_in(step: _Step, now: Exchange) -> str:
 
 def _json_arguments(text: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that the text gives as a JSON object."""
-    for start in (match.start() for match in re.finditer(r"\{", text)):
-        try:
-            value, _ = json.JSONDecoder().raw_decode(text[start:])
-        except ValueError:
-            continue
-        if value and set(value) <= set(properties):
-            return dict(value)
-    return {}
+    return next(
+        (dict(value) for _, _, value in json_objects(text) if value and set(value) <= set(properties)), {}
+    )

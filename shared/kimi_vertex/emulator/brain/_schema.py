@@ -93,7 +93,7 @@ def instance(schema: Mapping[str, Any], sources: Sources, name: str = "", depth:
     return None if kind == "null" else _string(schema, sources, name)
 
 
-def _resolved(schema: Any, sources: Sources) -> Mapping[str, Any]:
+def _resolved(schema: Any, sources: Sources, level: int = 0) -> Mapping[str, Any]:
     """The schema with references followed, `allOf` merged and the first alternative that is not null taken."""
     for _ in range(16):
         if not isinstance(schema, Mapping):
@@ -102,14 +102,24 @@ def _resolved(schema: Any, sources: Sources) -> Mapping[str, Any]:
         if isinstance(schema.get("$ref"), str):
             schema = {**_referenced(schema["$ref"], sources.root), **rest}
         elif schema.get("allOf"):
-            parts = [_resolved(part, sources) for part in schema["allOf"]]
+            # A schema may be among its own parts.
+            parts = (
+                [_resolved(part, sources, level + 1) for part in schema["allOf"]]
+                if level < _MAX_DEPTH
+                else []
+            )
             properties = {
                 key: value for part in parts for key, value in (part.get("properties") or {}).items()
             }
             merged = {key: value for part in parts for key, value in part.items()}
             schema = {**merged, **({"properties": properties} if properties else {}), **rest}
         elif alternatives := schema.get("anyOf") or schema.get("oneOf"):
-            schema = {**next((part for part in alternatives if not _is_null(part)), {}), **rest}
+            schema = {
+                **next(
+                    (part for part in alternatives if isinstance(part, Mapping) and not _is_null(part)), {}
+                ),
+                **rest,
+            }
         else:
             return schema
     return {}
@@ -186,6 +196,8 @@ def _array(schema: Mapping[str, Any], sources: Sources, name: str, depth: int) -
     elif kind == "string" and not sources.prose:
         while (value := sources.first("quoted") or sources.first("name")) and len(found) < most:
             found.append(value)
+    elif kind == "object" and (count := sources.first("number", name, integer=True)) is not None:
+        least = max(least, min(count, most))  # "3 songs" are three of them
     while len(found) < max(least, 1):
         found.append(instance(items, sources, name, depth + 1))
     return found[:most]

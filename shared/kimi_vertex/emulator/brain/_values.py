@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Values", "place_list"]
+__all__ = ["Values", "digest", "place_list", "squeezed"]
 
 _STEP_MARK = re.compile(r"\b(?:step|part|task)\s*\d+\b[:.)]?|^\s*\d+[.)]\s", re.IGNORECASE | re.MULTILINE)
 _DATE = re.compile(
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w.]*\w@)")
 _QUOTED = re.compile(
     r"(?<!\w)'([^'\n]+)'(?!\w)|\"([^\"\n]+)\"|“([^”\n]+)”|‘([^’\n]+)’|「([^」\n]+)」|«([^»\n]+)»|`([^`\n]+)`"
 )
-_NAME_WORD = r"[A-ZÀ-ÖØ-Þ][\w’'-]*"
+_NAME_WORD = r"[A-ZÀ-ÖØ-Þ](?:[\w’'-]*\w)?"
 _NAME = re.compile(
     rf"\b{_NAME_WORD}(?:\s+(?:of|de|del|la|le|von|van|der)?\s?{_NAME_WORD})*(?:,\s(?:[A-Z]{{2}}\b|{_NAME_WORD}))?"
 )
@@ -28,14 +28,17 @@ _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _URL = re.compile(r"https?://[^\s'\"<>)]*[^\s'\"<>).,;!?]")
 _EXPRESSION = re.compile(r"[-(]*\d[\d\s.()]*(?:[-+*/^%×÷−]\s*[-(]*\d[\d\s.()]*)+")
 _NO_NAMES = frozenset(
-    "a add after also an and answer ask are as at book by calculate call can compare compute convert could create do "
+    "a according add after also an and answer ask are as at based book buy by calculate call can check compare compute convert could create do "
     "does double fetch find first for from get give greeting hello hey hi how i if in is it json just let list look "
-    "lookup me multiply my next now of on one or please query return search second send set show step subtract sum "
+    "lookup make me multiply my next now of on one or please query return search second send set show step subtract sum "
     "tell than that the then these third this to tool translate use using was we what what's when where which who why "
-    "will with would write you your finally afterwards sure yes no ok okay".split()
+    "will with would write you your delete describe draw error explain generate invite none note open order plan play "
+    "remind remove report schedule sell suggest summarise summarize track try turn unknown update finally afterwards sure yes no ok okay".split()
 )
 
 
+_MOST_READ = 6000
+_LONG_BLANK = re.compile(r"\s{16,}")
 _ABBREVIATIONS = {"celsius": ("°?C",), "fahrenheit": ("°?F",), "kelvin": ("K",)}
 
 
@@ -43,8 +46,8 @@ class Values:
     """The values in some text, looked up by kind; what was taken is not given out twice."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self._bare = _STEP_MARK.sub(lambda match: " " * len(match[0]), text)
+        self.text = digest(text)
+        self._bare = _STEP_MARK.sub(lambda match: " " * len(match[0]), self.text)
         self._taken: set[tuple[int, int]] = set()
 
     def number(self, label: str | None = None, *, integer: bool = False) -> float | int | None:
@@ -80,8 +83,9 @@ class Values:
         return self._take((span, name) for span, name in placed if _is_name(name)) or self.name()
 
     def name(self) -> str | None:
-        """The next capitalised name."""
-        return self._take(_names(self._bare))
+        """The next capitalised name; one that opens a sentence comes last, its capital says little."""
+        names = list(_names(self._bare))
+        return self._take(sorted(names, key=lambda found: _opens_sentence(self._bare, found[0][0])))
 
     def date(self) -> str | None:
         """The next date, as it is written."""
@@ -156,6 +160,17 @@ class Values:
         return None
 
 
+def digest(text: str, most: int = _MOST_READ) -> str:
+    """What the brain reads of a long text: its beginning and its end, where instructions stand."""
+    text = squeezed(text)
+    return text if len(text) <= most else f"{text[: most // 2]}\n{text[-most // 2 :]}"
+
+
+def squeezed(text: str) -> str:
+    """The text without long runs of blanks, on which patterns would spend quadratic time."""
+    return _LONG_BLANK.sub(lambda match: "\n\n" if "\n" in match[0] else " ", text)
+
+
 def place_list(text: str) -> list[str]:
     """The names of an enumeration after a preposition (`in Paris, London and Rome`); empty if there is none."""
     name = rf"{_NAME_WORD}(?:\s{_NAME_WORD})*"
@@ -170,6 +185,11 @@ def _aims(label: str) -> bool:
 
 def _is_name(text: str) -> bool:
     return text.partition(" ")[0].lower() not in _NO_NAMES
+
+
+def _opens_sentence(text: str, start: int) -> bool:
+    before = text[:start].rstrip()
+    return not before or before[-1] in ".!?:;\n"
 
 
 def _names(text: str) -> Iterable[tuple[tuple[int, int], str]]:

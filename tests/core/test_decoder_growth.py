@@ -1,0 +1,76 @@
+"""The decoder's work grows with the length of an answer, not with its square."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .support_decoder import TOOLS, Row, call, chunk, decoder
+
+BEGIN = "<|tool_call_begin|>functions.note:0<|tool_call_argument_begin|>"
+
+Delta = Callable[[int], dict[str, Any]]
+
+
+def arguments(number: int) -> dict[str, Any]:
+    piece = '{"title": "' if number == 0 else "word "
+    return {"tool_calls": [call(0, "c1" if number == 0 else None, "note" if number == 0 else None, piece)]}
+
+
+def text(first: str, rest: str, key: str = "content") -> Delta:
+    return lambda number: {key: first if number == 0 else rest}
+
+
+KINDS: dict[str, tuple[Delta, bool]] = {
+    "text": (text("a", " word"), False),
+    "chinese": (text("a", "你好"), False),
+    "lines": (text("a", "x\n"), False),
+    "white space": (text("", " "), False),
+    "white space after text": (text("a\n", "\n"), False),
+    "thinking": (text("a", " word", "reasoning"), False),
+    "thinking, closing tag, white space": (text("a</think>", " ", "reasoning"), False),
+    "inline thinking": (text("<think>", " word"), False),
+    "inline thinking, white space": (text("<think>a", " "), False),
+    "implicit thinking": (text("a", " word"), True),
+    "code block": (text("```\n", "x <y\n"), False),
+    "code block with a token": (text("```\n<think>\n", "x\n"), False),
+    "code spans": (text("a", "`b` "), False),
+    "code that never ends": (text("a", "```x <|im_end|> "), False),
+    "backticks": (text("a", "`"), False),
+    "look-alikes": (text("a", "<|"), False),
+    "tags": (text("a", "<think>"), False),
+    "arguments": (arguments, False),
+    "leaked arguments": (text(BEGIN + '{"title": "', "word "), False),
+    "leaked call without arguments": (text("<|tool_call_begin|>", "word "), False),
+    "leaked call without tokens": (text('functions.note:0{"title": "', "word "), False),
+    "many leaked calls": (text("a", BEGIN + "{}<|tool_call_end|>"), False),
+    "many calls": (lambda number: {"tool_calls": [call(number, f"c{number}", "clock", "{}")]}, False),
+    "nameless calls": (lambda number: {"tool_calls": [call(number, f"c{number}", None, "{")]}, False),
+    "cut characters": (text("a", "\ud83d"), False),
+}
+
+
+def seconds(delta: Delta, count: int, implicit: bool) -> float:
+    """The least CPU time of a few runs."""
+    data = [json.dumps(chunk(delta(number))) for number in range(count)]
+    best = float("inf")
+    for _ in range(3 if count < 5_000 else 1):
+        reader = decoder(Row("growth", [], implicit=implicit, tools=TOOLS))
+        started = time.process_time()
+        for item in data:
+            reader.feed(item)
+        reader.finish()
+        best = min(best, time.process_time() - started)
+    return best
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_linear(kind: str) -> None:
+    """Ten times the deltas take about ten times as long; quadratic work would take a hundred times."""
+    delta, implicit = KINDS[kind]
+    small, large = (seconds(delta, count, implicit) for count in (1_500, 15_000))
+    assert large < 30 * max(small, 0.003)

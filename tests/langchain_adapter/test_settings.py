@@ -1,0 +1,286 @@
+"""Settings, metadata, copies, pickles and dumps."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import UsageMetadataCallbackHandler
+from langchain_core.load import dumpd, dumps, load, loads
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_core.runnables import ConfigurableField
+from pydantic import SecretStr
+
+from kimi_vertex import Timeouts
+from kimi_vertex.emulator import Emulator, Turn
+from langchain_kimi_vertex import ChatKimiVertex, register_init_chat_model, register_serializable
+
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+
+MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+
+SECRET = "ya29.hunter2"
+TURN = Turn(thinking="Hm.", text="Blue.")
+
+
+def test_names_and_aliases() -> None:
+    """`model` and `model_name`, `access_token` and `api_key` mean the same."""
+    settings: Any = {
+        "model_name": "moonshotai/kimi-k2-thinking-maas",
+        "api_key": SECRET,
+        "project": "a-project",
+    }
+    model = ChatKimiVertex(**settings)
+    assert model.model == model.model_name == "moonshotai/kimi-k2-thinking-maas"
+    assert model.access_token is not None
+    assert model.access_token.get_secret_value() == SECRET
+
+
+def test_default_model() -> None:
+    """Without a model it is the managed one."""
+    assert ChatKimiVertex(project="a-project").model_name == "moonshotai/kimi-k2-thinking-maas"
+
+
+def test_only_what_was_set_is_sent(emulator: Emulator, make_model: MakeModel) -> None:
+    """Nothing the user did not set is in the request; what was set is."""
+    emulator.enqueue(TURN, TURN)
+    make_model().invoke("q")
+    make_model(temperature=0.5, top_p=0.9, max_tokens=7, stop=["x"], seed=3, extra_body={"top_k": 5}).invoke(
+        "q"
+    )
+    plain, full = (request.json for request in emulator.requests)
+    assert set(plain) == {"model", "messages"}
+    expected = {"temperature": 0.5, "top_p": 0.9, "max_tokens": 7, "stop": ["x"], "seed": 3, "top_k": 5}
+    assert {name: full[name] for name in expected} == expected
+
+
+def test_call_options_override(emulator: Emulator, make_model: MakeModel) -> None:
+    """Options of one call win; names that are no options become fields of the body."""
+    emulator.enqueue(TURN)
+    model = make_model(temperature=0.5, extra_body={"top_k": 5})
+    message = model.invoke(
+        "q", stop=["y"], temperature=0.1, model="moonshotai/other-maas", presence_penalty=0.2
+    )
+    body = emulator.requests[-1].json
+    assert (body["temperature"], body["stop"], body["model"]) == (0.1, ["y"], "moonshotai/other-maas")
+    assert (body["top_k"], body["presence_penalty"]) == (5, 0.2)
+    assert message.response_metadata["model_name"] == "moonshotai/other-maas"
+
+
+def test_no_secret_is_shown() -> None:
+    """Token and credentials are in no repr, dump or pickle."""
+    info = {"type": "service_account", "private_key": SECRET}
+    for model in (
+        ChatKimiVertex(base_url="http://127.0.0.1:1/v1", access_token=SecretStr(SECRET)),
+        ChatKimiVertex(project="a-project", credentials=info, access_token=None),
+    ):
+        shown = f"{model!r} {model} {dumps(model)} {model.asdict()} {model.model_dump()}"
+        assert SECRET not in shown
+    assert SECRET.encode() not in pickle.dumps(
+        ChatKimiVertex(base_url="http://127.0.0.1:1/v1", access_token=SecretStr(SECRET))
+    )
+
+
+def _load(text: str, **secrets: str) -> Any:
+    return loads(
+        text,
+        allowed_objects=[ChatKimiVertex],
+        valid_namespaces=["langchain_kimi_vertex"],
+        secrets_map=secrets,
+    )
+
+
+def test_dumps_and_loads() -> None:
+    """A dump loads to an equal model; the token comes from where `loads` finds secrets."""
+    timeouts = Timeouts(connect=1, first_byte=None, idle=3)
+    model = ChatKimiVertex(
+        project="a-project", temperature=0.5, access_token=SecretStr(SECRET), timeout=timeouts
+    )
+    loaded = _load(dumps(model), KIMI_VERTEX_ACCESS_TOKEN=SECRET)
+    assert loaded.asdict() == model.asdict()
+    assert (loaded.timeout, loaded.access_token) == (timeouts, model.access_token)
+
+
+@pytest.mark.parametrize("how", ["pickle", "deepcopy", "copy", "model_copy"])
+def test_copies_work(emulator: Emulator, make_model: MakeModel, how: str) -> None:
+    """A copied or pickled model answers, also after the original was used."""
+    emulator.enqueue(TURN, TURN)
+    model = make_model(temperature=0.5, http_client=None)
+    model.invoke("q")
+    makers: dict[str, Callable[[ChatKimiVertex], ChatKimiVertex]] = {
+        "pickle": lambda m: pickle.loads(pickle.dumps(m)),
+        "deepcopy": copy.deepcopy,
+        "copy": copy.copy,
+        "model_copy": lambda m: m.model_copy(),
+    }
+    twin = makers[how](model)
+    assert twin.invoke("q").text == "Blue."
+    assert emulator.requests[-1].json["temperature"] == 0.5
+
+
+def test_own_http_client(emulator: Emulator, make_model: MakeModel) -> None:
+    """A model with an own http client can be copied, sharing it, and pickled, leaving it behind."""
+    httpx = pytest.importorskip("httpx")
+    with httpx.Client() as client:
+        model = make_model(http_client=client)
+        assert copy.deepcopy(model).http_client is client
+        emulator.enqueue(TURN)
+        restored = pickle.loads(pickle.dumps(model))
+        assert restored.http_client is None
+        assert restored.invoke("q").text == "Blue."
+
+
+def test_model_copy_with_update(emulator: Emulator) -> None:
+    """`model_copy(update=...)` takes the change over into the client."""
+    emulator.enqueue(TURN)
+    model = ChatKimiVertex(base_url="http://127.0.0.1:9/v1").model_copy(
+        update={"base_url": emulator.base_url}
+    )
+    assert model.invoke("q").text == "Blue."
+
+
+def test_configurable_fields(emulator: Emulator, make_model: MakeModel) -> None:
+    """Settings can be made configurable at run time."""
+    emulator.enqueue(TURN)
+    model: Any = make_model().configurable_fields(temperature=ConfigurableField(id="t"))
+    model.with_config(configurable={"t": 0.3}).invoke("q")
+    assert emulator.requests[-1].json["temperature"] == 0.3
+
+
+def test_tracing_params(make_model: MakeModel) -> None:
+    """LangSmith's parameters name provider and model, and follow a call's overrides."""
+    model = make_model(temperature=0.5, max_tokens=7, stop="x")
+    params = model._get_ls_params(stop=["y"], model="other")
+    assert params == {
+        "ls_provider": "kimi_vertex",
+        "ls_model_type": "chat",
+        "ls_model_name": "other",
+        "ls_temperature": 0.5,
+        "ls_max_tokens": 7,
+        "ls_stop": ["y"],
+    }
+
+
+def test_versions(model: ChatKimiVertex) -> None:
+    """Traces hold the versions of langchain-core and of this package."""
+    assert {"langchain-core", "kimi-vertex"} <= set((model.metadata or {})["lc_versions"])
+
+
+def test_provider_is_one_id(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """`ls_provider` equals `model_provider`, which LangChain's summarisation compares."""
+    emulator.enqueue(TURN)
+    assert model.invoke("q").response_metadata["model_provider"] == model._get_ls_params().get("ls_provider")
+
+
+def test_usage_callback(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """LangChain's usage callback counts streams and calls under the model's name."""
+    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+    turn = Turn(text="Blue.", usage=usage)
+    emulator.enqueue(turn, turn)
+    handler = UsageMetadataCallbackHandler()
+    list(model.stream("q", {"callbacks": [handler]}))
+    model.invoke("q", {"callbacks": [handler]})
+    assert handler.usage_metadata["moonshotai/kimi-k2-thinking-maas"]["total_tokens"] == 16
+
+
+def test_profile() -> None:
+    """The profile says what the model can, and may be replaced."""
+    profile: Any = ChatKimiVertex(project="a-project").profile
+    seeing: Any = ChatKimiVertex(project="a-project", model="moonshotai/kimi-k2.5").profile
+    assert profile["max_input_tokens"] == 262144
+    assert profile["structured_output"] is False
+    assert profile["image_inputs"] is False
+    assert seeing["image_inputs"] is True
+    assert ChatKimiVertex(project="a-project", profile={"max_input_tokens": 9}).profile == {
+        "max_input_tokens": 9
+    }
+
+
+def test_cache(emulator: Emulator, make_model: MakeModel) -> None:
+    """A cached answer keeps its thinking, and another temperature is another answer."""
+    cache = InMemoryCache()
+    emulator.enqueue(TURN, Turn(text="Red."))
+    first = make_model(cache=cache).invoke("q")
+    again = make_model(cache=cache).invoke("q")
+    other = make_model(cache=cache, temperature=0.5).invoke("q")
+    assert again.additional_kwargs == first.additional_kwargs == {"reasoning_content": "Hm."}
+    assert other.text == "Red."
+    assert len(emulator.requests) == 2
+
+
+def test_rate_limiter(emulator: Emulator, make_model: MakeModel) -> None:
+    """LangChain's rate limiter is asked before a request."""
+
+    class Counting(InMemoryRateLimiter):
+        asked = 0
+
+        def acquire(self, *, blocking: bool = True) -> bool:
+            self.asked += 1
+            return True
+
+    limiter = Counting()
+    emulator.enqueue(TURN)
+    make_model(rate_limiter=limiter).invoke("q")
+    assert limiter.asked == 1
+
+
+def test_disable_streaming(emulator: Emulator, make_model: MakeModel) -> None:
+    """With `disable_streaming`, `stream` makes one plain request; with `streaming=True`, `invoke` streams."""
+    emulator.enqueue(TURN, TURN)
+    assert [chunk.text for chunk in make_model(disable_streaming=True).stream("q")] == ["Blue."]
+    assert make_model(streaming=True).invoke("q").text == "Blue."
+    assert [request.json.get("stream", False) for request in emulator.requests] == [False, True]
+
+
+def test_token_counts_are_offline(model: ChatKimiVertex) -> None:
+    """Tokens are estimated without a tokenizer, thinking and tools included; a callable may replace the estimate."""
+    plain = model.get_num_tokens_from_messages(
+        [SystemMessage("Be brief."), HumanMessage("Why is the sky blue?")]
+    )
+    thinking = AIMessage("Light.", additional_kwargs={"reasoning_content": "Rayleigh scattering " * 10})
+    longer = model.get_num_tokens_from_messages([SystemMessage("Be brief."), HumanMessage("Why?"), thinking])
+    assert 8 < plain < longer
+    exact = ChatKimiVertex(base_url="http://127.0.0.1:1/v1", custom_get_token_ids=lambda text: [1] * 42)
+    assert exact.get_num_tokens("x") == 42
+
+
+def test_init_chat_model(emulator: Emulator) -> None:
+    """After the opt-in, `init_chat_model` knows the provider."""
+    from langchain.chat_models import base, init_chat_model
+
+    register_init_chat_model()
+    try:
+        emulator.enqueue(TURN)
+        model = init_chat_model("kimi_vertex:moonshotai/kimi-k2-thinking-maas", base_url=emulator.base_url)
+        assert model.invoke("q").text == "Blue."
+    finally:
+        base._BUILTIN_PROVIDERS.pop("kimi_vertex")
+
+
+def test_registered_models_load_with_all() -> None:
+    """After the opt-in, a dump loads as LangSmith's `pull_prompt(include_model=True)` loads it."""
+    register_serializable()
+    model = ChatKimiVertex(project="a-project", temperature=0.5)
+    assert load(dumpd(model), allowed_objects="all").asdict() == model.asdict()
+
+
+def test_message_survives_serialisation(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """A message with thinking survives LangChain's dumps and loads."""
+    emulator.enqueue(TURN)
+    message = model.invoke("q")
+    assert loads(dumps(message), allowed_objects="messages") == message
+
+
+def test_images_go_to_models_that_see(emulator: Emulator) -> None:
+    """An image reaches a model that takes images, in the server's form."""
+    emulator.enqueue(TURN)
+    model = ChatKimiVertex(base_url=f"{emulator.origin}/v1", model="moonshotai/Kimi-K2.5")
+    block: Any = {"type": "image", "base64": "AA==", "mime_type": "image/png"}
+    model.invoke([HumanMessage(["see", block])])
+    parts = emulator.requests[-1].json["messages"][-1]["content"]
+    assert parts[1] == {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}

@@ -1,0 +1,133 @@
+"""The benchmarks work, and guard what they have shown: ratios within one run, with a wide margin."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+from benchmarks.clients import LABELS, OURS
+from benchmarks.probes import Probe, Sample
+from benchmarks.rows import Row, Section, sections
+from benchmarks.runner import Bench, Outcome
+from benchmarks.scenarios import Scenario
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = Scenario(thinking=4, text=4)
+LONG = Scenario(thinking=1_600, text=400)
+TRIES = 6
+# Ours by the floor that it stands on, with a margin of about two over what was measured.
+LIMITS = [
+    pytest.param("core", "stream", "httpx", 3.0, id="core"),
+    pytest.param("core", "astream", "httpx", 3.0, id="core-async"),
+    pytest.param("langchain", "stream", "langchain-floor", 8.0, id="langchain"),
+    pytest.param("llama-index", "stream", "llama-index-floor", 12.0, id="llama-index"),
+]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with Bench() as running:
+        yield running
+
+
+@pytest.mark.parametrize("client", OURS)
+@pytest.mark.parametrize("way", ["stream", "astream"])
+def test_every_client_of_ours_hands_on_every_character(bench: Bench, client: str, way: Any) -> None:
+    """What a benchmark measures is the whole job: no thinking and no text is lost on the way."""
+    probe = Probe(client, way, SMALL, seconds=0)
+    outcome = bench.run([probe], 1)[probe]
+    assert outcome.problem is None
+    expected = {"thinking": 0, "text": 0}
+    for kind, text in SMALL.pieces():
+        expected[kind] += len(text)
+    [sample] = outcome.samples
+    assert {"thinking": sample.thinking, "text": sample.text} == expected
+
+
+@pytest.mark.parametrize(("client", "way", "floor", "limit"), LIMITS)
+def test_a_delta_costs_little_more_than_its_floor(
+    bench: Bench, client: str, way: Any, floor: str, limit: float
+) -> None:
+    """CPU per delta stays within a multiple of the floor's, in the best of several rounds."""
+    ours, theirs = Probe(client, way, LONG, seconds=0), Probe(floor, way, LONG, seconds=0)
+    ratios: list[float] = []
+    while len(ratios) < TRIES and min(ratios, default=limit + 1) > limit:
+        found = bench.run([ours, theirs], 1)
+        assert found[ours].problem is None
+        assert found[theirs].problem is None
+        ratios.append(found[ours].figures("cpu")[0] / found[theirs].figures("cpu")[0])
+    assert min(ratios) <= limit, ratios
+
+
+def test_the_cost_of_a_delta_does_not_grow_with_the_stream(bench: Bench) -> None:
+    """Ten times the deltas cost about ten times the CPU in the core."""
+    long, short = Probe("core", "stream", Scenario(8_000, 2_000)), Probe("core", "stream", Scenario(800, 200))
+    ratios: list[float] = []
+    while len(ratios) < TRIES and min(ratios, default=9.0) > 1.6:
+        found = bench.run([long, short], 1)
+        ratios.append(found[long].figures("cpu")[0] / found[short].figures("cpu")[0])
+    assert min(ratios) <= 1.6, ratios
+
+
+def test_the_command_prints_a_table_and_writes_a_file(tmp_path: Path) -> None:
+    """`python -m benchmarks` measures the sections asked for and says where and when it did."""
+    file = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--rows", "core", "--rounds", "1", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "httpx + httpx-sse + json" in done.stdout
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document["python"] in done.stdout
+    assert [row["subject"] for row in document["rows"]["core"]] == [
+        "KimiVertexClient",
+        "KimiVertexClient async",
+    ]
+    assert all(row["result"] > 0 for row in document["rows"]["core"])
+
+
+def test_a_peer_that_is_not_installed_is_a_line_and_not_a_failure() -> None:
+    """Peers are optional: their rows say that they are missing."""
+    floor, peer = Probe("langchain-floor", "stream", SMALL), Probe("chat-openai", "stream", SMALL)
+    found = {floor: Outcome([Sample({"cpu": 1.0})]), peer: Outcome(problem="not installed")}
+    section = Section("peers", "Peers", "us", (Row(floor, peer, 0.2),), 1)
+    text = report.render(section, report.lines(section, found), 1)
+    assert "ChatOpenAI: not installed" in text
+
+
+def test_lost_characters_are_reported() -> None:
+    """A client of ours that drops thinking gets no ratio."""
+    ours, floor = Probe("core", "stream", SMALL), Probe("httpx", "stream", SMALL)
+    found = {
+        ours: Outcome([Sample({"cpu": 1.0}, thinking=0, text=0)]),
+        floor: Outcome([Sample({"cpu": 1.0}, thinking=0, text=0)]),
+    }
+    section = Section("loss", "Loss", "us", (Row(ours, floor, 1.7),), 1)
+    [line] = report.lines(section, found)
+    assert line.result is None
+    assert line.problem is not None
+    assert "characters of thinking lost" in line.problem
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["quick", "full"])
+def test_every_row_names_clients_that_exist(full: bool) -> None:
+    """No section of either size asks for an unknown client."""
+    probes = {probe for section in sections(full=full) for probe in section.probes}
+    assert {probe.client for probe in probes if probe.operation != "import"} <= LABELS.keys()
+
+
+def test_a_scenario_is_found_by_its_name() -> None:
+    """The server understands every scenario that a client can ask for."""
+    probes = {probe for section in sections(full=True) for probe in section.probes}
+    assert all(Scenario.parse(probe.scenario.name) == probe.scenario for probe in probes)
