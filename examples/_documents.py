@@ -96,7 +96,8 @@ class MiniLM(BaseEmbedding):
 def heading(source: NodeWithScore) -> str:
     """The file and the section that a passage is from."""
     node = source.node
-    first = node.get_content().splitlines()[0]
+    lines = [line for line in node.get_content().splitlines() if not line.startswith("Source ")]
+    first = lines[0] if lines else ""
     above = str(node.metadata.get("header_path", "/")).strip("/").rpartition("/")[2]
     section = first.lstrip("# ") if first.startswith("#") else above
     return f"{node.metadata['file_name']}, {section}" if section else str(node.metadata["file_name"])

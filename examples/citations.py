@@ -22,8 +22,8 @@ from llama_index.core.response_synthesizers import get_response_synthesizer
 
 from llama_index_kimi_vertex import KimiVertex
 
-# None of these words stands in the passage that answers it: an embedding finds it all the same.
-QUESTION = "My computer cannot reach the metadata server and hangs for seconds. How do I avoid the wait?"
+# The passage that answers it uses other words; embeddings find it, BM25 may not.
+QUESTION = "How long may a server keep me waiting?"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 

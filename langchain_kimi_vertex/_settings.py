@@ -1,4 +1,4 @@
-"""The settings of `ChatKimiVertex`: fields, validation, the client built from them, copies and serialisation."""
+"""The settings of `ChatKimiVertex`: fields, validation, the client, metadata made of them, copies, serialisation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import asdict, is_dataclass
 from typing import Any, Final, Literal, Self, cast
 
+from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
@@ -22,6 +23,7 @@ from kimi_vertex import (
     __version__,
     estimate_tokens,
 )
+from langchain_kimi_vertex._chunks import PROVIDER
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import format_tools
 
@@ -211,11 +213,6 @@ class KimiVertexSettings(BaseChatModel):
     def _generation_defaults(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in (*_GENERATION, "seed", "extra_body")}
 
-    def _identity(self) -> dict[str, Any]:
-        client = self._client
-        resolved = {"model": client.model, "project": client.project, "location": client.location}
-        return {**{name: getattr(self, name) for name in _IDENTITY}, **resolved}
-
     def _resolve_model_profile(self) -> ModelProfile | None:
         info = self._client.model_info
         known = ModelProfile.__annotations__
@@ -245,6 +242,31 @@ class KimiVertexSettings(BaseChatModel):
             "temperature": True,
         }
         return cast("ModelProfile", {key: value for key, value in profile.items() if key in known})
+
+    # Metadata
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        client = self._client
+        params = {name: getattr(self, name) for name in _IDENTITY}
+        params.update(model=client.model, project=client.project, location=client.location)
+        return {name: value for name, value in params.items() if value is not None}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        settings = {**self._generation_defaults(), **{k: v for k, v in kwargs.items() if v is not None}}
+        params = LangSmithParams(
+            ls_provider=PROVIDER,
+            ls_model_type="chat",
+            ls_model_name=str(settings.get("model") or self._served_model() or self.endpoint or "kimi"),
+        )
+        if isinstance(settings.get("temperature"), (int, float)):
+            params["ls_temperature"] = settings["temperature"]
+        if isinstance(settings.get("max_tokens"), int):
+            params["ls_max_tokens"] = settings["max_tokens"]
+        stops = stop if stop is not None else settings.get("stop")
+        if stops:
+            params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
+        return params
 
     # Tokens
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -20,9 +19,10 @@ from pydantic import BaseModel
 from kimi_vertex import Completion
 from langchain_kimi_vertex import _structured, _translator
 from langchain_kimi_vertex._calls import Call, atold, hears_thinking, prepare, told
-from langchain_kimi_vertex._chunks import PROVIDER, ChunkBuilder, chat_result
+from langchain_kimi_vertex._chunks import ChunkBuilder, chat_result
 from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
+from langchain_kimi_vertex._parameters import Parameters
 from langchain_kimi_vertex._settings import KimiVertexSettings
 from langchain_kimi_vertex._tools import Schema, ToolLike, format_tools, tool_choice_for
 from langchain_kimi_vertex._tools import response_format as to_response_format
@@ -142,29 +142,12 @@ class ChatKimiVertex(KimiVertexSettings):
         for every kind; an interrupted stream's error has `.partial_message`.
     """
 
+    def __init__(self, **parameters: Unpack[Parameters]) -> None:
+        super().__init__(**parameters)
+
     @property
     def _llm_type(self) -> str:
         return "kimi-vertex-chat"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return {name: value for name, value in self._identity().items() if value is not None}
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        settings = {**self._generation_defaults(), **{k: v for k, v in kwargs.items() if v is not None}}
-        params = LangSmithParams(
-            ls_provider=PROVIDER,
-            ls_model_type="chat",
-            ls_model_name=str(settings.get("model") or self._served_model() or self.endpoint or "kimi"),
-        )
-        if isinstance(settings.get("temperature"), (int, float)):
-            params["ls_temperature"] = settings["temperature"]
-        if isinstance(settings.get("max_tokens"), int):
-            params["ls_max_tokens"] = settings["max_tokens"]
-        stops = stop if stop is not None else settings.get("stop")
-        if stops:
-            params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
-        return params
 
     # Calls
 

@@ -60,7 +60,7 @@ _OUTSIDE: Final = re.compile(rf"{_ANY}|`{{1,{_LONGEST_RUN}}}")
 _INSIDE: Final = re.compile(rf"{_ANY}|`{{1,{_LONGEST_RUN}}}|\n")
 _HALF_TOKEN: Final = re.compile(r"<\|[a-z]")
 _HALF_TAG: Final = re.compile("<thin|</thi|◁[t/]")
-_LONGEST_CHAIN: Final = 3
+_LONGEST_CHAIN: Final = 8
 _OPENER: Final = re.compile("[<◁]")
 _FENCE_END: Final = re.compile(r"[ \t>]*(`+)[ \t\r]*")
 # Code that stays open this long after a token in it was not meant to be code; bounds what is held.

@@ -118,6 +118,13 @@ def open_sockets() -> set[str]:
     return {link for link in links if link.startswith("socket:")}
 
 
+async def gone(emulator: Emulator) -> None:
+    """Wait, without blocking the loop, until the emulator has no connection."""
+    async with asyncio.timeout(1):
+        while emulator.open_connections:
+            await asyncio.sleep(0.005)
+
+
 @contextmanager
 def nothing_left(emulator: Emulator | None = None) -> Iterator[None]:
     """Assert that the block leaves no thread, no socket, and no connection at the emulator behind.
@@ -147,6 +154,9 @@ TEXT = chunk(content="Hello")
 FINISH = chunk("stop")
 DONE = b"data: [DONE]\n\n"
 GOOD_STREAM = (THINKING, TEXT, FINISH, DONE)
+_PIECES: list[Part] = [THINKING, 0.05]
+ENDLESS = Raw(_PIECES * 200)
+"""Ten seconds of thinking, for streams that are left early."""
 JSON_HEAD = {"content-type": "application/json"}
 
 

@@ -23,8 +23,7 @@ def secret() -> str:
 @pytest.fixture
 def model(emulator: Emulator) -> ChatKimiVertex:
     """A model for the strict emulator, with a token that must not be seen anywhere."""
-    settings: Any = {"access_token": SECRET}
-    return ChatKimiVertex(base_url=emulator.base_url, **settings)
+    return ChatKimiVertex(base_url=emulator.base_url, access_token=SECRET)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_type_hints
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from kimi_vertex import Timeouts
 from kimi_vertex.emulator import Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex, register_init_chat_model, register_serializable
+from langchain_kimi_vertex._parameters import Parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
@@ -30,15 +31,15 @@ TURN = Turn(thinking="Hm.", text="Blue.")
 
 def test_names_and_aliases() -> None:
     """`model` and `model_name`, `access_token` and `api_key` mean the same."""
-    settings: Any = {
-        "model_name": "moonshotai/kimi-k2-thinking-maas",
-        "api_key": SECRET,
-        "project": "a-project",
-    }
-    model = ChatKimiVertex(**settings)
+    model = ChatKimiVertex(model_name="moonshotai/kimi-k2-thinking-maas", api_key=SECRET, project="a-project")
     assert model.model == model.model_name == "moonshotai/kimi-k2-thinking-maas"
     assert model.access_token is not None
     assert model.access_token.get_secret_value() == SECRET
+
+
+def test_the_declared_parameters_are_the_fields() -> None:
+    """What type checkers and editors are told to accept is every field and the two aliases."""
+    assert set(get_type_hints(Parameters)) == {*ChatKimiVertex.model_fields, "model_name", "api_key"}
 
 
 def test_default_model() -> None:

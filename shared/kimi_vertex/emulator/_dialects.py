@@ -141,7 +141,12 @@ class _SglangBare(Spelling):
 
     def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
         counts = {"prompt_tokens": prompt, "completion_tokens": completion}
-        return {**counts, "total_tokens": prompt + completion, "prompt_tokens_details": None, "reasoning_tokens": 0}
+        return {
+            **counts,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": None,
+            "reasoning_tokens": 0,
+        }
 
 
 class _Vllm(Spelling):
@@ -166,7 +171,9 @@ class _Vllm(Spelling):
         return {"content": piece}
 
     def call_delta(self, index: int, call_id: str, name: str) -> dict[str, Any]:
-        return {"tool_calls": [{"id": call_id, "type": "function", "index": index, "function": {"name": name}}]}
+        return {
+            "tool_calls": [{"id": call_id, "type": "function", "index": index, "function": {"name": name}}]
+        }
 
     def arguments_delta(self, index: int, piece: str) -> dict[str, Any]:
         return {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
@@ -182,7 +189,13 @@ class _Vllm(Spelling):
         return {"role": "assistant", "content": text, self.field: thinking, "tool_calls": calls, **tail}
 
     def body(self, message: dict[str, Any], reason: str) -> dict[str, Any]:
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason, "stop_reason": None}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": reason,
+            "stop_reason": None,
+        }
         shell = {"id": f"chatcmpl-{self.reply_id}", "object": "chat.completion", "created": self.created}
         return {**shell, "model": self.chat.model, "choices": [choice], "usage": self.usage()}
 
@@ -251,12 +264,18 @@ class _Gateway(Spelling):
     field = "reasoning"
 
     def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
-        counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        counts = {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        }
         return {**counts, "cost": 0, "prompt_tokens_details": {"cached_tokens": 0}}
 
     def chunk(self, choices: list[dict[str, Any]], **extra: Any) -> bytes:
         shell = {"id": f"gen-{self.reply_id}", "provider": "Emulator", "model": self.chat.model}
-        return event({**shell, "object": "chat.completion.chunk", "created": self.created, "choices": choices, **extra})
+        return event(
+            {**shell, "object": "chat.completion.chunk", "created": self.created, "choices": choices, **extra}
+        )
 
     def choice(self, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         reasons = {"finish_reason": reason, "native_finish_reason": reason}
@@ -296,14 +315,18 @@ class _Gateway(Spelling):
         yield _DONE
 
     def message(self, thinking: str | None, text: str | None, calls: list[dict[str, Any]]) -> dict[str, Any]:
-        found = {"role": "assistant", "content": text, "refusal": None, self.field: thinking}
+        found: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, self.field: thinking}
         if thinking:
             found["reasoning_details"] = _details(thinking)
         return {**found, "tool_calls": calls} if calls else found
 
     def body(self, message: dict[str, Any], reason: str) -> dict[str, Any]:
         reasons = {"finish_reason": reason, "native_finish_reason": reason}
-        shell = {"id": f"gen-{self.reply_id}", "provider": "Emulator", "model": self.chat.model}
+        shell: dict[str, Any] = {
+            "id": f"gen-{self.reply_id}",
+            "provider": "Emulator",
+            "model": self.chat.model,
+        }
         shell |= {"object": "chat.completion", "created": self.created}
         choice = {"logprobs": None, **reasons, "index": 0, "message": message}
         return {**shell, "choices": [choice], "usage": self.usage()}

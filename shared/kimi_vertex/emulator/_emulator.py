@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from kimi_vertex.emulator._http import Connection
 from kimi_vertex.emulator._reply import Reply
 from kimi_vertex.emulator._service import Service
-from kimi_vertex.emulator.script import Recorded
+from kimi_vertex.emulator.conditions import Faults, Latency, LatencyProfile, Quota
+from kimi_vertex.emulator.matching import Brain
+from kimi_vertex.emulator.rules import Rules
+from kimi_vertex.emulator.script import Chunking, Dialect, Recorded
+from kimi_vertex.emulator.scripts import Script
 
 __all__ = ["Emulator"]
 
@@ -43,6 +47,16 @@ class Emulator(Service):
             servers send while the model thinks; default `False`.
         dedicated_dns: What `GET endpoints/ID` names as the endpoint's own DNS name; default `""`.
         pace: Seconds between two deltas of the built-in brain's answers; default 0.
+        script: Rules that answer when the queue is empty; default none, see also `on`.
+        brain: A function that answers what neither queue nor script does; default the built-in brain.
+        dialect: Which server's spelling the answers have, `"random"` draws one for each; default `"vertex"`.
+        dialects: Dialects of single routes: patterns of paths (`*` is a wildcard), the first that fits counts.
+        chunking: How a `str` of a turn is cut into deltas; default `"default"`.
+        seed: Where everything random comes from; default 0.
+        rules: Rules that hold beyond those of strict mode; default none.
+        faults: Faults at a rate; default none. Single ones are scripted with `Fault`.
+        quota: What is allowed per minute; default no limit.
+        latency: How long answers take; default no time.
 
     All settings but `host` and `port` are attributes that may be changed while it runs.
     """
@@ -59,6 +73,16 @@ class Emulator(Service):
         refuse_forced_tool_choice: bool = False,
         dedicated_dns: str = "",
         pace: float = 0.0,
+        script: Script | None = None,
+        brain: Brain | None = None,
+        dialect: Dialect | Literal["random"] = "vertex",
+        dialects: Mapping[str, Dialect] | None = None,
+        chunking: Chunking = "default",
+        seed: int = 0,
+        rules: Rules | None = None,
+        faults: Faults | None = None,
+        quota: Quota | None = None,
+        latency: Latency | LatencyProfile | None = None,
     ) -> None:
         super().__init__(
             strict=strict,
@@ -68,6 +92,16 @@ class Emulator(Service):
             refuse_forced_tool_choice=refuse_forced_tool_choice,
             dedicated_dns=dedicated_dns,
             pace=pace,
+            script=script,
+            brain=brain,
+            dialect=dialect,
+            dialects=dialects,
+            chunking=chunking,
+            seed=seed,
+            rules=rules,
+            faults=faults,
+            quota=quota,
+            latency=Latency.of(latency) if isinstance(latency, str) else latency,
         )
         self._bind = (host, port)
         self._address: tuple[str, int] | None = None

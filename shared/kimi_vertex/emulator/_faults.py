@@ -15,20 +15,26 @@ __all__ = ["early_reply", "exhausted", "struck"]
 _STATUSES: Final[dict[str, tuple[str, str]]] = {
     "401": (
         "UNAUTHENTICATED",
-        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
-        "valid authentication credential.",
+        (
+            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
+            "valid authentication credential."
+        ),
     ),
     "403": (
         "PERMISSION_DENIED",
-        "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/projects/"
-        "emulator/locations/global/endpoints/openapi' (or it may not exist).",
+        (
+            "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/projects/"
+            "emulator/locations/global/endpoints/openapi' (or it may not exist)."
+        ),
     ),
     "404": ("NOT_FOUND", "Requested entity was not found"),
     "408": ("DEADLINE_EXCEEDED", "The request timed out. Please try again."),
     "429": (
         "RESOURCE_EXHAUSTED",
-        "Resource exhausted. Please try again later. Please refer to "
-        "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
+        (
+            "Resource exhausted. Please try again later. Please refer to "
+            "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details."
+        ),
     ),
     "500": ("INTERNAL", "Internal error encountered."),
     "503": ("UNAVAILABLE", "The service is currently unavailable."),
@@ -68,7 +74,13 @@ def early_reply(fault: Fault, *, streaming: bool, token: bool = False) -> Reply:
     if kind == "wrong-content-type":
         return body_reply(_HTML, "text/html; charset=UTF-8")
     if kind == "empty-choices":
-        body = {"id": "emulator", "object": "chat.completion", "created": 0, "model": "emulator", "choices": []}
+        body = {
+            "id": "emulator",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "emulator",
+            "choices": [],
+        }
         if not streaming:
             return json_reply(body)
         chunk = event({**body, "object": "chat.completion.chunk"})
@@ -139,14 +151,18 @@ def _blow(fault: Fault) -> Iterator[Part]:
     elif fault.kind == "error-event-list":
         yield event([{"error": _error("429")}])
     elif fault.kind == "error-event-flat":
-        yield event({"object": "error", "message": "The engine died.", "type": "InternalServerError", "code": 500})
+        yield event(
+            {"object": "error", "message": "The engine died.", "type": "InternalServerError", "code": 500}
+        )
     elif fault.kind == "malformed-json":
         yield b'data: {"choices":[{"delta":{"content":"bro\n\n'
 
 
 def _trickle(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
     """The whole answer, cut small and slow, over the fault's seconds."""
-    pieces = [part[at : at + 16] for part in parts if isinstance(part, bytes) for at in range(0, len(part), 16)]
+    pieces = [
+        part[at : at + 16] for part in parts if isinstance(part, bytes) for at in range(0, len(part), 16)
+    ]
     for piece in pieces:
         yield fault.seconds / len(pieces)
         yield piece

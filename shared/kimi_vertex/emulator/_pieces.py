@@ -50,7 +50,11 @@ def cut(
     if chunking == "token":
         # Kimi's own tokens are never cut: each is one token.
         parts = _MARKER.split(text)
-        return [piece for index, part in enumerate(parts) for piece in ([part] if index % 2 else _TOKEN.findall(part))]
+        return [
+            piece
+            for index, part in enumerate(parts)
+            for piece in ([part] if index % 2 else _TOKEN.findall(part))
+        ]
     if chunking == "random":
         return _random_pieces(text, draw or random.Random(0))
     pieces = (_ARGUMENT_PIECE if arguments else _TEXT_PIECE).findall(text)

@@ -152,7 +152,9 @@ def _cut_tag(tag: str, manner: Manner) -> list[str]:
     if not tag:
         return []
     # A tag is one token, so that only the finest ways of cutting cut it.
-    return cut(tag, False, manner.chunking, manner.draw) if manner.chunking in ("character", "random") else [tag]
+    return (
+        cut(tag, False, manner.chunking, manner.draw) if manner.chunking in ("character", "random") else [tag]
+    )
 
 
 def _native(turn: Turn, speller: Spelling) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kimi_vertex.emulator._chat import ChatRequest
+from kimi_vertex.emulator.brain._instructions import obedient, readable
 from kimi_vertex.emulator.brain._json_answer import structured_answer, without_json
 from kimi_vertex.emulator.brain._passages import best_sentences, find_task
 from kimi_vertex.emulator.brain._plan import Exchange, exchange, next_calls
@@ -27,6 +28,7 @@ def respond(chat: ChatRequest, pace: float = 0.0) -> Turn:
         chat: The request.
         pace: Seconds between two events when streamed.
     """
+    chat = readable(obedient(chat))
     now = exchange(chat)
     known = known_values(now.question)
     if calls := next_calls(chat, now, known):

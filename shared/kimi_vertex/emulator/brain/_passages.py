@@ -79,6 +79,9 @@ def _block(text: str) -> str | None:
             inner = inner[:-1]
         return "\n\n".join(inner).strip()
     for pattern in _BLOCKS:
+        # Without a closing tag the search would go to the end once for each opening one.
+        if pattern is _BLOCKS[0] and "</" not in text:
+            continue
         if (match := pattern.search(text)) and match["block"].strip():
             return match["block"]
     return None
