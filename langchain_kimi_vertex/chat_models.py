@@ -5,7 +5,7 @@ Owns the settings and LangChain's entry points; conversions live in the private 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -307,7 +307,7 @@ class ChatKimiVertex(KimiVertexSettings):
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | ToolLike],
+        tools: Sequence[ToolLike],
         *,
         tool_choice: dict[str, Any] | str | bool | None = None,
         strict: bool | None = None,
@@ -323,7 +323,8 @@ class ChatKimiVertex(KimiVertexSettings):
                 names one; `None` and `False` leave it to the server.
             strict: Sent with each tool if it is not `None`.
             parallel_tool_calls: Sent if it is not `None`.
-            response_format: A schema, or a finished `response_format`, for the answer that ends the tool calls.
+            response_format: A schema, or a finished `response_format`, for the answer that ends the tool calls. Only
+                for servers that can do both: vLLM and SGLang then never let the model call a tool.
             **kwargs: Bound as well.
 
         Raises:

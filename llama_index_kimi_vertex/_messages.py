@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
@@ -17,10 +19,11 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
     ToolCallBlock,
 )
+from llama_index.core.tools.types import BaseTool
 
 from kimi_vertex import InvalidRequestError, Message, Role, ToolCall
 
-__all__ = ["arguments_text", "legacy_tool_calls", "to_core_messages"]
+__all__ = ["arguments_text", "legacy_tool_calls", "renamed_tools", "to_core_messages", "wire_name"]
 
 _ROLES: Final[Mapping[MessageRole, Role]] = {
     MessageRole.SYSTEM: "system",
@@ -32,6 +35,7 @@ _ROLES: Final[Mapping[MessageRole, Role]] = {
     MessageRole.TOOL: "tool",
     MessageRole.FUNCTION: "tool",
 }
+_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _THINKING_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -64,7 +68,7 @@ def _to_core(message: ChatMessage) -> Message:
             role=role,
             content=content,
             tool_call_id=_text_or_none(kwargs.get("tool_call_id") or kwargs.get("id")),
-            name=_text_or_none(kwargs.get("name")),
+            name=wire_name(str(name)) if (name := kwargs.get("name")) is not None else None,
         )
     return Message(role=role, content=content)
 
@@ -126,10 +130,14 @@ def _thinking(message: ChatMessage) -> str | None:
 def _tool_calls(message: ChatMessage) -> list[ToolCall]:
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if not blocks:
-        return legacy_tool_calls(message.additional_kwargs)
+        return [
+            replace(call, name=wire_name(call.name)) for call in legacy_tool_calls(message.additional_kwargs)
+        ]
     return [
         ToolCall(
-            id=block.tool_call_id or "", name=block.tool_name, arguments=arguments_text(block.tool_kwargs)
+            id=block.tool_call_id or "",
+            name=wire_name(block.tool_name),
+            arguments=arguments_text(block.tool_kwargs),
         )
         for block in blocks
     ]
@@ -161,6 +169,23 @@ def _get(source: object, *names: str) -> Any:
         if value is not None:
             return value
     return None
+
+
+def wire_name(name: str) -> str:
+    """A tool's name as LlamaIndex writes it in the tools that it offers: other characters become underscores."""
+    return _NOT_IN_NAMES.sub("_", name)
+
+
+def renamed_tools(
+    tools: Sequence[BaseTool | dict[str, Any]], offered: Sequence[dict[str, Any]]
+) -> dict[str, str]:
+    """The own names of tools that are offered under another: LlamaIndex looks for them by their own."""
+    pairs = [
+        (entry["function"]["name"], tool.metadata.get_name())
+        for tool, entry in zip(tools, offered, strict=True)
+        if isinstance(tool, BaseTool)
+    ]
+    return {offered_name: own for offered_name, own in pairs if offered_name != own}
 
 
 def arguments_text(arguments: object) -> str:

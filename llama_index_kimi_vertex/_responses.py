@@ -7,6 +7,8 @@ Blocks come as Thinking, one Text, ToolCalls. What core's own code and chat stor
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
@@ -54,15 +56,20 @@ class StreamedResponse(ChatResponse):
         return list(self._selections)
 
 
-def chat_response(completion: Completion, *, single_call: bool = False) -> ChatResponse:
+def chat_response(
+    completion: Completion, *, single_call: bool = False, names: Mapping[str, str] = MappingProxyType({})
+) -> ChatResponse:
     """Turn a finished answer into a response.
 
     Args:
         completion: The answer.
         single_call: Keep the first tool call only; the others are listed in
             `additional_kwargs["dropped_tool_calls"]`.
+        names: Tools' own names by those that the model knows them by, where the two differ.
     """
-    calls = completion.tool_calls
+    calls = tuple(
+        dataclasses.replace(call, name=names.get(call.name, call.name)) for call in completion.tool_calls
+    )
     kwargs = _response_kwargs(completion)
     if single_call and len(calls) > 1:
         kwargs["dropped_tool_calls"] = [_call_dict(call) for call in calls[1:]]
@@ -167,8 +174,9 @@ class ResponseBuilder:
     The last response comes from `finish`, so a stream ends with what the whole call would have returned.
     """
 
-    def __init__(self, *, single_call: bool = False) -> None:
+    def __init__(self, *, single_call: bool = False, names: Mapping[str, str] = MappingProxyType({})) -> None:
         self._single_call = single_call
+        self._names = names
         self._thinking = ""
         self._unseen_thinking: list[str] = []
         self._unseen_length = 0
@@ -190,7 +198,7 @@ class ResponseBuilder:
 
     def finish(self, completion: Completion) -> ChatResponse:
         """The last response, made from the whole answer."""
-        return chat_response(completion, single_call=self._single_call)
+        return chat_response(completion, single_call=self._single_call, names=self._names)
 
     def _add_thinking(self, text: str) -> None:
         self._has_thinking = True
@@ -211,7 +219,8 @@ class ResponseBuilder:
         if self._single_call and event.index > 0:
             return False
         if event.index == len(self._calls):
-            self._calls.append(_Call(event.id or "", event.name or ""))
+            name = event.name or ""
+            self._calls.append(_Call(event.id or "", self._names.get(name, name)))
         self._calls[event.index].arguments += event.arguments
         return True
 

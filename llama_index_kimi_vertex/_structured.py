@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from kimi_vertex import ToolCall, find_json_object
 
-from ._messages import arguments_text
+from ._messages import arguments_text, wire_name
 from ._partial import PartialObject
 from ._responses import tool_selections, with_calls
 
@@ -94,7 +94,8 @@ def _named_call(value: dict[str, Any], tools: Sequence[BaseTool]) -> tuple[BaseT
     arguments = next(
         (value[key] for key in ("arguments", "parameters") if isinstance(value.get(key), dict)), None
     )
-    tool = next((tool for tool in tools if tool.metadata.get_name() == value.get("name")), None)
+    name = wire_name(str(value.get("name")))
+    tool = next((tool for tool in tools if wire_name(tool.metadata.get_name()) == name), None)
     return None if tool is None or arguments is None else (tool, arguments)
 
 

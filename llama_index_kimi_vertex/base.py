@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, Unpack, cast
@@ -30,7 +30,7 @@ from llama_index.core.tools.types import BaseTool
 
 from kimi_vertex import CallOptions, Message, ThinkingDelta
 
-from ._messages import to_core_messages
+from ._messages import renamed_tools, to_core_messages, wire_name
 from ._parameters import KimiVertexSettings
 from ._responses import ResponseBuilder, chat_response, keep_first_call, tool_selections
 from ._settings import ClientSettings, check_options
@@ -46,6 +46,8 @@ class _Request:
     messages: list[Message]
     options: CallOptions
     single_call: bool
+    names: Mapping[str, str]
+    """Tools' own names by those that the model knows them by, where the two differ."""
 
 
 class KimiVertex(ClientSettings, StructuredCalls):
@@ -174,13 +176,15 @@ class KimiVertex(ClientSettings, StructuredCalls):
             name: value for name, value in {**self.additional_kwargs, **kwargs}.items() if value is not None
         }
         single_call = not options.pop("allow_parallel_tool_calls", True)
+        names = options.pop("tool_names", {})
         check_options(options)
         if tools := options.pop("tools", None):
             options["tools"] = [_tool_dict(tool) for tool in tools]
+            names = {**names, **renamed_tools(tools, options["tools"])}
         else:
             options.pop("tool_choice", None)
         single_call = single_call or options.get("parallel_tool_calls") is False
-        return _Request(to_core_messages(messages), cast(CallOptions, options), single_call)
+        return _Request(to_core_messages(messages), cast(CallOptions, options), single_call, names)
 
     def _thinking_out(self) -> ThinkingOut:
         return ThinkingOut(self.on_thinking, self.model)
@@ -197,7 +201,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
                         if isinstance(event, ThinkingDelta):
                             out.emit(event.text)
                     completion = stream.completion
-        return chat_response(completion, single_call=request.single_call)
+        return chat_response(completion, single_call=request.single_call, names=request.names)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         request = self._request(messages, kwargs)
@@ -211,13 +215,13 @@ class KimiVertex(ClientSettings, StructuredCalls):
                         if isinstance(event, ThinkingDelta):
                             await out.aemit(event.text)
                     completion = stream.completion
-        return chat_response(completion, single_call=request.single_call)
+        return chat_response(completion, single_call=request.single_call, names=request.names)
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         request = self._request(messages, kwargs)
 
         def responses() -> ChatResponseGen:
-            builder = ResponseBuilder(single_call=request.single_call)
+            builder = ResponseBuilder(single_call=request.single_call, names=request.names)
             with (
                 self._thinking_out() as out,
                 closing(self.client.stream(request.messages, **request.options)) as stream,
@@ -235,7 +239,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         request = self._request(messages, kwargs)
 
         async def responses() -> ChatResponseAsyncGen:
-            builder = ResponseBuilder(single_call=request.single_call)
+            builder = ResponseBuilder(single_call=request.single_call, names=request.names)
             with self._thinking_out() as out:
                 async with aclosing(self.client.astream(request.messages, **request.options)) as stream:
                     async for event in stream:
@@ -298,15 +302,14 @@ class KimiVertex(ClientSettings, StructuredCalls):
         messages = list(chat_history or [])
         if user_msg is not None:
             messages.append(user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg))
-        prepared: dict[str, Any] = {
-            **kwargs,
-            "messages": messages,
-            "tools": [_tool_dict(tool) for tool in tools],
-        }
+        offered = [_tool_dict(tool) for tool in tools]
+        prepared: dict[str, Any] = {**kwargs, "messages": messages, "tools": offered}
+        if names := renamed_tools(tools, offered):
+            prepared["tool_names"] = names
         if tool_choice is None and tool_required:
             tool_choice = "required"
         if tool_choice is not None:
-            prepared["tool_choice"] = tool_choice
+            prepared["tool_choice"] = wire_name(tool_choice) if isinstance(tool_choice, str) else tool_choice
         if not allow_parallel_tool_calls:
             prepared["allow_parallel_tool_calls"] = False
         return prepared

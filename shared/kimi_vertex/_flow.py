@@ -81,6 +81,7 @@ def _attempt(state: State, recorder: StatsRecorder) -> Flow:
     call = state.call
     call.decoder = None
     state.held_back = []
+    content = state.payload.encoded()
     identity: Identity = yield Authorize(state.rejected, project=state.target.needs_project)
     state.rejected = None
     state.token = identity.headers.get("authorization") if identity.can_refresh else None
@@ -88,7 +89,6 @@ def _attempt(state: State, recorder: StatsRecorder) -> Flow:
         state.target = state.target.with_project(identity.project)
     if state.target.needs_discovery:
         state.target = yield from _discover(state, identity)
-    content = state.payload.encoded()
     _check_size(content, state.target)
     url = state.target.url(
         stream=state.stream, universe_domain=identity.universe_domain, model=state.payload.model

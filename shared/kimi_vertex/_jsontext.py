@@ -50,10 +50,13 @@ def find_json_object(text: str) -> dict[str, Any] | None:
 
 
 def _decode(text: str, start: int) -> tuple[Any, int]:
-    """The value that starts here and its end; or `None` and how far the text could be read."""
+    """The value that starts here and its end; or `None` and how far the text could be read.
+
+    Nothing after NaN, a number of thousands of digits or a nest of thousands of objects is read.
+    """
     try:
         return _decoder.raw_decode(text, start)
     except json.JSONDecodeError as error:
         return None, max(error.pos, start + 1)
-    except (ValueError, RecursionError):  # NaN, a number of thousands of digits, a nest of thousands of objects
+    except (ValueError, RecursionError):
         return None, len(text)

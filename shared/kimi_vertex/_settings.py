@@ -84,8 +84,12 @@ def merge_options(*layers: CallOptions) -> CallOptions:
                 )
             if value is None:
                 continue
-            united = name in {"extra_body", "extra_headers"}
-            merged[name] = {**merged.get(name, {}), **cast(Mapping[str, Any], value)} if united else value
+            if name not in {"extra_body", "extra_headers"}:
+                merged[name] = value
+            elif isinstance(value, Mapping):
+                merged[name] = {**merged.get(name, {}), **value}
+            else:
+                raise ConfigurationError(f"{name} is a {type(value).__name__}; it must be a mapping.")
     options = cast(CallOptions, merged)
     _check_numbers(options)
     _check_headers(merged.get("extra_headers", {}))

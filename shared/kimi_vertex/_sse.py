@@ -1,22 +1,47 @@
 """Server-sent events: bytes in, the data of complete events out. Never sees a socket.
 
-https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+httpx-sse reads the events; this module hands it whole ones, as many as have come, and bounds their size.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import codecs
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, cast
+
+from httpx_sse import EventSource
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["LONGEST_EVENT", "EventReader", "OversizedEvent"]
 
 LONGEST_EVENT: Final = 32 * 1024 * 1024
-"""Bytes that one event, or a whole answer, may have. Kimi's longest answer has a few megabytes."""
+"""Characters that one event, or bytes that a whole answer, may have. Kimi's longest answer has a few megabytes."""
 
-_BOM: Final = b"\xef\xbb\xbf"
+# A line's end behind a line's end is a blank line. CRLF CRLF holds the second pair; the LF that is then left over
+# begins the next block with a blank line, which means nothing.
+_BLANK_LINES: Final = ("\n\n", "\n\r", "\r\r")
+# An event of our own behind each block says where to stop pulling. No JSON, and so no server's event, has a raw NUL.
+_END: Final = "\0"
+_END_EVENT: Final = f"data: {_END}\n\n"
 
 
 class OversizedEvent(Exception):
     """An event is longer than any that a working server sends."""
+
+
+class _Feed:
+    """What `EventSource` takes for a response. It pulls text; the block that is to be read is put in here first."""
+
+    headers: Final = {"content-type": "text/event-stream"}
+
+    def __init__(self) -> None:
+        self.block = ""
+
+    def iter_text(self) -> Iterator[str]:
+        while True:
+            yield self.block
 
 
 class EventReader:
@@ -25,22 +50,24 @@ class EventReader:
     Only LF, CR and CRLF end a line: U+2028 and U+0085 are text. Comments and events without data give nothing.
     """
 
-    __slots__ = ("_after_cr", "_begun", "_data", "_limit", "_pieces", "_size")
+    __slots__ = ("_decoder", "_events", "_feed", "_held", "_last", "_limit", "_size")
 
     def __init__(self, limit: int = LONGEST_EVENT) -> None:
         """Start a stream.
 
         Args:
-            limit: Bytes that one event may have.
+            limit: Characters that one event may have.
         """
+        # Server-sent events are UTF-8 whatever the header says, and may begin with a byte order mark.
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._feed = _Feed()
+        self._events = EventSource(cast("httpx.Response", self._feed)).iter_sse()
         self._limit = limit
-        self._pieces: list[bytes] = []
-        """The line that has begun, as it came."""
-        self._data: list[bytes] = []
-        """The data lines of the event that has begun."""
+        self._held: list[str] = []
+        """The event that has begun."""
+        self._last = ""
+        """Its last character."""
         self._size = 0
-        self._after_cr = False
-        self._begun = False
 
     def feed(self, chunk: bytes) -> list[str]:
         """Take the next bytes and return the data of every event that they complete.
@@ -48,46 +75,36 @@ class EventReader:
         Raises:
             OversizedEvent: An event is over the limit.
         """
-        if self._after_cr and chunk:
-            self._after_cr = False
-            if chunk.startswith(b"\n"):
-                chunk = chunk[1:]
-        if b"\r" in chunk:
-            self._after_cr = chunk.endswith(b"\r")
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        lines = chunk.split(b"\n")
-        rest = lines.pop()
-        events = self._lines(lines) if lines else []
+        text = self._decoder.decode(chunk)
+        if not text:
+            return []
+        end = max(map(text.rfind, _BLANK_LINES)) + 2
+        if end == 1:
+            # Not found; but the blank line may lie across the cut.
+            end = 1 if self._last + text[0] in _BLANK_LINES else 0
+        block = "".join((*self._held, text[:end])) if end else ""
+        if end:
+            self._held.clear()
+            self._size = 0
+        rest = text[end:]
+        self._last = rest[-1:]
         if rest:
-            self._pieces.append(rest)
-            self._grow(len(rest))
-        return events
+            self._held.append(rest)
+            self._size += len(rest)
+            if self._size > self._limit:
+                raise OversizedEvent(f"an event is longer than {self._limit:,} characters")
+        return self._read(block) if block else []
 
     def close(self) -> list[str]:
         """The stream has ended: return the event that its server did not end with a blank line, if any."""
-        return self._lines([b"", b""])
+        return self._read("".join((*self._held, self._decoder.decode(b"", final=True), "\n\n")))
 
-    def _lines(self, lines: list[bytes]) -> list[str]:
-        if self._pieces:
-            self._size -= sum(map(len, self._pieces))
-            lines[0] = b"".join(self._pieces) + lines[0]
-            self._pieces = []
-        if not self._begun:
-            self._begun = True
-            lines[0] = lines[0].removeprefix(_BOM)
-        events: list[str] = []
-        for line in lines:
-            if not line:
-                if self._data:
-                    events.append(b"\n".join(self._data).decode("utf-8", "replace"))
-                    self._data = []
-                    self._size = 0
-            elif line.startswith(b"data:"):
-                self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-                self._grow(len(line))
-        return events
-
-    def _grow(self, size: int) -> None:
-        self._size += size
-        if self._size > self._limit:
-            raise OversizedEvent(f"an event is longer than {self._limit:,} bytes")
+    def _read(self, block: str) -> list[str]:
+        self._feed.block = block + _END_EVENT
+        data: list[str] = []
+        for event in self._events:
+            if event.data == _END:
+                break
+            if event.data:
+                data.append(event.data)
+        return data

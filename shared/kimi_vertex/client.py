@@ -264,14 +264,13 @@ class KimiVertexClient:
         info = model_info(model)
         self._warn_retired(info)
         timeout = merged.get("timeout")
-        given = list(messages) if not isinstance(messages, str) else messages
         streamed = stream and self._target.api != "predict"
         call = Call(
             target=self._target,
             settings=self._settings,
             traits=self._traits,
             payload=build(
-                given,
+                messages,
                 merged,
                 settings=self._settings,
                 target=self._target,

@@ -240,7 +240,7 @@ FAULTS = [
         both(OVERSIZED, OVERSIZED_BODY),
         APIResponseError,
         APIResponseError,
-        "longer than 33,554,432 bytes",
+        "longer than 33,554,432 (bytes|characters)",
         hopeless=True,
     ),
     Fault(

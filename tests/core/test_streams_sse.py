@@ -69,7 +69,7 @@ def test_any_cut_gives_the_same_events(pieces: list[bytes], cuts: list[int]) -> 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_an_event_is_bounded(stream: bytes, size: int) -> None:
     """A line, or an event of many lines, that goes on for ever is given up at the limit."""
-    with pytest.raises(OversizedEvent, match="longer than 100 bytes"):
+    with pytest.raises(OversizedEvent, match="longer than 100 characters"):
         read(*[stream[at : at + size] for at in range(0, len(stream), size)], limit=100)
 
 

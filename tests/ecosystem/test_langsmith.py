@@ -37,9 +37,9 @@ class Catcher(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Catcher
 
     def do_POST(self) -> None:
+        assert isinstance(self.server, Catcher)
         self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
         self.send_response(202)
         self.send_header("Content-Length", "2")

@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import tools_condition
 from langgraph.types import Command, interrupt
 
 from kimi_vertex.emulator import Call, Emulator, Turn
@@ -62,7 +63,7 @@ async def test_all_stream_modes_with_a_checkpointer(
         parts = list(agent.stream(QUESTION, CONFIG, stream_mode=MODES))
     assert {mode for mode, _ in parts} == set(MODES) - {"custom"}
     chunks = [part[0] for mode, part in parts if mode == "messages" and isinstance(part[0], AIMessageChunk)]
-    blocks = [block for chunk in chunks for block in chunk.content_blocks]
+    blocks: list[Any] = [block for chunk in chunks for block in chunk.content_blocks]
     assert "".join(block.get("reasoning", "") for block in blocks) == "I need both.Done."
     agent.invoke({"messages": [HumanMessage("Thanks.")]}, CONFIG)
     assert _sent(emulator) == ["I need both.", "Done."]
@@ -143,12 +144,16 @@ def test_parallel_results_go_back_in_the_calls_order(
         return {"messages": [results[place] for place in order]}
 
     model = make_model().bind_tools([population])
+
+    def ask(state: MessagesState) -> Any:
+        return {"messages": [model.invoke(state["messages"])]}
+
     graph: Any = (
         StateGraph(MessagesState)
-        .add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
+        .add_node("model", ask)
         .add_node("both", both)
         .add_edge(START, "model")
-        .add_conditional_edges("model", lambda s: "both" if s["messages"][-1].tool_calls else END)
+        .add_conditional_edges("model", tools_condition, {"tools": "both", END: END})
         .add_edge("both", "model")
         .compile()
     )

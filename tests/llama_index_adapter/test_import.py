@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import llama_index.llms.kimi_vertex as alias
 import pytest
 
+import llama_index.llms.kimi_vertex as alias
 import llama_index_kimi_vertex
 
 ORDER = ["llama_index.core", "llama_index.llms.kimi_vertex"]

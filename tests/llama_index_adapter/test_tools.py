@@ -179,6 +179,33 @@ def test_unforced_json_stays_text(emulator: Emulator, llm: KimiVertex) -> None:
     assert llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
 
 
+DOTTED = FunctionTool.from_defaults(add, name="math.add")
+
+
+def test_names_that_servers_do_not_take(emulator: Emulator, llm: KimiVertex, with_tools: Any) -> None:
+    """A tool whose name is rewritten for the servers is called by its own name, and replayed by the other."""
+    emulator.enqueue(Turn(thinking="t", tool_calls=[Call("math_add", {"a": 1, "b": 2})]))
+    first = ChatMessage("1+2?")
+    response = with_tools(llm, [DOTTED, SHOUT], chat_history=[first], tool_choice="math.add")
+    (selection,) = llm.get_tool_calls_from_response(response)
+    assert selection.tool_name == "math.add"
+    sent = emulator.requests[-1].json
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["math_add", "shout"]
+    assert sent["tool_choice"]["function"]["name"] == "math_add"
+
+    result = ChatMessage(role="tool", content="3", additional_kwargs={"tool_call_id": selection.tool_id})
+    with_tools(llm, [DOTTED, SHOUT], chat_history=[first, response.message, result])
+    (call,) = emulator.requests[-1].json["messages"][1]["tool_calls"]
+    assert call["function"]["name"] == "math_add"
+    assert call["id"] == "functions.math_add:0"
+
+
+def test_dotted_names_in_predict_and_call(emulator: Emulator, llm: KimiVertex) -> None:
+    """LlamaIndex finds such a tool again."""
+    emulator.enqueue(Turn(tool_calls=[Call("math_add", {"a": 1, "b": 2})]))
+    assert llm.predict_and_call([DOTTED], user_msg="1+2?").response == "3"
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_predict_and_call(emulator: Emulator, llm: KimiVertex, asynchronous: bool) -> None:
     """`predict_and_call` runs the tool and gives its result."""

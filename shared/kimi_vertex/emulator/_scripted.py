@@ -94,6 +94,14 @@ class Scripted:
         """The recorded requests that called the model."""
         return [request for request in self.requests if is_chat(request)]
 
+    def reset(self) -> None:
+        """Empties queue, script and journal; settings, sockets and issued tokens stay."""
+        for queue in self._queues.values():
+            queue.clear()
+        self.script = Script()
+        self.requests.clear()
+        self.unexpected.clear()
+
     def verify(self, *, consumed: bool = True, expected: bool = True) -> None:
         """Checks at the end of a test that the script and the requests fitted each other.
 

@@ -9,7 +9,9 @@ from kimi_vertex.emulator._chat import ChatRequest, PastMessage
 
 __all__ = ["obedient", "readable"]
 
-_ONLY_A_CALL = re.compile(r"\bonly with a call of (?:the tool `(?P<name>[^`]+)`|one of the tools)", re.IGNORECASE)
+_ONLY_A_CALL = re.compile(
+    r"\bonly with a call of (?:the tool `(?P<name>[^`]+)`|one of the tools)", re.IGNORECASE
+)
 _MOST_READ = 60_000
 _MOST_READ_IN_ALL = 120_000
 _LEAST_READ = 2_000

@@ -23,11 +23,8 @@ _EXISTING = re.compile(
     r"(?=\n\s*(?:We have the opportunity|New Answer|-{5,})|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
+_OPENING_TAG = re.compile(r"<(context|documents?|passages?|sources?)>", re.IGNORECASE)
 _BLOCKS = (
-    re.compile(
-        r"<(?P<tag>context|documents?|passages?|sources?)>\s*(?P<block>.+?)\s*</(?P=tag)>",
-        re.DOTALL | re.IGNORECASE,
-    ),
     re.compile(r"\bNew Context:\s*(?P<block>.+?)\s*(?=\n\s*Query\s*:)", re.DOTALL),
     re.compile(
         r"(?:\bcontext|\bpassages|\bdocuments|\bsources)\b[^\n:]{0,60}:\s*\n?(?P<block>.+?)\s*(?=\n\s*(?:Question|Query|User question)\s*:|\Z)",
@@ -78,10 +75,13 @@ def _block(text: str) -> str | None:
         if len(inner) > 1 and inner[-1].lstrip().startswith("Existing Answer"):
             inner = inner[:-1]
         return "\n\n".join(inner).strip()
+    # No pattern for the tags: it would search to the end once for each opening one.
+    lower = text.lower()
+    if tag := _OPENING_TAG.search(text):
+        end = lower.find(f"</{tag[1].lower()}>", tag.end())
+        if end >= 0 and text[tag.end() : end].strip():
+            return text[tag.end() : end].strip()
     for pattern in _BLOCKS:
-        # Without a closing tag the search would go to the end once for each opening one.
-        if pattern is _BLOCKS[0] and "</" not in text:
-            continue
         if (match := pattern.search(text)) and match["block"].strip():
             return match["block"]
     return None

@@ -140,7 +140,8 @@ def _verdict(prompt: str) -> str | None:
         return "YES" if refined[2].upper() == "YES" or shared(refined[1], refined[3]) >= _SUPPORTED else "NO"
     if relevancy := _RELEVANCY.search(prompt):
         return "YES" if shared(relevancy[1], relevancy[2]) >= _SUPPORTED else "NO"
-    cases = _INFORMATION.findall(prompt)
+    complete = prompt.rfind("Answer:") > prompt.rfind("Information:") >= 0
+    cases = _INFORMATION.findall(prompt) if complete else []
     if not cases:
         return None
     information, context = cases[-1]

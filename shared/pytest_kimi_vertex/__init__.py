@@ -1,0 +1,113 @@
+"""The pytest plugin of kimi-vertex: an emulated Kimi as a fixture, the environment set so that code finds it.
+
+A package of its own, because pytest imports it in every run: it imports nothing but pytest until a test asks for a
+fixture. What it does then is in `kimi_vertex.emulator`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from kimi_vertex.emulator import Emulator
+
+__all__ = ["kimi_emulator", "kimi_emulator_session", "kimi_emulator_settings"]
+
+_MARKER = "kimi_emulator"
+_VERIFY = ("consumed", "expected")
+_CLEARED = ("KIMI_VERTEX_ENDPOINT", "GOOGLE_CLOUD_UNIVERSE_DOMAIN", "GOOGLE_APPLICATION_CREDENTIALS")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker."""
+    config.addinivalue_line(
+        "markers",
+        "kimi_emulator(verify=None, **settings): settings of the kimi_emulator fixture, as kimi_vertex.emulator."
+        'Emulator takes them; script= may be the path of a YAML file; verify="consumed", "expected" or "all" checks '
+        "at the end that every scripted answer was asked for, that every request was scripted, or both",
+    )
+
+
+@pytest.fixture(scope="session")
+def kimi_emulator_settings() -> Mapping[str, Any]:
+    """Settings that hold for every emulator of this plugin; override it in a `conftest.py`. Default: none."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def kimi_emulator_session(kimi_emulator_settings: Mapping[str, Any]) -> Iterator[Emulator]:
+    """One emulator for the whole run, with `KIMI_VERTEX_EMULATOR_HOST` set while it lives.
+
+    Scripts and journal stay from test to test; `reset()` empties them.
+    """
+    settings, verify = _split(kimi_emulator_settings)
+    with pytest.MonkeyPatch.context() as patch:
+        yield from _run(settings, verify, patch)
+
+
+@pytest.fixture
+def kimi_emulator(
+    request: pytest.FixtureRequest, kimi_emulator_settings: Mapping[str, Any]
+) -> Iterator[Emulator]:
+    """An emulator for this test alone, with `KIMI_VERTEX_EMULATOR_HOST` set while it lives.
+
+    Settings come from `kimi_emulator_settings`, then from `@pytest.mark.kimi_emulator(...)` on module, class and
+    function; the nearest one counts. When the test has failed, nothing is verified.
+    """
+    merged = dict(kimi_emulator_settings)
+    for marker in reversed(list(request.node.iter_markers(_MARKER))):
+        if marker.args:
+            raise pytest.UsageError(
+                f"pytest.mark.{_MARKER} takes keyword arguments only, got {marker.args!r}"
+            )
+        merged |= marker.kwargs
+    settings, verify = _split(merged)
+    failures = request.session.testsfailed
+    with pytest.MonkeyPatch.context() as patch:
+        yield from _run(settings, verify, patch, lambda: request.session.testsfailed > failures)
+
+
+def _split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    rest = dict(settings)
+    verify = rest.pop("verify", None)
+    wanted = {
+        None: (),
+        False: (),
+        True: _VERIFY,
+        "all": _VERIFY,
+        "consumed": _VERIFY[:1],
+        "expected": _VERIFY[1:],
+    }
+    if verify not in wanted:
+        raise pytest.UsageError(
+            f'kimi_emulator: verify={verify!r}; it must be "consumed", "expected" or "all"'
+        )
+    return rest, wanted[verify]
+
+
+def _run(
+    settings: dict[str, Any], verify: tuple[str, ...], patch: pytest.MonkeyPatch, failed: Any = lambda: False
+) -> Iterator[Emulator]:
+    from kimi_vertex.emulator import Emulator, Script  # noqa: PLC0415  # see the module's docstring
+
+    script = settings.get("script")
+    if isinstance(script, str | os.PathLike):
+        settings["script"] = Script.from_yaml(os.fspath(script))
+    try:
+        emulator = Emulator(**settings)
+    except TypeError as error:
+        raise pytest.UsageError(f"kimi_emulator: {error}") from error
+    with emulator:
+        patch.setenv("KIMI_VERTEX_EMULATOR_HOST", emulator.host)
+        for name in _CLEARED:
+            patch.delenv(name, raising=False)
+        for name in ("NO_PROXY", "no_proxy"):
+            given = os.environ.get(name)
+            patch.setenv(name, f"{given},127.0.0.1,localhost" if given else "127.0.0.1,localhost")
+        yield emulator
+    if not failed():
+        emulator.verify(**{name: name in verify for name in _VERIFY})
