@@ -13,7 +13,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.node_parser import MarkdownNodeParser, TokenTextSplitter
 from llama_index.core.schema import Document, NodeWithScore, TransformComponent
-from llama_index.retrievers.bm25 import BM25Retriever  # type: ignore[import-untyped]
+from llama_index.retrievers.bm25 import BM25Retriever
 from pydantic import PrivateAttr
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

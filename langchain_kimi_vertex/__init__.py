@@ -5,6 +5,8 @@ from __future__ import annotations
 try:
     import langchain_core  # noqa: F401
 except ImportError as error:
+    if error.name != "langchain_core":
+        raise
     raise ImportError(
         'langchain_kimi_vertex needs langchain-core: pip install "kimi-vertex[langchain]"',
         name="langchain_core",

@@ -5,6 +5,8 @@ No fixture starts anything that a test did not ask for.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import ipaddress
 import os
 import sys
@@ -98,6 +100,23 @@ def _isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     _live.clear()
     # The hook's exception may have been swallowed on its way up.
     assert not _attempts, f"the test tried to leave this machine: {_attempts}"
+
+
+@pytest.fixture(autouse=True)
+def _closed_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give a synchronous test an event loop that is closed after it.
+
+    LlamaIndex's synchronous paths ask for the thread's loop and leave the one that they get open
+    (llama_index/core/async_utils.py, `asyncio_run`), which would fail whichever test comes next.
+    """
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        yield
+        return
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture

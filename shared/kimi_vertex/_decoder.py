@@ -11,10 +11,12 @@ from typing import Any
 
 from . import _wire
 from ._markers import without_surrogates
+from ._options import ToolValidation
 from ._thinking import ContentChannel, ThinkingChannel
 from ._toolcalls import DeclaredTools, History, ToolCallAssembler
 from .completion import Accumulator, Completion
 from .events import EmptyTurn, Event, Finish, FinishReason, TextDelta, ThinkingDelta
+from .messages import Message
 
 __all__ = ["Decoder", "StreamErrorEvent", "UnreadableData"]
 
@@ -43,6 +45,7 @@ class Decoder:
         tools: DeclaredTools | None = None,
         history: History | None = None,
         implicit_thinking: bool = False,
+        validation: ToolValidation = "off",
     ) -> None:
         """Start a turn.
 
@@ -51,11 +54,12 @@ class Decoder:
             history: What earlier turns used up.
             implicit_thinking: Whether text before a lone `</think>` is thinking. Text that comes before any
                 thinking is then held back until that is decided.
+            validation: Whether calls are judged by their tools' schemas, and repaired.
         """
         tools = tools or DeclaredTools()
         self._thinking = ThinkingChannel()
         self._content = ContentChannel(implicit=implicit_thinking, tool_names=tools.names)
-        self._calls = ToolCallAssembler(tools, history or History())
+        self._calls = ToolCallAssembler(tools, history or History(), validation=validation)
         self._accumulator = Accumulator()
         self._separate = False
         self._thinking_named = False  # the server sent the field, if only to say that it is empty
@@ -72,6 +76,8 @@ class Decoder:
         """Whether the server has sent `[DONE]`."""
         self.shown = False
         """Whether an event has been given out, so that the turn cannot be started anew unnoticed."""
+        self.correction: tuple[Message, ...] = ()
+        """After `finish`: messages to ask again with, because this answer is not to be used."""
 
     @property
     def complete(self) -> bool:
@@ -85,7 +91,7 @@ class Decoder:
 
     @property
     def completion(self) -> Completion:
-        """The answer so far; the whole answer after `finish`."""
+        """What the caller has been given so far; the whole answer after `finish`."""
         return self._accumulator.completion()
 
     def feed(self, data: str) -> list[Event]:
@@ -245,7 +251,7 @@ class Decoder:
         empty = self._empty(corrected)
         last: list[Event] = []
         if promote and empty == "thinking_only" and corrected == "stop":
-            last.append(TextDelta((self.completion.thinking or "").strip()))
+            last.append(TextDelta((self._accumulator.completion().thinking or "").strip()))
         if self._usage is not None:
             last.append(_wire.read_usage(self._usage, thought=thought))
         last.append(self._finish(corrected, empty))
@@ -253,11 +259,13 @@ class Decoder:
 
     def flush(self) -> list[Event]:
         """The answer broke off: return the text that was held back, so that nothing is lost."""
-        return self._give([*self._thinking.finish(), *self._content.finish()])
+        return self._give([*self._thinking.finish(), *self._content.finish(), *self._calls.flush()])
 
     def _finish(self, reason: FinishReason, empty: EmptyTurn | None) -> Finish:
         if self._logprobs:
             self._metadata["logprobs"] = {"content": self._logprobs}
+        if self._calls.repaired:
+            self._metadata["repaired_tool_calls"] = self._calls.repaired
         return Finish(
             reason=reason,
             raw_reason=self._raw_reason,
@@ -281,7 +289,7 @@ class Decoder:
             return None
         if _wire.finish_reason(self._raw_reason) == "tool_calls":
             return "missing_tool_calls"  # also after a text, which then only announces the call
-        partial = self.completion
+        partial = self._accumulator.completion()
         if partial.text.strip():
             return None
         return "thinking_only" if (partial.thinking or "").strip() else "nothing"

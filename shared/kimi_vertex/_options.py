@@ -52,6 +52,7 @@ class CallOptions(TypedDict, total=False):
 ReplayThinking: TypeAlias = Literal["all", "tools", "none"]
 MissingThinking: TypeAlias = Literal["placeholder", "omit", "raise"]
 EmptyTurnPolicy: TypeAlias = Literal["flag", "retry", "raise", "promote"]
+ToolValidation: TypeAlias = Literal["off", "flag", "repair", "reask"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Settings:
     implicit_thinking: bool | None = None
     tool_choice_fallback: bool = True
     normalize_tool_schemas: bool = False
+    tool_validation: ToolValidation = "off"
+    tool_validation_retries: int = 1
     max_retries: int = 2
     max_retry_seconds: float = 120.0
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -14,7 +14,9 @@ from ._options import (
     ReplayThinking,
     Settings,
     Timeouts,
+    ToolValidation,
 )
+from ._toolcheck import load_validators
 from ._version import __version__
 from .errors import ConfigurationError
 
@@ -28,6 +30,7 @@ _CHOICES: Final = {
     "replay_thinking": get_args(ReplayThinking),
     "missing_thinking": get_args(MissingThinking),
     "empty_turn": get_args(EmptyTurnPolicy),
+    "tool_validation": get_args(ToolValidation),
 }
 
 
@@ -42,15 +45,17 @@ def check_settings(settings: Settings) -> Settings:
             raise ConfigurationError(
                 f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(map(repr, allowed))}."
             )
-    if not (type(settings.max_retries) is int and settings.max_retries >= 0):
-        raise ConfigurationError(
-            f"max_retries is {settings.max_retries!r}; it must be a whole number, 0 or more."
-        )
+    for name in ("max_retries", "tool_validation_retries"):
+        count = getattr(settings, name)
+        if not (type(count) is int and count >= 0):
+            raise ConfigurationError(f"{name} is {count!r}; it must be a whole number, 0 or more.")
     if not (_is_number(settings.max_retry_seconds) and settings.max_retry_seconds >= 0):
         raise ConfigurationError(
             f"max_retry_seconds is {settings.max_retry_seconds!r}; it must be a number of seconds, 0 or more."
         )
     _check_numbers(settings.defaults)
+    if settings.tool_validation != "off":
+        load_validators()
     return settings
 
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 from ._arguments import ArgumentStream, load_json, normalise_arguments
 from ._leaks import LeakedCall
 from ._markers import without_surrogates
+from ._options import ToolValidation
+from ._toolcheck import CheckedArguments, check_arguments
 from .events import FinishReason, InvalidCall, ToolCallDelta
 
 __all__ = ["DeclaredTools", "History", "ToolCallAssembler"]
@@ -93,7 +95,7 @@ class DeclaredTools:
 
 
 class _Call:
-    __slots__ = ("arguments", "doubtful", "id", "index", "key", "name", "server_id", "started")
+    __slots__ = ("arguments", "doubtful", "held", "id", "index", "key", "name", "server_id", "started")
 
     def __init__(self, key: int | None, server_id: str, *, doubtful: bool = False) -> None:
         self.key = key
@@ -103,14 +105,18 @@ class _Call:
         self.name = ""
         self.index = -1
         self.started = False
+        self.held = False  # the arguments are given out at the end, because they may be repaired
         self.arguments = ArgumentStream()
 
 
 class ToolCallAssembler:
     """Turns a server's fragments into `ToolCallDelta`s: dense indices, one id and name for each call."""
 
-    def __init__(self, tools: DeclaredTools, history: History) -> None:
+    def __init__(
+        self, tools: DeclaredTools, history: History, *, validation: ToolValidation = "off"
+    ) -> None:
         self._tools = tools
+        self._validation = validation
         self._taken = set(history.ids)
         self._next_number = history.calls
         self._seen: list[_Call] = []
@@ -119,6 +125,8 @@ class ToolCallAssembler:
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
         self._errors: dict[int, InvalidCall] = {}
+        self.repaired: dict[str, list[str]] = {}
+        """The places in the arguments that were repaired, by the call's id."""
 
     @property
     def any(self) -> bool:
@@ -156,7 +164,7 @@ class ToolCallAssembler:
         call.name = call.name or name
         passed = call.arguments.feed(pieces)
         if call.started:
-            if passed:
+            if passed and not call.held:
                 out.append(ToolCallDelta(call.index, None, None, passed))
         elif call.name and (call.arguments.is_object or not call.doubtful):
             self._start(call, out)
@@ -214,7 +222,8 @@ class ToolCallAssembler:
         call.started = True
         call.id = self._unique_id(call.server_id, call.name)
         self._calls.append(call)
-        passed = call.arguments.text if call.arguments.is_object else ""
+        call.held = self._validation in ("repair", "reask") and call.name in self._tools.schemas
+        passed = call.arguments.text if call.arguments.is_object and not call.held else ""
         out.append(ToolCallDelta(call.index, call.id, call.name, passed))
 
     def _unique_id(self, identity: str, name: str) -> str:
@@ -263,12 +272,39 @@ class ToolCallAssembler:
 
     def _judge(self, call: _Call, reason: FinishReason | None, out: list[ToolCallDelta]) -> None:
         tail, error = call.arguments.finish()
+        if call.held:
+            tail = call.arguments.text
         if error is None and reason in ("length", "content_filter") and not call.arguments.raw:
             tail, error = "", "the arguments are missing"
+        checked = self._checked(call) if error is None else None
+        if checked is not None:
+            tail = checked.arguments if call.held else tail
+            if checked.error is not None:
+                self._report(call.index, checked.error, None)
+            if checked.repaired:
+                self.repaired[call.id] = list(checked.repaired)
         if tail:
             out.append(ToolCallDelta(call.index, None, None, tail))
         if error is not None:
             self._report(call.index, error, reason)
+
+    def _checked(self, call: _Call) -> CheckedArguments | None:
+        """What the call's tool says of its arguments; `None` if nobody is to be asked."""
+        schema = self._tools.schemas.get(call.name) if self._validation != "off" else None
+        if schema is None:
+            return None
+        return check_arguments(schema, call.arguments.text, repair=call.held)
+
+    def flush(self) -> list[ToolCallDelta]:
+        """The answer broke off: return what was held, but nothing that could be executed unchecked."""
+        out: list[ToolCallDelta] = []
+        for call in self._calls:
+            if call.held and call.arguments.is_object:
+                checked = self._checked(call) if call.arguments.complete else None
+                text = call.arguments.text if checked is None else checked.arguments
+                if checked is None or checked.error is None:
+                    out.append(ToolCallDelta(call.index, None, None, text))
+        return out
 
     def _start_nameless(self, call: _Call, out: list[ToolCallDelta]) -> None:
         arguments = call.arguments.text

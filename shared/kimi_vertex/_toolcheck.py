@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from ._arguments import normalise_arguments
 from .errors import ConfigurationError
 
-__all__ = ["CheckedArguments", "check_arguments"]
+__all__ = ["CheckedArguments", "check_arguments", "load_validators"]
 
 _PYTHON: Final = {"True": True, "False": False, "None": None}
 _ENCODED: Final = re.compile(r'\s*(?:[\[{"].*|-?\d.*|true|false|null)\s*', re.DOTALL)
@@ -77,6 +77,15 @@ def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) 
         return CheckedArguments(normal, reason)
     places = tuple(_changed(value, better, ""))
     return CheckedArguments(json.dumps(better, ensure_ascii=False) if places else normal, repaired=places)
+
+
+def load_validators() -> None:
+    """Import the package jsonschema now, so that it is known to be there.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    _module("jsonschema")
 
 
 class _Validators(NamedTuple):

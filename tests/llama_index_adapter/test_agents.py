@@ -86,6 +86,33 @@ async def test_three_rounds(emulator: Emulator, make_llm: MakeLLM, streaming: bo
     assert [result.tool_id for result in events if isinstance(result, ToolCallResult)] == IDS
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_lenient_server(make_llm: MakeLLM, streaming: bool, memory: Memory) -> None:
+    """A server that would accept a history without thinking is given the thinking all the same."""
+    with Emulator(strict=False) as lenient:
+        lenient.enqueue(*THREE_ROUNDS)
+        agent = FunctionAgent(
+            tools=[add, multiply], llm=make_llm(base_url=lenient.base_url), streaming=streaming
+        )
+        await run(agent, "(1+2)*4+1?", memory=memory)
+        thinking = [turn["reasoning_content"] for turn in assistant_turns(lenient.requests[-1])]
+        assert thinking == ["First the sum.", "Now the product.", "Once more."]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_stranded_answer(
+    emulator: Emulator, make_llm: MakeLLM, streaming: bool, memory: Memory
+) -> None:
+    """With `empty_turn="promote"` an answer that the model left in its thinking is the agent's answer.
+
+    https://github.com/run-llama/llama_index/issues/21337
+    """
+    emulator.enqueue(THREE_ROUNDS[0], Turn(thinking="The result is 3.", text=""))
+    agent = FunctionAgent(tools=[add], llm=make_llm(empty_turn="promote"), streaming=streaming)
+    output, _ = await run(agent, "1+2?", memory=memory)
+    assert output.response.content == "The result is 3."
+
+
 async def test_thinking_deltas_are_agent_events(emulator: Emulator, llm: KimiVertex, memory: Memory) -> None:
     """A streaming agent shows the thinking of all its steps, and its output keeps the last block."""
     emulator.enqueue(*THREE_ROUNDS)

@@ -30,7 +30,7 @@ from llama_index.core.question_gen import LLMQuestionGenerator
 from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
 from llama_index.core.selectors import PydanticMultiSelector, PydanticSingleSelector
 from llama_index.core.tools import QueryEngineTool
-from llama_index.retrievers.bm25 import BM25Retriever  # type: ignore[import-untyped]
+from llama_index.retrievers.bm25 import BM25Retriever
 from pydantic import BaseModel
 
 from kimi_vertex.emulator import Call, Emulator, Turn
@@ -220,8 +220,8 @@ def test_chat_engines(
     assert [message.content for message in engine.chat_history][1] == "Marta Soler."
 
 
-def tools(index: VectorStoreIndex, llm: KimiVertex) -> list[QueryEngineTool]:
-    engine = index.as_query_engine(llm=llm, similarity_top_k=1)
+def tools(index: VectorStoreIndex, llm: KimiVertex, *, streaming: bool = False) -> list[QueryEngineTool]:
+    engine = index.as_query_engine(llm=llm, similarity_top_k=1, streaming=streaming)
     return [
         QueryEngineTool.from_defaults(engine, name="buildings", description="About buildings."),
         QueryEngineTool.from_defaults(engine, name="ferries", description="About ferries."),
@@ -231,7 +231,7 @@ def tools(index: VectorStoreIndex, llm: KimiVertex) -> list[QueryEngineTool]:
 SELECT = {"index": 1, "reason": "It asks about a building."}
 
 
-@PLAIN
+@HOW
 @pytest.mark.parametrize("form", ["call", "fenced text"])
 def test_router_with_default_selector(
     emulator: Emulator, index: VectorStoreIndex, llm: KimiVertex, heard: list[str], how: str, form: str
@@ -243,7 +243,7 @@ def test_router_with_default_selector(
         else Turn(thinking="Select.", text=f"```json\n{json.dumps(SELECT)}\n```")
     )
     emulator.enqueue(selection, Turn(thinking="Answer.", text="Marta Soler."))
-    engine = RouterQueryEngine.from_defaults(tools(index, llm), llm=llm)
+    engine = RouterQueryEngine.from_defaults(tools(index, llm, streaming="stream" in how), llm=llm)
     assert isinstance(engine._selector, PydanticSingleSelector)
     assert query(engine, QUESTION, how) == "Marta Soler."
     assert "".join(heard) == "Select.Answer."
@@ -265,19 +265,19 @@ def test_router_with_several_choices(
     assert "".join(heard).startswith("Both.A.A.")
 
 
-def test_router_where_forced_choice_is_refused(make_llm: MakeLLM, index: VectorStoreIndex) -> None:
+@PLAIN
+def test_router_where_forced_choice_is_refused(make_llm: MakeLLM, index: VectorStoreIndex, how: str) -> None:
     """A router works on a server that refuses a forced tool while the model thinks."""
     with Emulator(strict=True, refuse_forced_tool_choice=True) as strict:
         llm = make_llm(base_url=strict.base_url)
         strict.enqueue(
             Turn(thinking="S", tool_calls=[Call("SingleSelection", SELECT)]), Turn(text="Marta Soler.")
         )
-        assert (
-            str(RouterQueryEngine.from_defaults(tools(index, llm), llm=llm).query(QUESTION)) == "Marta Soler."
-        )
+        router = RouterQueryEngine.from_defaults(tools(index, llm), llm=llm)
+        assert query(router, QUESTION, how) == "Marta Soler."
 
 
-@PLAIN
+@HOW
 def test_sub_questions(
     emulator: Emulator, index: VectorStoreIndex, llm: KimiVertex, heard: list[str], how: str
 ) -> None:
@@ -292,34 +292,38 @@ def test_sub_questions(
         tools(index, llm),
         llm=llm,
         question_gen=LLMQuestionGenerator.from_defaults(llm=llm),
-        response_synthesizer=get_response_synthesizer(llm=llm, use_async=how == "async"),
-        use_async=how == "async",
+        response_synthesizer=get_response_synthesizer(
+            llm=llm, use_async="async" in how, streaming="stream" in how
+        ),
+        use_async="async" in how,
         verbose=False,
     )
     assert query(engine, QUESTION, how) == "It was Marta Soler."
     assert "".join(heard) == "Split.Ask.Join."
 
 
-@PLAIN
+@HOW
 def test_citations(
     emulator: Emulator, index: VectorStoreIndex, llm: KimiVertex, heard: list[str], how: str
 ) -> None:
     """A citation engine numbers its sources for the model and keeps them beside the answer."""
     emulator.enqueue(Turn(thinking="Cite.", text="Marta Soler built it [1]."))
-    engine = CitationQueryEngine.from_args(index, llm=llm, similarity_top_k=1)
+    engine = CitationQueryEngine.from_args(index, llm=llm, similarity_top_k=1, streaming="stream" in how)
     assert query(engine, QUESTION, how) == "Marta Soler built it [1]."
     assert "Source 1" in emulator.requests[-1].json["messages"][-1]["content"]
     assert "".join(heard) == "Cite."
 
 
+@PLAIN
 @pytest.mark.parametrize("evaluator", [FaithfulnessEvaluator, RelevancyEvaluator])
 @pytest.mark.parametrize("verdict", ["YES", "NO"])
 def test_evaluators(
-    emulator: Emulator, llm: KimiVertex, heard: list[str], evaluator: type[Any], verdict: str
+    emulator: Emulator, llm: KimiVertex, heard: list[str], evaluator: type[Any], verdict: str, how: str
 ) -> None:
     """Evaluators read a clean verdict, and the judge's thinking is delivered."""
     emulator.enqueue(Turn(thinking="I judge.", text=verdict))
-    result = evaluator(llm=llm).evaluate(query=QUESTION, response="Marta Soler.", contexts=[FACTS[0]])
+    judge, case = evaluator(llm=llm), {"query": QUESTION, "response": "Marta Soler.", "contexts": [FACTS[0]]}
+    result = asyncio.run(judge.aevaluate(**case)) if how == "async" else judge.evaluate(**case)
     assert result.passing is (verdict == "YES")
     assert result.feedback == verdict
     assert "".join(heard) == "I judge."

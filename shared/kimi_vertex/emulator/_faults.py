@@ -119,8 +119,8 @@ def _struck_stream(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
     if fault.kind == "trickle":
         yield from _trickle(fault, parts)
         return
-    sent = 0
-    for part in parts:
+    sent, part, rest = 0, None, iter(parts)
+    for part in rest:
         if sent == fault.after:
             break
         # A fault behind the end would be none: the end is never sent.
@@ -130,9 +130,9 @@ def _struck_stream(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
         sent += isinstance(part, bytes)
     if fault.kind == "oversized-line":
         yield b": " + b"x" * _LONG_LINE + b"\n\n"
-        # What was taken out of the iterator is lost: the line goes in front of the rest.
-        yield part
-        yield from parts if isinstance(parts, Iterator) else ()
+        if part is not None:
+            yield part
+        yield from rest
         return
     yield from _blow(fault)
 

@@ -29,7 +29,7 @@ _Made = TypeVar("_Made")
 _TEXTS = ("text", "anywhere", "system", "result")
 _PLAIN = ("turn", "model", "path")
 _TURN = tuple(item.name for item in fields(Turn))
-_RULE = ("on", "answer", "always", "times")
+_RULE = ("match", "answer", "always", "times")
 _FAULT = ("fault", "after", "seconds", "retry_after", "turn")
 _RAW = ("raw", "status", "headers")
 
@@ -53,7 +53,7 @@ def _rule(data: Any, where: str) -> Rule:
     _only(data, _RULE, where)
     if "answer" not in data and "always" not in data:
         raise _refusal(where, "a rule needs `answer` or `always`")
-    rule = Rule(_match(data.get("on"), f"{where}.on"))
+    rule = Rule(_match(data.get("match"), f"{where}.match"))
     given = data.get("answer", [])
     answers = given if isinstance(given, list) else [given]
     times = data.get("times", 1)

@@ -1,0 +1,208 @@
+"""Faults, quotas and latency: scripted, at a rate from a seed, for chat calls and for the token endpoint."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import google.auth.exceptions
+import google.auth.transport.requests
+import httpx
+import pytest
+import requests
+from google.oauth2 import credentials
+
+from kimi_vertex import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    InternalServerError,
+    KimiVertexClient,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    StreamInterruptedError,
+    Timeouts,
+)
+from kimi_vertex.emulator import FAULTS, Emulator, Fault, FaultKind, Faults, Latency, Quota, Turn
+
+TURN = Turn(thinking="I think about it.", text="A few words in answer.")
+
+STREAMED: dict[FaultKind, type[Exception] | None] = {
+    "reset": APIConnectionError,
+    "close": APIConnectionError,
+    "stall": APITimeoutError,
+    "401": AuthenticationError,
+    "403": PermissionDeniedError,
+    "404": NotFoundError,
+    "408": APIStatusError,
+    "429": RateLimitError,
+    "500": InternalServerError,
+    "502": InternalServerError,
+    "503": InternalServerError,
+    "504": InternalServerError,
+    "empty-body": APIError,
+    "empty-choices": None,
+    "wrong-content-type": APIResponseError,
+    "error-200": APIError,
+    "reset-mid": StreamInterruptedError,
+    "cut-mid": StreamInterruptedError,
+    "stall-mid": APIError,
+    "trickle": None,
+    "no-finish": StreamInterruptedError,
+    "error-event": APIError,
+    "error-event-list": APIError,
+    "error-event-flat": APIError,
+    "malformed-json": APIError,
+    "oversized-line": None,
+}
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Any:
+    patient = Timeouts(connect=5, first_byte=0.3, idle=0.3)
+    with KimiVertexClient(
+        base_url=emulator.base_url, access_token="t", max_retries=0, timeout=patient
+    ) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_fault_reaches_the_client(emulator: Emulator, client: Any, kind: FaultKind) -> None:
+    """Each kind of fault is the documented error of the client, or, where it harms nothing, an answer."""
+    emulator.enqueue(Fault(kind, turn=TURN, seconds=0.2 if kind == "trickle" else 30))
+    expected = STREAMED[kind]
+    if expected is None:
+        list(client.stream("Hi"))
+    else:
+        with pytest.raises(expected):
+            list(client.stream("Hi"))
+    assert emulator.pending == 0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAULTS if Fault(kind).strikes_late])
+def test_a_late_fault_lets_a_part_through(emulator: Emulator, http: httpx.Client, kind: FaultKind) -> None:
+    """In the middle of a stream the events before the fault arrive as they are."""
+    emulator.enqueue(Fault(kind, after=2, seconds=0.1, turn=TURN))
+    body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    got = b""
+    try:
+        with http.stream("POST", f"{emulator.base_url}/chat/completions", json=body) as response:
+            for chunk in response.iter_raw():
+                got += chunk
+    except httpx.HTTPError:
+        assert kind in {"reset-mid", "cut-mid", "stall-mid"}
+    assert got.count(b'"finish_reason":null') >= 2
+    assert (b"[DONE]" in got) == (kind in {"trickle", "oversized-line"})
+
+
+def test_whole_answers_are_struck_too(emulator: Emulator, client: Any) -> None:
+    """Without streaming, half of the body arrives, or an error in place of it."""
+    for kind in ("cut-mid", "reset-mid", "malformed-json", "error-event"):
+        emulator.enqueue(Fault(kind, turn=TURN))
+        with pytest.raises(APIError):
+            client.complete("Hi")
+    emulator.enqueue(Fault("oversized-line", turn=TURN))
+    assert client.complete("Hi").text == TURN.text
+
+
+def test_retry_after_is_sent_if_it_is_set(kimi: Any) -> None:
+    """Google sends none; a fault may."""
+    kimi.emulator.enqueue(Fault("429"), Fault("429", retry_after="7"))
+    assert [kimi.post("Hi").headers.get("retry-after") for _ in "ab"] == [None, "7"]
+
+
+def test_errors_of_streaming_calls_are_in_a_list(kimi: Any) -> None:
+    """As Google does, the error of a streaming call is wrapped in a list."""
+    kimi.emulator.enqueue(Fault("503"), Fault("503"))
+    assert kimi.post("Hi").json()["error"]["status"] == "UNAVAILABLE"
+    assert kimi.post("Hi", stream=True).json()[0]["error"]["code"] == 503
+
+
+@pytest.mark.parametrize("kind", ["reset", "401", "429", "500", "502", "503"])
+def test_the_token_endpoint_can_fail(emulator: Emulator, kind: FaultKind) -> None:
+    """A fault on the token route fails google-auth's real refresh; the next one succeeds."""
+    found = credentials.Credentials(  # type: ignore[no-untyped-call]
+        None, refresh_token="r", token_uri=emulator.token_uri, client_id="c", client_secret="s"
+    )
+    # google-auth retries by itself what it takes for passing: three times.
+    emulator.enqueue(*[Fault(kind)] * 4, route="token")
+    with requests.Session() as session:
+        request = google.auth.transport.requests.Request(session)
+        with pytest.raises(google.auth.exceptions.GoogleAuthError):
+            found.refresh(request)
+        emulator.reset()
+        found.refresh(request)
+    assert found.token == emulator.issued_tokens[-1]
+
+
+def statuses(emulator: Emulator, http: httpx.Client, number: int) -> list[int]:
+    body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]}
+    url = f"{emulator.base_url}/chat/completions"
+    return [http.post(url, json=body).status_code for _ in range(number)]
+
+
+def test_faults_at_a_rate_come_from_the_seed(http: httpx.Client) -> None:
+    """The same seed gives the same faults, another one others, at about the rate."""
+    runs = []
+    for seed in (1, 1, 2):
+        with Emulator(faults=Faults({"429": 0.2, "503": 0.1}, seed=seed)) as emulator:
+            runs.append(statuses(emulator, http, 100))
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+    assert 10 <= runs[0].count(429) <= 32
+    assert 3 <= runs[0].count(503) <= 20
+
+
+def test_token_faults_have_a_rate_of_their_own(http: httpx.Client) -> None:
+    """A rate for the token route leaves chat calls alone."""
+    form = {"grant_type": "refresh_token", "refresh_token": "r"}
+    with Emulator(faults=Faults(token={"500": 1.0})) as emulator:
+        assert http.post(emulator.token_uri, data=form).status_code == 500
+        assert statuses(emulator, http, 3) == [200, 200, 200]
+
+
+@pytest.mark.parametrize("rates", [{"429": 0.7, "500": 0.7}, {"429": -0.1}, {"gremlin": 0.1}])
+def test_impossible_rates_are_refused(rates: dict[FaultKind, float]) -> None:
+    """Rates are parts of the requests, of kinds that exist."""
+    with pytest.raises(ValueError):
+        Faults(rates)
+
+
+def test_a_quota_answers_429_until_there_is_room(http: httpx.Client) -> None:
+    """What exceeds the quota is refused with the wait, and admitted when the window has moved on."""
+    with Emulator(quota=Quota(requests=2, window=0.25, retry_after=True)) as emulator:
+        assert statuses(emulator, http, 3) == [200, 200, 429]
+        refused = http.post(
+            f"{emulator.base_url}/chat/completions",
+            json={"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]},
+        )
+        assert refused.headers["retry-after"] == "1"
+        time.sleep(0.27)
+        assert statuses(emulator, http, 1) == [200]
+
+
+def test_a_quota_counts_tokens(http: httpx.Client) -> None:
+    """Estimated prompt tokens count, too."""
+    with Emulator(quota=Quota(tokens=3)) as emulator:
+        assert statuses(emulator, http, 4) == [200, 200, 200, 429]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_latency_takes_its_time(kimi: Any, stream: bool) -> None:
+    """An answer takes the time to its first token and that of the others."""
+    kimi.emulator.latency = Latency(first_token=0.1, tokens_per_second=200)
+    kimi.emulator.enqueue(Turn(text="x" * 80))
+    start = time.perf_counter()
+    kimi.post("Hi", stream=stream)
+    assert 0.19 <= time.perf_counter() - start < 0.6
+
+
+def test_latency_profiles_have_names() -> None:
+    """The named profiles go from none to slow."""
+    first = [Latency.of(name).first_token for name in ("none", "fast", "realistic", "slow")]
+    assert first == sorted(first)
+    assert Emulator(latency="fast").latency == Latency.of("fast")

@@ -1,0 +1,152 @@
+"""What is scripted is what the client reads: any turn, in any dialect, cut in any way, streamed and whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kimi_vertex import Completion, KimiVertexClient, accumulate
+from kimi_vertex.emulator import CHUNKINGS, DIALECTS, Call, Chunking, Dialect, Emulator, Turn
+
+NAMES = ("add", "get_weather", "mcp__portal__search-documents", "todo.write")
+TOOLS = [
+    {"type": "function", "function": {"name": name, "description": "", "parameters": {"type": "object"}}}
+    for name in NAMES
+]
+TOKENS_IN_TEXT = ("vllm-no-parser", "close-tag-only", "sglang-no-tool-parser")
+NATIVE_IDS = ("vertex", "vllm-new", "vllm-no-parser", "close-tag-only", "sglang-no-tool-parser", "gateway")
+
+# Words, look-alikes of Kimi's tokens, and what breaks careless parsers of streams: but not the tokens themselves.
+WORDS = st.sampled_from(
+    ["a", "Oslo ", "18 °C", " ", "\n", "\n\n", "<", "<|", "|>", "a < b", "</", "`x`", "\u2028", "\r\n", "\x85", "\x00"]
+    + ["data: x\n\n", ": c", "[DONE]", "🚀", "é", "多くの", '{"a": 1}', "\\", '"', "<b>", "functions.", ":0", "\t"]
+)
+TEXTS = st.lists(WORDS, max_size=12).map("".join)
+SPOKEN = TEXTS.filter(lambda text: text.strip() != "" and text[0] > " " and not text[0].isspace())
+FIELD = st.one_of(st.none(), st.just(""), SPOKEN, st.lists(SPOKEN, min_size=1, max_size=4))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+CALLS = st.lists(
+    st.builds(Call, st.sampled_from(NAMES), st.dictionaries(TEXTS, JSON, max_size=3)), max_size=3
+)
+USAGE = st.none() | st.builds(
+    lambda prompt, completion: {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    },
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+)
+
+
+def ended(value: str | list[str] | None, end: str) -> str | list[str] | None:
+    if not value:
+        return value
+    return value + end if isinstance(value, str) else [*value, end] if end else value
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> Turn:
+    calls, dialect = draw(CALLS), draw(st.sampled_from(DIALECTS))
+    # Where tokens stand in the text, half a token in front of one is damage, and not the model's words.
+    end = "." if dialect in TOKENS_IN_TEXT else ""
+    reasons = st.sampled_from([None, "stop", "length", "content_filter"])
+    return Turn(
+        thinking=ended(draw(FIELD), end),
+        text=ended(draw(FIELD), end),
+        tool_calls=calls,
+        finish_reason=None if calls else draw(reasons),
+        usage=draw(USAGE),
+        dialect=dialect,
+        chunking=draw(st.sampled_from(CHUNKINGS)),
+    )
+
+
+def text_of(value: Any) -> str:
+    return value if isinstance(value, str) else "".join(value or ())
+
+
+def check(turn: Turn, read: Completion) -> None:
+    """Compare what was read with what was scripted."""
+    assert read.thinking == (None if turn.thinking is None else text_of(turn.thinking))
+    assert read.text == text_of(turn.text)
+    assert [(call.name, json.loads(call.arguments)) for call in read.tool_calls] == [
+        (call.name, call.arguments) for call in turn.tool_calls
+    ]
+    assert read.invalid_tool_calls == ()
+    assert read.finish_reason == (turn.finish_reason or ("tool_calls" if turn.tool_calls else "stop"))
+    if turn.usage is not None:
+        assert read.usage is not None
+        assert {name: getattr(read.usage, name) for name in turn.usage} == turn.usage
+    if turn.dialect in NATIVE_IDS:
+        numbered = [f"functions.{call.name}:{number}" for number, call in enumerate(turn.tool_calls)]
+        assert [call.id for call in read.tool_calls] == numbered
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Emulator, KimiVertexClient]]:
+    with Emulator(seed=11) as emulator, KimiVertexClient(base_url=emulator.base_url, access_token="t") as client:
+        yield emulator, client
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(turn=turns(), stream=st.booleans())
+def test_any_script_is_read_back(
+    shared: tuple[Emulator, KimiVertexClient], turn: Turn, stream: bool
+) -> None:
+    """Thinking, text, calls, finish reason and usage arrive exactly as they were scripted."""
+    emulator, client = shared
+    emulator.reset()
+    emulator.enqueue(turn)
+    if stream:
+        read = accumulate(client.stream("Hi", tools=TOOLS))
+    else:
+        read = client.complete("Hi", tools=TOOLS)
+    check(turn, read)
+
+
+FULL = Turn(
+    thinking="I look at 3 < 4 first.\nThen at the map.",
+    text="It is 18 °C.\n\nTake `boots`, not <shoes>.",
+    tool_calls=[Call("get_weather", {"city": "Tromsø", "days": [1, {"a": None}]}), Call("add", {})],
+)
+
+
+@pytest.mark.parametrize("chunking", CHUNKINGS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("mode", ["stream", "whole", "async"])
+def test_every_dialect_in_every_cut(
+    shared: tuple[Emulator, KimiVertexClient], dialect: Dialect, chunking: Chunking, mode: str
+) -> None:
+    """One rich turn is read back from each dialect, however it is cut, by each kind of call."""
+    emulator, client = shared
+    turn = Turn(FULL.thinking, FULL.text, FULL.tool_calls, dialect=dialect, chunking=chunking)
+    emulator.reset()
+    emulator.enqueue(turn)
+    if mode == "async":
+
+        async def ask() -> Completion:
+            async with KimiVertexClient(base_url=emulator.base_url, access_token="t") as own:
+                return await own.acomplete("Hi", tools=TOOLS)
+
+        read = asyncio.run(ask())
+    elif mode == "stream":
+        read = accumulate(client.stream("Hi", tools=TOOLS))
+    else:
+        read = client.complete("Hi", tools=TOOLS)
+    check(turn, read)

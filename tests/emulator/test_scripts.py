@@ -1,0 +1,239 @@
+"""Scripts: which request gets which answer, in Python and in YAML, and what is left at the end."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from kimi_vertex.emulator import (
+    Call,
+    ChatRequest,
+    Emulator,
+    Fault,
+    PastMessage,
+    Raw,
+    Recorded,
+    Rule,
+    Script,
+    Turn,
+    respond,
+)
+
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def test_a_rule_answers_in_sequence_and_then_the_next_one_does(kimi: Any) -> None:
+    """Each answer of a rule is given once; what follows is up to later rules."""
+    kimi.emulator.on("weather").answer("one", "two")
+    kimi.emulator.on().always("else")
+    assert [kimi.text("weather?") for _ in range(4)] == ["one", "two", "else", "else"]
+
+
+def test_a_sequence_can_repeat(kimi: Any) -> None:
+    """`times` repeats the whole sequence."""
+    kimi.emulator.on().answer("a", "b", times=2)
+    assert [kimi.text("x") for _ in range(4)] == ["a", "b", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "body", "headers"),
+    [
+        ({"text": "snow"}, {"messages": [user("will it snow?")]}, {}),
+        ({"text": re.compile(r"^will .* \?$|snow")}, {"messages": [user("will it snow?")]}, {}),
+        ({"text": lambda text: len(text) == 13}, {"messages": [user("will it snow?")]}, {}),
+        ({"anywhere": "first"}, {"messages": [user("first"), user("second")]}, {}),
+        ({"system": "pirate"}, {"messages": [{"role": "system", "content": "a pirate"}, user("x")]}, {}),
+        ({"tools": ["get_weather"]}, {"messages": [user("x")], "tools": [TOOL]}, {}),
+        ({"turn": 1}, {"messages": [user("x"), {"role": "assistant", "content": "y"}, user("z")]}, {}),
+        ({"model": "*/other-*"}, {"messages": [user("x")], "model": "m/other-1"}, {}),
+        ({"path": "*/endpoints/openapi/*"}, {"messages": [user("x")]}, {}),
+        ({"headers": {"X-Team": "red"}}, {"messages": [user("x")]}, {"x-team": "red 1"}),
+        ({"when": lambda chat: chat.max_tokens == 7}, {"messages": [user("x")], "max_tokens": 7}, {}),
+    ],
+    ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
+)
+def test_conditions(
+    kimi: Any, conditions: dict[str, Any], body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    """Each condition lets its request through and holds another one back."""
+    kimi.emulator.on(**conditions).always("matched")
+    kimi.emulator.on().always("other")
+    asked = {"model": "m/x", **body}
+    found = kimi.http.post(kimi.url, json=asked, headers=headers).json()["choices"][0]["message"]["content"]
+    missed = kimi.http.post(
+        f"{kimi.emulator.origin}/v1/chat/completions", json={"model": "a/b", "messages": [user("no")]}
+    )
+    assert found == "matched"
+    assert missed.json()["choices"][0]["message"]["content"] == "other"
+
+
+def test_a_result_condition_waits_for_the_tool(kimi: Any) -> None:
+    """`result` matches a tool's result in the last message and nothing else."""
+    kimi.emulator.on(result="18").answer("Warm.")
+    kimi.emulator.on("weather").answer(Turn(thinking="I look.", tool_calls=[Call("get_weather")]))
+    first = kimi.message([user("weather 18?")], tools=[TOOL])
+    call_id = first["tool_calls"][0]["id"]
+    result = {"role": "tool", "tool_call_id": call_id, "content": "18 °C"}
+    assert kimi.text([user("weather 18?"), first, result], tools=[TOOL]) == "Warm."
+
+
+def test_the_queue_comes_before_the_script_and_the_brain_after_it(kimi: Any) -> None:
+    """Queue, then script, then the user's function, then the built-in brain."""
+    kimi.emulator.brain = lambda chat: "from the function" if "f" in chat.messages[-1].text else None
+    kimi.emulator.on().answer("from the script")
+    kimi.emulator.enqueue(Turn(text="from the queue"))
+    found = [kimi.text(text) for text in ("f", "f", "f", "hello")]
+    assert found[:3] == ["from the queue", "from the script", "from the function"]
+    assert "emulator" in found[3]
+    assert [request.json["messages"][0]["content"] for request in kimi.emulator.unexpected] == ["hello"]
+
+
+def test_a_rule_can_ask_a_function(kimi: Any) -> None:
+    """`by` hands the request to a function, which may use the built-in brain."""
+
+    def shout(chat: ChatRequest) -> Turn:
+        return Turn(text=str(respond(chat).text).upper())
+
+    kimi.emulator.on().by(shout)
+    assert kimi.text("Hi") == kimi.text("Hi").upper()
+
+
+def test_rules_answer_with_raw_bytes_and_faults(kimi: Any) -> None:
+    """A rule's answer may be exact bytes or a fault."""
+    kimi.emulator.on().answer(Raw([b'{"choices": []}']), Fault("503"), Fault("error-event", after=1))
+    assert kimi.post("x").json() == {"choices": []}
+    assert kimi.post("x").status_code == 503
+    assert b"RESOURCE_EXHAUSTED" in kimi.post("x", stream=True).content
+
+
+def test_what_is_no_answer_is_refused() -> None:
+    """A rule takes turns, raw answers, faults and text only."""
+    with pytest.raises(TypeError, match="int is no answer"):
+        Rule().answer(3)  # type: ignore[arg-type]
+
+
+def test_verify_names_what_is_left_and_what_came(kimi: Any) -> None:
+    """A failed expectation lists unused answers, unscripted requests and all that came."""
+    kimi.emulator.on("snow", turn=0).answer("a", "b")
+    kimi.emulator.enqueue(Raw([b""]), route="token")
+    kimi.text("Will it snow?")
+    kimi.text("Hello there")
+    with pytest.raises(AssertionError) as caught:
+        kimi.emulator.verify()
+    words = str(caught.value)
+    assert "1 answer(s) for text='snow', turn=0" in words
+    assert "1 answer(s) queued for token" in words
+    assert "not scripted: POST" in words
+    assert "user: 'Hello there'" in words
+    assert "1. POST" in words
+    kimi.emulator.reset()
+    kimi.emulator.verify()
+
+
+def test_a_script_is_copied(kimi: Any) -> None:
+    """Two emulators that share a script do not use up each other's answers."""
+    script = Script()
+    script.on().answer("only once")
+    with Emulator(script=script) as one, Emulator(script=script) as two:
+        for emulator in (one, two):
+            answer = httpx.post(
+                f"{emulator.base_url}/chat/completions", json={"model": "a/b", "messages": [user("x")]}
+            )
+            assert answer.json()["choices"][0]["message"]["content"] == "only once"
+
+
+YAML = """
+rules:
+  - match: {text: {regex: "^(weather|snow)"}, turn: 0, tools: get_weather, headers: {x-team: red}}
+    answer:
+      - thinking: [I, " look."]
+        tool_calls: [{name: get_weather, arguments: {city: Oslo}, id: mine}]
+        usage: {prompt_tokens: 1, completion_tokens: 2, total_tokens: 3}
+      - {fault: 429, retry_after: 1}
+      - {raw: ["data: x", 0.1, cut], status: 200}
+    times: 2
+  - match: hello
+    always: Hello!
+  - answer: {text: Fine., finish_reason: length, dialect: vllm-new, chunking: character, pause: 0.1}
+"""
+
+
+def test_yaml_says_the_same_as_python(tmp_path: Path) -> None:
+    """Every part of a YAML script becomes the value that Python code would make."""
+    path = tmp_path / "script.yaml"
+    path.write_text(YAML, encoding="utf-8")
+    script = Script.from_yaml(path)
+    hello = chat("hello you")
+    assert script.take(*hello) == Turn(text="Hello!")
+    assert script.take(*chat("x")) == Turn(
+        text="Fine.", finish_reason="length", dialect="vllm-new", chunking="character", pause=0.1
+    )
+    taken = [script.take(*chat("snow?", tool="get_weather", team="red")) for _ in range(7)]
+    call = Call("get_weather", {"city": "Oslo"}, "mine")
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    once = [
+        Turn(thinking=["I", " look."], tool_calls=[call], usage=usage),
+        Fault("429", retry_after="1"),
+        Raw([b"data: x", 0.1, "cut"]),
+    ]
+    assert taken == [*once, *once, None]
+    assert script.remaining == 0
+
+
+def chat(text: str, tool: str = "", team: str = "") -> tuple[ChatRequest, Recorded]:
+    from kimi_vertex.emulator import Tool
+
+    tools = [Tool(tool)] if tool else []
+    asked = ChatRequest(model="a/b", messages=[PastMessage("user", text)], tools=tools)
+    return asked, Recorded("POST", "/v1/chat/completions", "", {"x-team": team}, b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rules: 3", "expected a list"),
+        ("rule: []", "unknown key 'rule'"),
+        ("rules: [{match: x}]", "rules[0]: a rule needs"),
+        ("rules: [{match: {txt: x}, answer: y}]", "rules[0].match: unknown key 'txt'"),
+        ("rules: [{answer: [{fault: 418}]}]", "rules[0].answer[0]: fault '418' is unknown"),
+        ("rules: [{answer: [{tool_calls: [{}]}]}]", "tool_calls[0]: a call needs"),
+        ("rules: [{answer: {dialect: latin}}]", "dialect 'latin' is unknown"),
+        ("rules: [{match: {text: {regex: '('}}, answer: x}]", "no regular expression"),
+        ("rules: [", "is not YAML"),
+    ],
+)
+def test_a_wrong_script_is_refused_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+    """The error names the file, the place in it and the mistake."""
+    path = tmp_path / "script.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"script\.yaml") as caught:
+        Script.from_yaml(path)
+    assert words in str(caught.value)
+
+
+def test_without_pyyaml_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """YAML needs the extra; nothing else does."""
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(ImportError, match=r"kimi-vertex\[testing\]"):
+        Script.from_yaml("nowhere.yaml")
+
+
+def test_unknown_names_are_refused() -> None:
+    """A misspelt dialect, way of cutting or fault is an error that lists the right ones."""
+    for make in (
+        lambda: Emulator(dialect="latin"),  # type: ignore[arg-type]
+        lambda: Emulator(chunking="bites"),  # type: ignore[arg-type]
+        lambda: Emulator(latency="eternal"),  # type: ignore[arg-type]
+        lambda: Fault("gremlin"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ValueError, match="must be one of"):
+            make()
