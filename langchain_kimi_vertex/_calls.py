@@ -8,14 +8,12 @@ from typing import Any, Final, cast
 
 from langchain_core.messages import BaseMessage
 
-from kimi_vertex import CallOptions, Event, Message, ThinkingDelta
+from kimi_vertex import CallOptions, Event, Message, ThinkingCallback, ThinkingDelta, ThinkingListener
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import format_tools, response_format, tool_choice_for
 from langchain_kimi_vertex.callbacks import (
     AsyncThinkingCallbackHandler,
-    ThinkingCallback,
     ThinkingCallbackHandler,
-    ThinkingNotifier,
 )
 
 __all__ = ["Call", "atold", "hears_thinking", "prepare", "told"]
@@ -32,7 +30,7 @@ class Call:
     options: CallOptions
     model: str | None
     """The model that was asked for; what the server reports has precedence."""
-    notifier: ThinkingNotifier | None
+    notifier: ThinkingListener | None
 
     def close(self) -> None:
         """Release what the notifier holds."""
@@ -80,7 +78,7 @@ def prepare(
         messages=to_core_messages(messages),
         options=cast("CallOptions", options),
         model=options.get("model") or model,
-        notifier=ThinkingNotifier(callback) if callback is not None else None,
+        notifier=ThinkingListener(callback) if callback is not None else None,
     )
 
 
@@ -89,24 +87,24 @@ def hears_thinking(handlers: Iterable[Any]) -> bool:
     return any(isinstance(h, (ThinkingCallbackHandler, AsyncThinkingCallbackHandler)) for h in handlers)
 
 
-def told(events: Iterator[Event], notifier: ThinkingNotifier | None) -> Iterator[Event]:
+def told(events: Iterator[Event], notifier: ThinkingListener | None) -> Iterator[Event]:
     """The events, each piece of thinking told to the call's listener first."""
     return events if notifier is None else _tell(events, notifier)
 
 
-def _tell(events: Iterator[Event], notifier: ThinkingNotifier) -> Iterator[Event]:
+def _tell(events: Iterator[Event], notifier: ThinkingListener) -> Iterator[Event]:
     for event in events:
         if isinstance(event, ThinkingDelta) and event.text:
             notifier.notify(event.text)
         yield event
 
 
-def atold(events: AsyncIterator[Event], notifier: ThinkingNotifier | None) -> AsyncIterator[Event]:
+def atold(events: AsyncIterator[Event], notifier: ThinkingListener | None) -> AsyncIterator[Event]:
     """`told` for the event loop."""
     return events if notifier is None else _atell(events, notifier)
 
 
-async def _atell(events: AsyncIterator[Event], notifier: ThinkingNotifier) -> AsyncIterator[Event]:
+async def _atell(events: AsyncIterator[Event], notifier: ThinkingListener) -> AsyncIterator[Event]:
     async for event in events:
         if isinstance(event, ThinkingDelta) and event.text:
             await notifier.anotify(event.text)

@@ -6,26 +6,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 
 from langchain_kimi_vertex._thinking_runs import Action, ThinkingRuns
 
-__all__ = ["AsyncThinkingCallbackHandler", "ThinkingCallback", "ThinkingCallbackHandler", "ThinkingNotifier"]
+__all__ = ["AsyncThinkingCallbackHandler", "ThinkingCallbackHandler"]
 
 _logger = logging.getLogger(__name__)
-
-ThinkingCallback: TypeAlias = Callable[[str], Any] | Callable[[str], Awaitable[Any]]
-"""Called with each piece of thinking; a plain function or a coroutine function."""
-
 
 class _Feed(BaseCallbackHandler):
     """Feeds both kinds of callbacks, of chunks and of protocol events, into one account per run."""
@@ -222,56 +214,3 @@ class AsyncThinkingCallbackHandler(_Feed, AsyncCallbackHandler):
     async def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Close the account."""
         await self._act(self._runs.end(run_id, None))
-
-
-class ThinkingNotifier:
-    """Calls one `thinking_callback` during one call of the model; what it raises is logged and dropped.
-
-    A coroutine function also works from synchronous code: it then runs on a loop of its own in another thread,
-    because the caller's thread may have a running loop.
-    """
-
-    __slots__ = ("_callback", "_runner", "_thread")
-
-    def __init__(self, callback: ThinkingCallback) -> None:
-        self._callback = callback
-        self._thread: ThreadPoolExecutor | None = None
-        self._runner: asyncio.Runner | None = None
-
-    def notify(self, text: str) -> None:
-        """Pass on a piece of thinking from synchronous code."""
-        try:
-            outcome = self._callback(text)
-            if inspect.isawaitable(outcome):
-                self._wait_for(outcome)
-        except Exception:
-            _logger.warning("thinking_callback failed; the call goes on", exc_info=True)
-
-    async def anotify(self, text: str) -> None:
-        """Pass on a piece of thinking from the event loop."""
-        try:
-            outcome = self._callback(text)
-            if inspect.isawaitable(outcome):
-                await outcome
-        except Exception:
-            _logger.warning("thinking_callback failed; the call goes on", exc_info=True)
-
-    def close(self) -> None:
-        """Release the thread, if a coroutine function needed one; waits for nothing."""
-        thread, runner = self._thread, self._runner
-        self._thread = self._runner = None
-        if thread is not None and runner is not None:
-            thread.submit(runner.close)
-            thread.shutdown(wait=False)
-
-    def _wait_for(self, outcome: Awaitable[Any]) -> None:
-        async def wait() -> Any:
-            return await outcome
-
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="kimi-vertex-thinking")
-            self._runner = asyncio.Runner()
-        runner = self._runner
-        assert runner is not None
-        context = contextvars.copy_context()
-        self._thread.submit(lambda: runner.run(wait(), context=context)).result()

@@ -11,10 +11,9 @@ from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptTy
 from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from pydantic import SecretStr
 
-from kimi_vertex import CallStats, Timeouts
+from kimi_vertex import CallStats, ThinkingCallback, Timeouts
 
 from ._structured import StructuredMode
-from ._thinking import OnThinking
 
 __all__ = ["KimiVertexSettings"]
 
@@ -52,7 +51,7 @@ class KimiVertexSettings(TypedDict, total=False):
     on_call: Callable[[CallStats], None] | None
     http_client: Any
     http_async_client: Any
-    on_thinking: OnThinking | None
+    on_thinking: ThinkingCallback | None
     structured_output: StructuredMode
     structured_retries: int
     context_window: int | None

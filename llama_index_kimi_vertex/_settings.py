@@ -15,9 +15,14 @@ from typing import Any, Final, Literal, Self
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
 
-from kimi_vertex import CallOptions, CallStats, ConfigurationError, KimiVertexClient, Timeouts
-
-from ._thinking import OnThinking
+from kimi_vertex import (
+    CallOptions,
+    CallStats,
+    ConfigurationError,
+    KimiVertexClient,
+    ThinkingCallback,
+    Timeouts,
+)
 
 __all__ = ["OPTIONS", "ClientSettings"]
 
@@ -151,7 +156,7 @@ class ClientSettings(FunctionCallingLLM):
     http_async_client: Any = Field(
         default=None, exclude=True, repr=False, description="Own httpx.AsyncClient."
     )
-    on_thinking: OnThinking | None = Field(
+    on_thinking: ThinkingCallback | None = Field(
         default=None,
         exclude=True,
         repr=False,

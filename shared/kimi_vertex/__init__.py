@@ -1,6 +1,7 @@
 """Kimi on Google Vertex AI: the transport core, usable without any framework."""
 
 from ._jsontext import find_json_object
+from ._listener import ThinkingCallback, ThinkingListener
 from ._models import DEFAULT_MODEL, ModelInfo, model_info
 from ._options import CallOptions, Timeouts
 from ._stats import CallStats
@@ -81,7 +82,9 @@ __all__ = [
     "Role",
     "StreamInterruptedError",
     "TextDelta",
+    "ThinkingCallback",
     "ThinkingDelta",
+    "ThinkingListener",
     "Timeouts",
     "ToolCall",
     "ToolCallDelta",

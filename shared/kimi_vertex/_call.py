@@ -13,6 +13,7 @@ from ._endpoint import Target
 from ._failures import status_error
 from ._options import Settings, Timeouts
 from ._payload import Payload, without_forced_choice
+from ._reask import ReaskingDecoder, Rejected
 from ._stats import CallStats
 from .completion import Completion
 from .errors import APIStatusError
@@ -70,6 +71,7 @@ class State:
         self.refreshed = False
         self.found_empty = False
         self.shown = False
+        self.rejected_answers = Rejected(call.settings.tool_validation_retries)
         self.held_back: list[Event] = []
         """What an attempt that failed had not shown yet."""
         if (
@@ -83,6 +85,31 @@ class State:
     def place(self) -> str:
         """Where the request goes, for error texts."""
         return self.target.describe(self.payload.model)
+
+    def new_decoder(self) -> Decoder:
+        """A decoder for the next answer."""
+        payload, validation = self.payload, self.call.settings.tool_validation
+        if validation == "reask":
+            return ReaskingDecoder(
+                self.rejected_answers,
+                shows_events=self.call.shows_events,
+                tools=payload.tools,
+                history=payload.history,
+                implicit_thinking=payload.implicit_thinking,
+            )
+        return Decoder(
+            tools=payload.tools,
+            history=payload.history,
+            implicit_thinking=payload.implicit_thinking,
+            validation=validation,
+        )
+
+    def ask_again(self, decoder: Decoder) -> None:
+        """The answer is not to be used: from here on the request goes on with its correction."""
+        assert isinstance(decoder, ReaskingDecoder)
+        self.payload = self.payload.continued(decoder.correction)
+        self.rejected_answers = decoder.rejected()
+        self.shown = False  # nothing of the next answer
 
     def status_error(
         self, head: Head, error: _wire.WireError, *, status: int, partial: Completion | None = None

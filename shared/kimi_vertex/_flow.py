@@ -65,6 +65,8 @@ def run(call: Call) -> Flow:
             except (APIError, CredentialsError) as error:
                 if not (yield from before_retry(state, error)):
                     yield from _show(state, state.held_back, recorder)
+                    if isinstance(error, APIError) and error.partial is None:
+                        error.partial = state.rejected_answers.last
                     raise
             else:
                 recorder.done(completion, None)
@@ -79,7 +81,7 @@ def run(call: Call) -> Flow:
 
 def _attempt(state: State, recorder: StatsRecorder) -> Flow:
     call = state.call
-    call.decoder = None
+    call.decoder = decoder = state.new_decoder()
     state.held_back = []
     content = state.payload.encoded()
     identity: Identity = yield Authorize(state.rejected, project=state.target.needs_project)
@@ -99,11 +101,6 @@ def _attempt(state: State, recorder: StatsRecorder) -> Flow:
     if head.status != 200:
         body = yield from _read_error_body()
         raise state.status_error(head, _wire.error_from_body(body), status=head.status)
-    payload = state.payload
-    decoder = Decoder(
-        tools=payload.tools, history=payload.history, implicit_thinking=payload.implicit_thinking
-    )
-    call.decoder = decoder
     yield from _read_answer(state, head, decoder, recorder)
     return decoder.completion
 
@@ -245,6 +242,12 @@ def _feed_mislabelled(decoder: Decoder, text: str) -> list[Event]:
 def _finish(state: State, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:
     policy = state.call.settings.empty_turn
     last = decoder.finish(promote=policy == "promote")
+    if decoder.correction:
+        logger.info("Tool calls of the answer are invalid; asking again (%s).", state.place)
+        yield from _show(state, last, recorder)
+        yield Drain()
+        state.ask_again(decoder)
+        raise _Retry
     finish = last[-1]
     assert isinstance(finish, Finish)
     if finish.empty is not None:

@@ -56,8 +56,10 @@ _LONGEST: Final = max(map(len, _MEANING))
 _LONGEST_RUN: Final = 64
 _ANY: Final = "|".join(re.escape(text) for text in _MEANING)
 _TOKEN: Final = re.compile(_ANY)
-_OUTSIDE: Final = re.compile(rf"{_ANY}|`{{1,{_LONGEST_RUN}}}")
-_INSIDE: Final = re.compile(rf"{_ANY}|`{{1,{_LONGEST_RUN}}}|\n")
+# A branch that begins with a plain character lets `re` skip to the first characters that count.
+_RUN: Final = f"``{{0,{_LONGEST_RUN - 1}}}"
+_OUTSIDE: Final = re.compile(f"{_ANY}|{_RUN}")
+_INSIDE: Final = re.compile(f"{_ANY}|{_RUN}|\n")
 _HALF_TOKEN: Final = re.compile(r"<\|[a-z]")
 _HALF_TAG: Final = re.compile("<thin|</thi|◁[t/]")
 _LONGEST_CHAIN: Final = 8

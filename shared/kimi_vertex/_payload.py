@@ -49,6 +49,9 @@ class Payload:
     history: History
     implicit_thinking: bool
     model: str | None
+    conversation: tuple[Message, ...]
+    """The messages as they were given."""
+    writer: _MessageWriter
     as_instance: bool = False
     """Whether the body travels inside another, as the method `:predict` wants it."""
 
@@ -57,6 +60,18 @@ class Payload:
         """Whether a tool call is demanded, which a thinking model's server may refuse."""
         choice = self.body.get("tool_choice")
         return choice == "required" or isinstance(choice, Mapping)
+
+    def continued(self, turn: Sequence[Message]) -> Payload:
+        """The same request with an assistant turn and the results of all of its calls behind the conversation.
+
+        Raises:
+            InvalidRequestError: The turn has lost its thinking, and that is not to be sent.
+        """
+        conversation = (*self.conversation, *turn)
+        ordered = order(conversation)
+        added = [self.writer.write(message, place) for place, message in ordered.messages[-len(turn) :]]
+        body = {**self.body, "messages": [*self.body["messages"], *added]}
+        return replace(self, body=body, conversation=conversation, history=ordered.history)
 
     def encoded(self) -> bytes:
         """The body as JSON.
@@ -96,7 +111,8 @@ def build(
     fields = _fields(options, settings, stream=stream)
     tools = _checked_tools(fields.get("tools"))
     thinks = info.thinking != "never" and not _thinking_disabled(fields)
-    ordered = order(read_messages(messages))
+    conversation = read_messages(messages)
+    ordered = order(conversation)
     writer = _MessageWriter(settings, info, both_fields=_is_self_deployed(target), thinks=thinks)
     body: dict[str, Any] = {} if model is None else {"model": model}
     body["messages"] = [wire for place, m in ordered.messages if (wire := writer.write(m, place)) is not None]
@@ -110,6 +126,8 @@ def build(
         history=ordered.history,
         implicit_thinking=thinks if implicit is None else implicit,
         model=model,
+        conversation=tuple(conversation),
+        writer=writer,
         as_instance=target.api == "predict",
     )
 

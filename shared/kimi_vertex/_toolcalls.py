@@ -112,9 +112,7 @@ class _Call:
 class ToolCallAssembler:
     """Turns a server's fragments into `ToolCallDelta`s: dense indices, one id and name for each call."""
 
-    def __init__(
-        self, tools: DeclaredTools, history: History, *, validation: ToolValidation = "off"
-    ) -> None:
+    def __init__(self, tools: DeclaredTools, history: History, *, validation: ToolValidation = "off") -> None:
         self._tools = tools
         self._validation = validation
         self._taken = set(history.ids)

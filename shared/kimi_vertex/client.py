@@ -25,6 +25,7 @@ from ._options import (
     ReplayThinking,
     Settings,
     Timeouts,
+    ToolValidation,
 )
 from ._payload import build
 from ._settings import check_settings, default_headers, merge_options, read_timeouts
@@ -101,6 +102,10 @@ class KimiVertexClient:
         tool_choice_fallback: Whether a forced tool choice that the server refuses is sent again as `auto`, with an
             instruction.
         normalize_tool_schemas: Whether to rewrite tool schemas into Moonshot's dialect.
+        tool_validation: What to do about calls whose arguments the tool's schema does not admit: nothing (`off`),
+            `flag` them as invalid, `repair` what is certain first, or `reask` the model, too. All but `off` need
+            `kimi-vertex[validate]`; the last two hold a call's arguments until they are whole.
+        tool_validation_retries: How often one call may `reask`.
         on_call: Called with `CallStats` after every call, in the thread or task of the call.
         http_client: An `httpx.Client` of your own; it is never closed here.
         http_async_client: An `httpx.AsyncClient` of your own, for use on one event loop; never closed here.
@@ -139,6 +144,8 @@ class KimiVertexClient:
         implicit_thinking: bool | None = None,
         tool_choice_fallback: bool = True,
         normalize_tool_schemas: bool = False,
+        tool_validation: ToolValidation = "off",
+        tool_validation_retries: int = 1,
         on_call: Callable[[CallStats], None] | None = None,
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
@@ -174,6 +181,8 @@ class KimiVertexClient:
                 implicit_thinking=implicit_thinking,
                 tool_choice_fallback=tool_choice_fallback,
                 normalize_tool_schemas=normalize_tool_schemas,
+                tool_validation=tool_validation,
+                tool_validation_retries=tool_validation_retries,
                 max_retries=max_retries,
                 max_retry_seconds=max_retry_seconds,
                 timeouts=read_timeouts(timeout),

@@ -20,6 +20,7 @@ from kimi_vertex.emulator import (
     Recorded,
     Rule,
     Script,
+    Tool,
     Turn,
     respond,
 )
@@ -181,7 +182,7 @@ def test_yaml_says_the_same_as_python(tmp_path: Path) -> None:
     call = Call("get_weather", {"city": "Oslo"}, "mine")
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     once = [
-        Turn(thinking=["I", " look."], tool_calls=[call], usage=usage),
+        Turn(thinking=["I", " look."], tool_calls=(call,), usage=usage),
         Fault("429", retry_after="1"),
         Raw([b"data: x", 0.1, "cut"]),
     ]
@@ -190,8 +191,6 @@ def test_yaml_says_the_same_as_python(tmp_path: Path) -> None:
 
 
 def chat(text: str, tool: str = "", team: str = "") -> tuple[ChatRequest, Recorded]:
-    from kimi_vertex.emulator import Tool
-
     tools = [Tool(tool)] if tool else []
     asked = ChatRequest(model="a/b", messages=[PastMessage("user", text)], tools=tools)
     return asked, Recorded("POST", "/v1/chat/completions", "", {"x-team": team}, b"")

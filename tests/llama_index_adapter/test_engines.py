@@ -93,6 +93,17 @@ def no_default_llm(llm: KimiVertex) -> Iterator[None]:
     Settings._llm = before
 
 
+@pytest.fixture(autouse=True)
+def own_loop() -> Iterator[None]:
+    """A current event loop that is closed at the end: LlamaIndex's synchronous wrappers leave the one they find open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    asyncio.set_event_loop(None)
+
+
 def buffer() -> ChatMemoryBuffer:
     return ChatMemoryBuffer.from_defaults(token_limit=20_000)
 

@@ -18,7 +18,7 @@ ADAPTERS = {
 }
 FRAMEWORKS = {"langchain", "langchain_core", "langgraph", "llama_index", *ADAPTERS}
 # The only modules of the core that may do I/O, wait, lock or look at a clock.
-SHELL = {"__init__", "client", "_auth", "_clients", "_google", "_http", "_sse", "_watchdog"}
+SHELL = {"__init__", "client", "_auth", "_clients", "_google", "_http", "_listener", "_sse", "_watchdog"}
 IO = {
     "asyncio", "concurrent", "google", "http", "httpx", "httpx_sse", "queue", "requests", "select", "selectors",
     "socket", "ssl", "subprocess", "threading", "time", "urllib3",

@@ -120,7 +120,8 @@ def _part(part: Any) -> Any:
 def _turn(data: Any, where: str) -> Turn:
     data = _mapping(data, where)
     _only(data, _TURN, where)
-    calls = [_call(item, f"{where}.tool_calls[{i}]") for i, item in enumerate(data.get("tool_calls") or ())]
+    given = enumerate(data.get("tool_calls") or ())
+    calls = tuple(_call(item, f"{where}.tool_calls[{index}]") for index, item in given)
     rest = {name: value for name, value in data.items() if name != "tool_calls"}
     return _placed(where, lambda: Turn(tool_calls=calls, **rest))
 

@@ -1,0 +1,244 @@
+"""Rules beyond strict mode: ids, schemas, windows, payloads, places, tokens; and what the brain obeys."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from kimi_vertex import ContextOverflowError, KimiVertexClient, Message, NotFoundError, ToolCall
+from kimi_vertex.emulator import Emulator, Rules, Turn
+
+MODEL = "moonshotai/kimi-k2-thinking-maas"
+
+
+def user(text: str = "go on") -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def called(*ids: str) -> dict[str, Any]:
+    calls = [{"id": i, "type": "function", "function": {"name": "add", "arguments": "{}"}} for i in ids]
+    return {"role": "assistant", "content": "", "reasoning_content": "I add.", "tool_calls": calls}
+
+
+def result(call_id: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": "3"}
+
+
+HISTORIES: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "duplicate_ids": (
+        [user(), called("functions.add:0"), result("functions.add:0"), called("functions.add:0")]
+        + [result("functions.add:0")],
+        "duplicate tool_call_id functions.add:0",
+    ),
+    "foreign_ids": ([user(), called("call_1"), result("call_1")], "call_1 in message at index 1"),
+    "unanswered_calls": ([user(), called("functions.add:0"), user()], "has no result before message 2"),
+}
+
+
+@pytest.mark.parametrize("rule", HISTORIES)
+def test_breaches_in_the_history(kimi: Any, rule: str) -> None:
+    """A breach is accepted by default, refused with `error`, and costs the answer with `degrade`."""
+    history, words = HISTORIES[rule]
+    assert kimi.post(history).status_code == 200
+    kimi.emulator.rules = Rules(**{rule: "error"})  # type: ignore[arg-type]
+    refused = kimi.post(history)
+    assert refused.status_code == 400
+    assert words in refused.json()["error"]["message"]
+    kimi.emulator.rules = Rules(**{rule: "degrade"})  # type: ignore[arg-type]
+    kimi.emulator.enqueue(Turn(thinking="I know.", text="42"), Turn(text="fine"))
+    message = kimi.message(history)
+    assert (message["reasoning_content"], message["content"], message["tool_calls"]) == ("I know.", None, None)
+    sound = [user(), called("functions.add:0"), result("functions.add:0")]
+    assert kimi.text(sound) == "fine"
+
+
+def test_the_client_survives_foreign_ids(emulator: Emulator) -> None:
+    """The client writes ids as Kimi does, so that a history from elsewhere does not derail the model."""
+    emulator.rules = Rules(foreign_ids="degrade", duplicate_ids="error", unanswered_calls="error")
+    emulator.enqueue(Turn(text="It is 3."))
+    history = [
+        Message("user", "1 + 2?"),
+        Message("assistant", "", thinking="I add.", tool_calls=(ToolCall("call_9", "add", "{}"),)),
+        Message("tool", "3", tool_call_id="call_9"),
+    ]
+    with KimiVertexClient(base_url=emulator.base_url, access_token="t") as client:
+        assert client.complete(history).text == "It is 3."
+
+
+def test_a_wrong_breach_setting_is_refused() -> None:
+    """Only accept, degrade and error are known."""
+    with pytest.raises(ValueError, match="foreign_ids 'explode' is unknown"):
+        Rules(foreign_ids="explode")  # type: ignore[arg-type]
+
+
+def test_temperature_can_be_fixed(kimi: Any) -> None:
+    """With the rule any temperature but 1 is refused in Moonshot's words."""
+    kimi.emulator.rules = Rules(temperature=True)
+    assert kimi.post("Hi", temperature=1).status_code == 200
+    assert kimi.post("Hi").status_code == 200
+    refused = kimi.post("Hi", temperature=0.6).json()["error"]["message"]
+    assert refused == "invalid temperature: only 1 is allowed for this model"
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "object", "properties": {"a": {"type": "string"}}}, None),
+        ({"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}, None),
+        ({}, None),
+        ({"type": "string"}, "root must be an object"),
+        ({"type": "object", "properties": {"a": {"description": "x"}}}, "type is not defined"),
+        ({"type": "object", "properties": {"a": {"anyOf": [{"title": "x"}]}}}, "anyOf[0]"),
+        ({"type": "object", "properties": {"a": {"oneOf": []}}}, "oneOf"),
+        ({"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}, "pattern"),
+        ({"type": "object", "$schema": "x"}, "$schema"),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": [{}]}}}, "tuple"),
+    ],
+)
+def test_schemas_can_be_held_to_moonshots_flavour(
+    kimi: Any, schema: dict[str, Any], words: str | None
+) -> None:
+    """With the rule a schema outside Moonshot's flavour is refused with its place."""
+    tools = [{"type": "function", "function": {"name": "t", "parameters": schema}}]
+    assert kimi.post("Hi", tools=tools).status_code == 200
+    kimi.emulator.rules = Rules(schema_dialect=True)
+    response = kimi.post("Hi", tools=tools)
+    assert response.status_code == (200 if words is None else 400)
+    if words is not None:
+        assert "moonshot flavored json schema" in response.text
+        assert words in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("dialect", ["vertex", "vllm-new"])
+def test_the_window_overflows_by_estimate(emulator: Emulator, dialect: Any) -> None:
+    """Prompt and budget beyond the window are a 400, which the client knows in each dialect's words."""
+    emulator.rules = Rules(context_window=100)
+    emulator.dialect = dialect
+    with KimiVertexClient(base_url=emulator.base_url, access_token="t") as client:
+        client.complete("x" * 200, max_tokens=50)
+        with pytest.raises(ContextOverflowError):
+            client.complete("x" * 200, max_tokens=51)
+
+
+def test_payloads_can_be_limited(kimi: Any) -> None:
+    """A body over the limit is refused before anything in it is read."""
+    kimi.emulator.rules = Rules(max_payload=1000)
+    assert kimi.post("x").status_code == 200
+    assert "exceeds the limit: 1000 bytes" in kimi.post("x" * 1000).json()["error"]["message"]
+
+
+def test_a_wrong_project_is_403(kimi: Any) -> None:
+    """Another project's call is Google's list-wrapped 403; the right one's is answered."""
+    kimi.emulator.rules = Rules(project="mine")
+    body = {"model": MODEL, "messages": [user()]}
+    path = "/v1/projects/{}/locations/global/endpoints/openapi/chat/completions"
+    right, wrong = (kimi.http.post(kimi.emulator.origin + path.format(p), json=body) for p in ("mine", "other"))
+    assert (right.status_code, wrong.status_code) == (200, 403)
+    assert wrong.json()[0]["error"]["details"][0]["reason"] == "IAM_PERMISSION_DENIED"
+
+
+@pytest.mark.parametrize("rules", [Rules(retired_models=[MODEL]), Rules(models=["moonshotai/kimi-k3-maas"])])
+def test_a_model_that_is_not_there_is_404(emulator: Emulator, rules: Rules) -> None:
+    """Retired and unknown models get the same 404 on the managed endpoint, and no other endpoint cares."""
+    emulator.rules = rules
+    with KimiVertexClient(base_url=emulator.base_url, access_token="t", model=MODEL) as client:
+        with pytest.raises(NotFoundError, match="Publisher Model"):
+            client.complete("Hi")
+    own = f"{emulator.origin}/v1/projects/p/locations/r/endpoints/1/chat/completions"
+    assert httpx.post(own, json={"model": MODEL, "messages": [user()]}).status_code == 200
+
+
+def test_issued_tokens_can_expire(emulator: Emulator, http: httpx.Client) -> None:
+    """With the rule a token is refused when its lifetime is over, and others are not."""
+    emulator.rules = Rules(expiring_tokens=True)
+    emulator.token_lifetime = 0
+    form = {"grant_type": "refresh_token", "refresh_token": "r"}
+    old = http.post(emulator.token_uri, data=form).json()["access_token"]
+    emulator.token_lifetime = 60
+    new = http.post(emulator.token_uri, data=form).json()["access_token"]
+    answers = [
+        http.post(
+            f"{emulator.base_url}/chat/completions",
+            json={"model": MODEL, "messages": [user()]},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        for token in (old, new, "somebody's")
+    ]
+    assert [answer.status_code for answer in answers] == [401, 200, 200]
+    assert answers[0].json()["error"]["details"][0]["reason"] == "ACCESS_TOKEN_EXPIRED"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/models", "/v1/projects/p/locations/global/endpoints/openapi/models", "/some/gateway/models"],
+)
+def test_models_are_listed_as_openai_does(emulator: Emulator, http: httpx.Client, path: str) -> None:
+    """The list, and a single model of it, have OpenAI's form; what is retired is not in it."""
+    listed = http.get(emulator.origin + path).json()
+    assert [model["id"] for model in listed["data"]] == [MODEL]
+    assert http.get(f"{emulator.origin}{path}/{MODEL}").json() == listed["data"][0]
+    assert http.get(f"{emulator.origin}{path}/moonshotai/other").status_code == 404
+    emulator.rules = Rules(models=[MODEL, "moonshotai/kimi-k3-maas"], retired_models=[MODEL])
+    assert [m["id"] for m in http.get(emulator.origin + path).json()["data"]] == ["moonshotai/kimi-k3-maas"]
+
+
+def test_publisher_models_are_listed_as_vertex_does(emulator: Emulator, http: httpx.Client) -> None:
+    """The publisher's models have Vertex' form."""
+    url = f"{emulator.origin}/v1beta1/publishers/moonshotai/models"
+    (listed,) = http.get(url).json()["publisherModels"]
+    assert listed["name"] == "publishers/moonshotai/models/kimi-k2-thinking-maas"
+    assert http.get(f"{url}/kimi-k2-thinking-maas").json() == listed
+    assert http.get(f"{url}/gone").json()["error"]["code"] == 404
+
+
+def test_the_brain_obeys_the_clients_fallback(emulator: Emulator, tool: Any) -> None:
+    """Where a forced tool choice is refused, the instruction that replaces it leads to the same call."""
+    emulator.refuse_forced_tool_choice = True
+    tools = [tool("add", "Add", a={"type": "integer"}), tool("save", "Save", title={"type": "string"})]
+    with KimiVertexClient(base_url=emulator.base_url, access_token="t") as client:
+        named = client.complete("Good morning", tools=tools, tool_choice="save")
+        anyone = client.complete("Good morning", tools=tools, tool_choice="required")
+    assert [call.name for call in named.tool_calls] == ["save"]
+    assert len(anyone.tool_calls) == 1
+    assert emulator.requests[-1].json["tool_choice"] == "auto"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The quick brown fox jumps. " * 40_000,
+        "x" * 1_000_000,
+        " " * 1_000_000,
+        "{" * 1_000_000,
+        "<context>" * 100_000 + "</",
+        "context: \n" * 100_000,
+        "YES NO Information: \n Context: " * 30_000,
+        "Context information is below.\n-----\n" + "It rains in Oslo.\n" * 55_000 + "-----\nQuery: Where?\nAnswer: ",
+    ],
+    ids=["prose", "x", "blank", "braces", "tags", "context", "evaluator", "passages"],
+)
+def test_a_megabyte_is_answered_at_once(kimi: Any, tool: Any, text: str) -> None:
+    """The brain reads the beginning and the end of very long prompts, in well under two seconds."""
+    start = time.perf_counter()
+    assert kimi.post(text, tools=[tool("add", "Add", a={"type": "integer"})]).status_code == 200
+    assert time.perf_counter() - start < 2
+
+
+def test_dialects_by_route_and_at_random(http: httpx.Client) -> None:
+    """A route may have a dialect of its own; at random, the seed decides."""
+    body = {"messages": [user()]}
+    with Emulator(dialects={"*/endpoints/7/*": "vllm-new"}) as emulator:
+        urls = [f"{emulator.origin}/v1/projects/p/locations/r/endpoints/{i}/chat/completions" for i in (7, 8)]
+        found = [http.post(url, json=body).json()["choices"][0]["message"] for url in urls]
+    assert ["reasoning" in message for message in found] == [True, False]
+    runs = []
+    for seed in (1, 1, 2):
+        with Emulator(dialect="random", seed=seed) as emulator:
+            url = f"{emulator.origin}/v1/chat/completions"
+            runs.append([sorted(http.post(url, json=body).json()["choices"][0]) for _ in range(12)])
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+    assert len({str(keys) for keys in runs[0]}) > 1
