@@ -32,7 +32,8 @@ def kimi() -> Iterator[None]:
             "[bold]Talking to the local emulator:[/] its thoughts are canned, its wire format is the service's.\n"
             f"Set {' or '.join(_REAL_TARGETS)} to talk to Kimi itself."
         )
-        with Emulator() as emulator:
+        # A person wants to see it stream; a pipe does not wait.
+        with Emulator(pace=0.03 if console.is_terminal else 0.0) as emulator:
             os.environ["KIMI_VERTEX_EMULATOR_HOST"] = emulator.host
             try:
                 yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 try:
     import langchain_core  # noqa: F401
 except ImportError as error:
@@ -17,6 +19,9 @@ from langchain_kimi_vertex._registration import register_init_chat_model, regist
 from langchain_kimi_vertex.callbacks import AsyncThinkingCallbackHandler, ThinkingCallbackHandler
 from langchain_kimi_vertex.chat_models import ChatKimiVertex
 
+if TYPE_CHECKING:
+    from langchain_kimi_vertex.middleware import ToolCallRepairMiddleware as ToolCallRepairMiddleware
+
 __all__ = [
     "AsyncThinkingCallbackHandler",
     "ChatKimiVertex",
@@ -25,3 +30,12 @@ __all__ = [
     "register_init_chat_model",
     "register_serializable",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Not in __all__: `import *` must work without the package langchain, which only the middleware needs.
+    if name == "ToolCallRepairMiddleware":
+        from langchain_kimi_vertex.middleware import ToolCallRepairMiddleware  # noqa: PLC0415
+
+        return ToolCallRepairMiddleware
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -64,6 +64,8 @@ class Parameters(_LangChain, total=False):
     implicit_thinking: bool | None
     tool_choice_fallback: bool
     normalize_tool_schemas: bool
+    tool_validation: Literal["off", "flag", "repair", "reask"]
+    tool_validation_retries: int
     timeout: float | Timeouts | None
     max_retries: int
     max_retry_seconds: float

@@ -50,6 +50,8 @@ _IDENTITY: Final = (
     "empty_turn",
     "implicit_thinking",
     "tool_choice_fallback",
+    "tool_validation",
+    "tool_validation_retries",
 )
 _TOKENS_PER_MESSAGE: Final = 4
 _TOKENS_PER_IMAGE: Final = 1024
@@ -120,6 +122,10 @@ class KimiVertexSettings(BaseChatModel):
     """Whether a refused forced tool choice is repeated as `auto` with an instruction."""
     normalize_tool_schemas: bool = False
     """Whether tool schemas are rewritten into the dialect of Moonshot's own API."""
+    tool_validation: Literal["off", "flag", "repair", "reask"] = "off"
+    """What to do about calls that their tool's schema does not admit; all but `off` need `kimi-vertex[validate]`."""
+    tool_validation_retries: int = 1
+    """How often one call may ask the model again, with `tool_validation="reask"`."""
 
     timeout: float | Timeouts | None = None
     """Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces."""
@@ -190,6 +196,8 @@ class KimiVertexSettings(BaseChatModel):
             implicit_thinking=self.implicit_thinking,
             tool_choice_fallback=self.tool_choice_fallback,
             normalize_tool_schemas=self.normalize_tool_schemas,
+            tool_validation=self.tool_validation,
+            tool_validation_retries=self.tool_validation_retries,
             on_call=self.on_call,
             http_client=self.http_client,
             http_async_client=self.http_async_client,

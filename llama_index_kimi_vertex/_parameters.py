@@ -48,6 +48,8 @@ class KimiVertexSettings(TypedDict, total=False):
     implicit_thinking: bool | None
     tool_choice_fallback: bool
     normalize_tool_schemas: bool
+    tool_validation: Literal["off", "flag", "repair", "reask"]
+    tool_validation_retries: int
     on_call: Callable[[CallStats], None] | None
     http_client: Any
     http_async_client: Any

@@ -58,6 +58,8 @@ _CLIENT_FIELDS: Final = (
     "implicit_thinking",
     "tool_choice_fallback",
     "normalize_tool_schemas",
+    "tool_validation",
+    "tool_validation_retries",
     "on_call",
     "http_client",
     "http_async_client",
@@ -148,6 +150,14 @@ class ClientSettings(FunctionCallingLLM):
     )
     normalize_tool_schemas: bool = Field(
         default=False, description="Rewrite tool schemas into Moonshot's dialect of JSON Schema."
+    )
+    tool_validation: Literal["off", "flag", "repair", "reask"] = Field(
+        default="off",
+        description="What happens to tool calls that the tool's schema does not admit; all but off need "
+        "kimi-vertex[validate].",
+    )
+    tool_validation_retries: int = Field(
+        default=1, description='How often one call may ask the model again, with tool_validation="reask".'
     )
     on_call: Callable[[CallStats], None] | None = Field(
         default=None, exclude=True, repr=False, description="Given the figures of each call when it is over."

@@ -30,7 +30,6 @@ from ._endpoint import Target
 from ._failures import broken, empty_text, unreachable, unreadable
 from ._payload import Payload
 from ._retries import before_retry
-from ._sse import EventReader
 from ._stats import StatsRecorder
 from .completion import Completion
 from .errors import APIError, CredentialsError, EmptyTurnError, InvalidRequestError
@@ -230,10 +229,9 @@ def _feed_body(decoder: Decoder, text: str, content_type: str) -> list[Event]:
 
 def _feed_mislabelled(decoder: Decoder, text: str) -> list[Event]:
     """Read a stream that a proxy or a container declares as something else."""
-    reader = EventReader()
     return [
         event
-        for data in [*reader.feed(text.encode()), *reader.close()]
+        for data in _wire.event_data(text)
         if not decoder.done
         for event in decoder.feed(data)
     ]

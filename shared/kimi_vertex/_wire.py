@@ -14,6 +14,7 @@ __all__ = [
     "WireError",
     "content_text",
     "error_from_body",
+    "event_data",
     "find_error",
     "find_usage",
     "finish_reason",
@@ -68,6 +69,7 @@ _STATUS_OF_CODE: Final = {
     "rate_limit_reached_error": 429,
     "engine_overloaded_error": 429,
 }
+_LINE_END: Final = re.compile("\r\n|\n|\r")
 _TAG: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
@@ -192,6 +194,12 @@ def content_text(content: Any) -> str:
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
         return "".join(part for part in parts if isinstance(part, str))
     return ""
+
+
+def event_data(text: str) -> list[str]:
+    """The data of a stream that has arrived whole; a chunk is one line in every server's stream."""
+    lines = _LINE_END.split(text.removeprefix("\ufeff"))
+    return [line[5:].strip() for line in lines if line.startswith("data:")]
 
 
 def read_usage(raw: Mapping[str, Any], *, thought: bool) -> Usage:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import httpx
+import pytest
+
+from kimi_vertex.emulator import Emulator
+from kimi_vertex.emulator.__main__ import main
 
 
 def test_the_command_prints_the_variable_serves_and_ends_quietly() -> None:
@@ -27,6 +33,62 @@ def test_the_command_prints_the_variable_serves_and_ends_quietly() -> None:
     assert process.returncode == 0
     assert "kimi-vertex emulator (not the real service): POST /v1/chat/completions -> 200" in log
     assert "Traceback" not in log
+
+
+def test_the_command_takes_a_script_a_dialect_and_faults(tmp_path: Path) -> None:
+    """What the Python API offers for whole runs can be given on the command line."""
+    script = tmp_path / "script.yaml"
+    script.write_text("rules: [{match: Hi, always: {thinking: Hm., text: Hello!}}]", encoding="utf-8")
+    options = ["--script", str(script), "--dialect", "vllm-new", "--latency", "fast", "--fault", "503=0.5"]
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "kimi_vertex.emulator",
+            "--port",
+            "0",
+            "--quiet",
+            "--chunking",
+            "token",
+            *options,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        host = process.stdout.readline().strip().partition("=")[2]
+        body = {"messages": [{"role": "user", "content": "Hi"}]}
+        answers = [httpx.post(f"http://{host}/v1/chat/completions", json=body) for _ in range(12)]
+        process.send_signal(signal.SIGTERM)
+    assert {answer.status_code for answer in answers} == {200, 503}
+    (message,) = {str(a.json()["choices"][0]["message"]) for a in answers if a.status_code == 200}
+    assert "'reasoning': 'Hm.'" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--fault", "429"], "expected KIND=RATE"),
+        (["--fault", "gremlin=1"], "must be one of"),
+        (["--script", "/nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    """A setting that cannot be is status 2 and one line that names it."""
+    assert main(["--port", "0", *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_it_starts_at_once() -> None:
+    """From the constructor to the open socket it takes less than 0.3 seconds."""
+    start = time.perf_counter()
+    with Emulator() as emulator:
+        assert emulator.host
+        assert time.perf_counter() - start < 0.3
 
 
 def test_the_command_says_when_it_cannot_listen() -> None:

@@ -29,8 +29,13 @@ def result(call_id: str) -> dict[str, Any]:
 
 HISTORIES: dict[str, tuple[list[dict[str, Any]], str]] = {
     "duplicate_ids": (
-        [user(), called("functions.add:0"), result("functions.add:0"), called("functions.add:0")]
-        + [result("functions.add:0")],
+        [
+            user(),
+            called("functions.add:0"),
+            result("functions.add:0"),
+            called("functions.add:0"),
+            result("functions.add:0"),
+        ],
         "duplicate tool_call_id functions.add:0",
     ),
     "foreign_ids": ([user(), called("call_1"), result("call_1")], "call_1 in message at index 1"),
@@ -50,7 +55,11 @@ def test_breaches_in_the_history(kimi: Any, rule: str) -> None:
     kimi.emulator.rules = Rules(**{rule: "degrade"})  # type: ignore[arg-type]
     kimi.emulator.enqueue(Turn(thinking="I know.", text="42"), Turn(text="fine"))
     message = kimi.message(history)
-    assert (message["reasoning_content"], message["content"], message["tool_calls"]) == ("I know.", None, None)
+    assert (message["reasoning_content"], message["content"], message["tool_calls"]) == (
+        "I know.",
+        None,
+        None,
+    )
     sound = [user(), called("functions.add:0"), result("functions.add:0")]
     assert kimi.text(sound) == "fine"
 
@@ -135,7 +144,9 @@ def test_a_wrong_project_is_403(kimi: Any) -> None:
     kimi.emulator.rules = Rules(project="mine")
     body = {"model": MODEL, "messages": [user()]}
     path = "/v1/projects/{}/locations/global/endpoints/openapi/chat/completions"
-    right, wrong = (kimi.http.post(kimi.emulator.origin + path.format(p), json=body) for p in ("mine", "other"))
+    right, wrong = (
+        kimi.http.post(kimi.emulator.origin + path.format(p), json=body) for p in ("mine", "other")
+    )
     assert (right.status_code, wrong.status_code) == (200, 403)
     assert wrong.json()[0]["error"]["details"][0]["reason"] == "IAM_PERMISSION_DENIED"
 
@@ -144,9 +155,9 @@ def test_a_wrong_project_is_403(kimi: Any) -> None:
 def test_a_model_that_is_not_there_is_404(emulator: Emulator, rules: Rules) -> None:
     """Retired and unknown models get the same 404 on the managed endpoint, and no other endpoint cares."""
     emulator.rules = rules
-    with KimiVertexClient(base_url=emulator.base_url, access_token="t", model=MODEL) as client:
-        with pytest.raises(NotFoundError, match="Publisher Model"):
-            client.complete("Hi")
+    client = KimiVertexClient(base_url=emulator.base_url, access_token="t", model=MODEL)
+    with client, pytest.raises(NotFoundError, match="Publisher Model"):
+        client.complete("Hi")
     own = f"{emulator.origin}/v1/projects/p/locations/r/endpoints/1/chat/completions"
     assert httpx.post(own, json={"model": MODEL, "messages": [user()]}).status_code == 200
 
@@ -216,7 +227,9 @@ def test_the_brain_obeys_the_clients_fallback(emulator: Emulator, tool: Any) -> 
         "<context>" * 100_000 + "</",
         "context: \n" * 100_000,
         "YES NO Information: \n Context: " * 30_000,
-        "Context information is below.\n-----\n" + "It rains in Oslo.\n" * 55_000 + "-----\nQuery: Where?\nAnswer: ",
+        "Context information is below.\n-----\n"
+        + "It rains in Oslo.\n" * 55_000
+        + "-----\nQuery: Where?\nAnswer: ",
     ],
     ids=["prose", "x", "blank", "braces", "tags", "context", "evaluator", "passages"],
 )

@@ -24,8 +24,37 @@ NATIVE_IDS = ("vertex", "vllm-new", "vllm-no-parser", "close-tag-only", "sglang-
 
 # Words, look-alikes of Kimi's tokens, and what breaks careless parsers of streams: but not the tokens themselves.
 WORDS = st.sampled_from(
-    ["a", "Oslo ", "18 °C", " ", "\n", "\n\n", "<", "<|", "|>", "a < b", "</", "`x`", "\u2028", "\r\n", "\x85", "\x00"]
-    + ["data: x\n\n", ": c", "[DONE]", "🚀", "é", "多くの", '{"a": 1}', "\\", '"', "<b>", "functions.", ":0", "\t"]
+    [
+        "a",
+        "Oslo ",
+        "18 °C",
+        " ",
+        "\n",
+        "\n\n",
+        "<",
+        "<|",
+        "|>",
+        "a < b",
+        "</",
+        "`x`",
+        "\u2028",
+        "\r\n",
+        "\x85",
+        "\x00",
+        "data: x\n\n",
+        ": c",
+        "[DONE]",
+        "🚀",
+        "é",
+        "多くの",
+        '{"a": 1}',
+        "\\",
+        '"',
+        "<b>",
+        "functions.",
+        ":0",
+        "\t",
+    ]
 )
 TEXTS = st.lists(WORDS, max_size=12).map("".join)
 SPOKEN = TEXTS.filter(lambda text: text.strip() != "" and text[0] > " " and not text[0].isspace())
@@ -95,7 +124,10 @@ def check(turn: Turn, read: Completion) -> None:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[Emulator, KimiVertexClient]]:
-    with Emulator(seed=11) as emulator, KimiVertexClient(base_url=emulator.base_url, access_token="t") as client:
+    with (
+        Emulator(seed=11) as emulator,
+        KimiVertexClient(base_url=emulator.base_url, access_token="t") as client,
+    ):
         yield emulator, client
 
 
@@ -106,17 +138,12 @@ def shared() -> Iterator[tuple[Emulator, KimiVertexClient]]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(turn=turns(), stream=st.booleans())
-def test_any_script_is_read_back(
-    shared: tuple[Emulator, KimiVertexClient], turn: Turn, stream: bool
-) -> None:
+def test_any_script_is_read_back(shared: tuple[Emulator, KimiVertexClient], turn: Turn, stream: bool) -> None:
     """Thinking, text, calls, finish reason and usage arrive exactly as they were scripted."""
     emulator, client = shared
     emulator.reset()
     emulator.enqueue(turn)
-    if stream:
-        read = accumulate(client.stream("Hi", tools=TOOLS))
-    else:
-        read = client.complete("Hi", tools=TOOLS)
+    read = accumulate(client.stream("Hi", tools=TOOLS)) if stream else client.complete("Hi", tools=TOOLS)
     check(turn, read)
 
 

@@ -122,7 +122,8 @@ def test_a_stream_of_thousands_of_chunks(emulator: Emulator, llm: KimiVertex, as
     emulator.enqueue(Turn(thinking=["hm "] * 6_000, text=["ha "] * 2_000))
 
     async def last() -> ChatResponse:
-        return [response async for response in await llm.astream_chat(HI)][-1]
+        responses: list[ChatResponse] = [response async for response in await llm.astream_chat(HI)]
+        return responses[-1]
 
     response = asyncio.run(last()) if asynchronous else list(llm.stream_chat(HI))[-1]
     assert response.message.additional_kwargs["reasoning_content"] == "hm " * 6_000

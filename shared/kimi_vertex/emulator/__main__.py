@@ -8,8 +8,12 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import cast, get_args
 
 from kimi_vertex.emulator._emulator import Emulator
+from kimi_vertex.emulator.conditions import Faults, LatencyProfile, Quota
+from kimi_vertex.emulator.script import CHUNKINGS, DIALECTS, FAULTS, FaultKind
+from kimi_vertex.emulator.scripts import Script
 
 __all__ = ["main"]
 
@@ -34,6 +38,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pace", type=float, default=0.02, help="seconds between deltas (default: %(default)s)"
     )
+    parser.add_argument("--script", help="a YAML file with rules that answer before the brain does")
+    parser.add_argument(
+        "--dialect",
+        choices=[*DIALECTS, "random"],
+        default="vertex",
+        help="whose spelling answers have (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--chunking", choices=CHUNKINGS, default="default", help="how text is cut (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--latency",
+        choices=get_args(LatencyProfile),
+        default="none",
+        help="how long answers take (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="KIND=RATE",
+        help=f"let calls fail at a rate from 0 to 1; repeatable; kinds: {', '.join(FAULTS)}",
+    )
+    parser.add_argument(
+        "--requests-per-minute", type=int, help="answer 429 to what exceeds it (default: no limit)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="do not log the requests")
     return parser
 
@@ -43,15 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     level = logging.WARNING if options.quiet else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(message)s")
-    emulator = Emulator(
-        strict=not options.lenient,
-        host=options.host,
-        port=options.port,
-        require_token=options.require_token,
-        refuse_forced_tool_choice=options.refuse_forced_tool_choice,
-        token_lifetime=options.token_lifetime,
-        pace=options.pace,
-    )
+    try:
+        emulator = _emulator(options)
+    except (ImportError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
@@ -65,6 +92,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopped.wait()
     emulator.stop()
     return 0
+
+
+def _emulator(options: argparse.Namespace) -> Emulator:
+    return Emulator(
+        strict=not options.lenient,
+        host=options.host,
+        port=options.port,
+        require_token=options.require_token,
+        refuse_forced_tool_choice=options.refuse_forced_tool_choice,
+        token_lifetime=options.token_lifetime,
+        pace=options.pace,
+        script=Script.from_yaml(options.script) if options.script else None,
+        dialect=options.dialect,
+        chunking=options.chunking,
+        latency=options.latency,
+        faults=_faults(options.fault, options.seed),
+        quota=Quota(requests=options.requests_per_minute) if options.requests_per_minute else None,
+        seed=options.seed,
+    )
+
+
+def _faults(given: Sequence[str], seed: int) -> Faults | None:
+    rates: dict[FaultKind, float] = {}
+    for item in given:
+        kind, _, rate = item.partition("=")
+        try:
+            rates[cast(FaultKind, kind)] = float(rate)
+        except ValueError:
+            raise ValueError(f"--fault {item}: expected KIND=RATE, such as 429=0.1") from None
+    return Faults(rates, seed=seed) if rates else None
 
 
 if __name__ == "__main__":

@@ -188,7 +188,11 @@ def _numeric(tool: Tool) -> list[str]:
     properties = tool.parameters.get("properties") or {}
     kinds = ("integer", "number")
     required = tool.parameters.get("required") or ()
-    return [key for key, part in properties.items() if key in required and part.get("type") in kinds]
+    return [
+        key
+        for key, part in properties.items()
+        if key in required and isinstance(part, Mapping) and part.get("type") in kinds
+    ]
 
 
 def _steps_of(segment: str, tools: Sequence[Tool]) -> list[_Step]:
