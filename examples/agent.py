@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from _console import Screen, kimi, title
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessageChunk, ToolMessage
+from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
 from langchain_kimi_vertex import ChatKimiVertex
@@ -33,9 +33,8 @@ def main() -> None:
     agent = create_agent(ChatKimiVertex(), [get_weather, convert_temperature])
     screen = Screen()
     screen.question(QUESTION)
-    messages = {"messages": [{"role": "user", "content": QUESTION}]}
     called: dict[str, str] = {}
-    for message, _ in agent.stream(messages, stream_mode="messages"):
+    for message, _ in agent.stream({"messages": [HumanMessage(QUESTION)]}, stream_mode="messages"):
         if isinstance(message, ToolMessage):
             screen.note(f"  {called.get(message.tool_call_id, message.name)} -> {message.text}")
         elif isinstance(message, AIMessageChunk):

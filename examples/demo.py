@@ -1,4 +1,7 @@
-"""All examples, one after the other; `make demo` runs this. Name some to run only those: `chain`, `agent`, `rag`."""
+"""Three examples, one after the other; `make demo` runs this.
+
+Name some to run only those: `make demo ARGS="rag chat"`. There are also `citations`, `chat`, `handoff`, `router`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import sys
 
 from _console import console, kimi
 
-EXAMPLES = ("chain", "agent", "rag")
+SHOWN = ("chain", "agent", "rag")
+EXAMPLES = (*SHOWN, "citations", "chat", "handoff", "router")
 
 
 def main(names: list[str]) -> int:
@@ -16,7 +20,7 @@ def main(names: list[str]) -> int:
         console.print(f"No such example: {', '.join(unknown)}. There are {', '.join(EXAMPLES)}.")
         return 2
     with kimi():
-        for name in names or EXAMPLES:
+        for name in names or SHOWN:
             importlib.import_module(name).main()
     return 0
 

@@ -9,7 +9,7 @@ import pytest
 from kimi_vertex import CallStats, RateLimitError, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from kimi_vertex.emulator import Call, Emulator, Raw, Turn
 
-from .support_core import each_form, each_stream, is_stream
+from .support_core import chunk, each_form, each_stream, is_stream
 from .test_toolvalidation import GOOD, NO_NUMBER, STRING_FOR_NUMBER, answer, arguments, ask
 
 COUNTS = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -97,11 +97,23 @@ def test_an_answer_in_words(emulator: Emulator, form: str) -> None:
 
 @each_form
 def test_new_ids(emulator: Emulator, form: str) -> None:
-    """The calls of the second answer have ids of their own."""
-    completion = answer(ask(emulator, form, "reask", BAD_TURN, BETTER))
-    asked = emulator.chat_requests[1].json["messages"][-1]["tool_call_id"]
-    assert asked not in {call.id for call in completion.tool_calls}
-    assert len({call.id for call in completion.tool_calls}) == 2
+    """Each answer's calls have ids of their own, whatever the server calls them."""
+    turn = Turn(tool_calls=[Call("count", '{"n": "x"}', id="functions.count:0")])
+    completion = answer(ask(emulator, form, "reask", *[turn] * 3, tool_validation_retries=2))
+    sent = [m["tool_call_id"] for m in emulator.chat_requests[2].json["messages"] if m["role"] == "tool"]
+    (call,) = completion.invalid_tool_calls
+    assert [*sent, call.id] == ["functions.count:0", "functions.count:1", "functions.count:2"]
+
+
+@each_stream
+def test_a_call_without_a_name(emulator: Emulator, form: str) -> None:
+    """A call that names no tool can be sent back, too."""
+    call = {"index": 0, "id": "a", "function": {"arguments": '{"z": 1}'}}
+    done = b"data: [DONE]\n\n"
+    nameless = Raw([chunk("tool_calls", reasoning_content="Hm.", tool_calls=[call]), done])
+    completion = answer(ask(emulator, form, "reask", nameless, BETTER))
+    assert [call.name for call in completion.tool_calls] == ["count", "say"]
+    assert emulator.chat_requests[1].json["messages"][-1]["name"] == "unknown"
 
 
 @each_form

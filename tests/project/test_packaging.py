@@ -22,6 +22,7 @@ PACKAGES = {
     "kimi_vertex": ROOT / "shared" / "kimi_vertex",
     "langchain_kimi_vertex": ROOT / "langchain_kimi_vertex",
     "llama_index_kimi_vertex": ROOT / "llama_index_kimi_vertex",
+    "pytest_kimi_vertex": ROOT / "shared" / "pytest_kimi_vertex",
 }
 
 
@@ -59,8 +60,8 @@ def metadata(dist: Path) -> Message:
         return email.message_from_bytes(archive.read(name))
 
 
-def test_wheel_holds_three_packages_and_an_alias(wheel: set[str]) -> None:
-    """No `shared`, no tests: only the three packages, LlamaIndex's name for the third, and the metadata."""
+def test_wheel_holds_the_packages_and_an_alias(wheel: set[str]) -> None:
+    """No `shared`, no tests: only the packages, LlamaIndex's name for its adapter, and the metadata."""
     version = kimi_vertex.__version__
     tops = {name.split("/")[0] for name in wheel}
     assert tops == {*PACKAGES, "llama_index", f"kimi_vertex-{version}.dist-info"}
@@ -118,7 +119,7 @@ def test_version_has_one_source(metadata: Message) -> None:
 
 def test_extras_have_their_public_names(metadata: Message) -> None:
     """The extras are those that the error messages and the README name."""
-    assert metadata.get_all("Provides-Extra") == ["all", "langchain", "llama-index"]
+    assert metadata.get_all("Provides-Extra") == ["all", "langchain", "llama-index", "testing", "validate"]
 
 
 def test_the_core_needs_neither_framework(metadata: Message) -> None:

@@ -12,15 +12,21 @@ PUBLIC = {
     "kimi_vertex": """
         APIConnectionError APIError APIResponseError APIStatusError APITimeoutError AsyncEventStream
         AuthenticationError BadRequestError CallOptions CallStats Completion ConfigurationError
-        ContextOverflowError CredentialsError DEFAULT_MODEL EmptyTurn EmptyTurnError Event EventStream Finish
-        FinishReason InternalServerError InvalidCall InvalidRequestError InvalidToolCall KimiVertexClient
-        KimiVertexError Message MessageLike ModelInfo NotFoundError PermissionDeniedError RateLimitError
-        RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingDelta Timeouts ToolCall ToolCallDelta
-        Usage __version__ accumulate estimate_tokens find_json_object model_info
+        ContextOverflowError CredentialsError DEFAULT_MODEL EmptyTurn EmptyTurnError Event EventStream
+        Finish FinishReason InternalServerError InvalidCall InvalidRequestError InvalidToolCall
+        KimiVertexClient KimiVertexError Message MessageLike ModelInfo NotFoundError PermissionDeniedError
+        RateLimitError RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback
+        ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage __version__ accumulate
+        estimate_tokens find_json_object model_info
     """,
-    "kimi_vertex.emulator": "Answer Call Emulator Part Raw Recorded Turn",
+    "kimi_vertex.emulator": """
+        Answer Brain CHUNKINGS Call ChatRequest Chunking DIALECTS Dialect Emulator FAULTS Fault FaultKind
+        Faults Latency LatencyProfile Match OnBreach Part PastCall PastMessage Quota Raw Recorded Rule Rules
+        Script TextMatch Tool Turn respond
+    """,
     "langchain_kimi_vertex": """
-        AsyncThinkingCallbackHandler ChatKimiVertex ThinkingCallbackHandler __version__ register_init_chat_model
+        AsyncThinkingCallbackHandler ChatKimiVertex ThinkingCallbackHandler __version__
+        register_init_chat_model register_serializable
     """,
     "llama_index_kimi_vertex": "KimiVertex ThinkingDeltaEvent",
 }
