@@ -41,7 +41,9 @@ def main() -> None:
     screen.end()
     for source in response.source_nodes:
         heading = source.node.get_content().lstrip("# ").splitlines()[0]
-        screen.note(f"  source: {source.node.metadata['file_name']}, {heading!r} (score {source.score or 0:.2f})")
+        screen.note(
+            f"  source: {source.node.metadata['file_name']}, {heading!r} (score {source.score or 0:.2f})"
+        )
 
 
 if __name__ == "__main__":

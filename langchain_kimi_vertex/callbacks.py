@@ -19,6 +19,7 @@ __all__ = ["AsyncThinkingCallbackHandler", "ThinkingCallbackHandler"]
 
 _logger = logging.getLogger(__name__)
 
+
 class _Feed(BaseCallbackHandler):
     """Feeds both kinds of callbacks, of chunks and of protocol events, into one account per run."""
 

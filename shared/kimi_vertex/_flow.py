@@ -229,12 +229,7 @@ def _feed_body(decoder: Decoder, text: str, content_type: str) -> list[Event]:
 
 def _feed_mislabelled(decoder: Decoder, text: str) -> list[Event]:
     """Read a stream that a proxy or a container declares as something else."""
-    return [
-        event
-        for data in _wire.event_data(text)
-        if not decoder.done
-        for event in decoder.feed(data)
-    ]
+    return [event for data in _wire.event_data(text) if not decoder.done for event in decoder.feed(data)]
 
 
 def _finish(state: State, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:
