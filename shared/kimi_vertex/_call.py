@@ -92,7 +92,6 @@ class State:
         if validation == "reask":
             return ReaskingDecoder(
                 self.rejected_answers,
-                shows_events=self.call.shows_events,
                 tools=payload.tools,
                 history=payload.history,
                 implicit_thinking=payload.implicit_thinking,

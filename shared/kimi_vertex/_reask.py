@@ -27,7 +27,7 @@ class Rejected:
     asked: int = 0
     """How often it was."""
     shown: tuple[Event, ...] = ()
-    """What the caller has seen of them."""
+    """What the caller has been given of them."""
     usage: Usage | None = None
     """What they cost together."""
     last: Completion | None = None
@@ -51,20 +51,19 @@ class _Given:
 class ReaskingDecoder(Decoder):
     """Reads one answer of several.
 
-    The caller sees one turn: thinking and text of all answers whose events are shown, and the calls of the last.
+    The caller sees one turn: thinking and text of all answers, because a stream has shown them as they came, and
+    the calls of the last.
     """
 
-    def __init__(self, earlier: Rejected, *, shows_events: bool, **options: Any) -> None:
+    def __init__(self, earlier: Rejected, **options: Any) -> None:
         """Start an answer.
 
         Args:
             earlier: The answers before it.
-            shows_events: Whether the caller has seen them; else this answer stands for itself.
             **options: Those of `Decoder`.
         """
         super().__init__(validation="reask", **options)
         self._earlier = earlier
-        self._shows_events = shows_events
         self._given = _Given()
         self._given.add(list(earlier.shown))
         self._held: list[Event] = []
@@ -100,7 +99,7 @@ class ReaskingDecoder(Decoder):
         return Rejected(
             left=earlier.left - 1,
             asked=earlier.asked + 1,
-            shown=tuple(self._given.events) if self._shows_events else (),
+            shown=tuple(self._given.events),
             usage=_sum(earlier.usage, own.usage),
             last=replace(own, thinking=given.thinking, text=given.text),
         )

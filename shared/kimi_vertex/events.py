@@ -107,7 +107,7 @@ class Finish:
     model: str | None = None
     """The model's name as the server reports it."""
     invalid_calls: tuple[InvalidCall, ...] = ()
-    """Calls whose arguments are cut off or cannot be read."""
+    """Calls whose arguments are cut off, cannot be read, or are refused by their tool's schema."""
     empty: EmptyTurn | None = None
     refusal: str | None = None
     """The server's refusal text, if a safety filter stopped the answer and said why."""

@@ -26,7 +26,6 @@ def read(row: Row, validation: str, cut: random.Random | None = None) -> tuple[l
     if validation == "reask":
         reader = ReaskingDecoder(
             Rejected(left=0),
-            shows_events=True,
             tools=tools,
             history=row.history,
             implicit_thinking=row.implicit,
