@@ -234,6 +234,11 @@ class Decoder:
                 self._accumulator.add(event)
         return events
 
+    @property
+    def undecided(self) -> bool:
+        """Whether text is being held back because it may be thinking."""
+        return self._content.undecided
+
     def finish(self, *, promote: bool = False) -> list[Event]:
         """The answer is whole: return the rest of its events, `Usage` and `Finish` last.
 

@@ -234,6 +234,12 @@ def _feed_mislabelled(decoder: Decoder, text: str) -> list[Event]:
 
 def _finish(state: State, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:
     policy = state.call.settings.empty_turn
+    if state.stream and decoder.undecided:
+        logger.info(
+            "The whole answer was held back, because it might have been thinking (%s). For a server that separates "
+            "thinking, or a model that does not think, set implicit_thinking=False to see such answers stream.",
+            state.place,
+        )
     last = decoder.finish(promote=policy == "promote")
     if decoder.correction:
         logger.info("Tool calls of the answer are invalid; asking again (%s).", state.place)

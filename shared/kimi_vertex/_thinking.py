@@ -188,6 +188,11 @@ class ContentChannel(_Channel):
     def leaked(self) -> list[LeakedCall]:
         return self._leaks.calls + (self._bare.calls if self._bare is not None else [])
 
+    @property
+    def undecided(self) -> bool:
+        """Whether text is being held back because it may be thinking."""
+        return self._state == "held"
+
     def separate_thinking(self) -> list[Delta]:
         """The server sends thinking in a field of its own, so what was held is text, and so are later tags."""
         self._separate = True
