@@ -10,6 +10,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -247,6 +248,9 @@ class ClientSettings(FunctionCallingLLM):
 
 
 def _can_travel(name: str, value: object) -> bool:
+    """Whether a setting goes into a pickle: no token does, and no credentials but a file's name."""
+    if name == "access_token" or (name == "credentials" and not isinstance(value, str | Path | None)):
+        return False
     try:
         pickle.dumps(value)
     except Exception as error:  # noqa: BLE001 - every type fails in its own way

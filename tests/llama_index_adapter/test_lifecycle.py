@@ -182,9 +182,17 @@ def test_copies_of_a_used_model(emulator: Emulator, make_llm: MakeLLM, how: str)
     }
     twin = copies[how](llm)
     assert twin.chat(HI).message.content
-    assert emulator.requests[-1].bearer == SECRET
+    assert emulator.requests[-1].bearer == (None if how == "pickle" else SECRET)
     assert emulator.requests[-1].json["temperature"] == (0.5 if how == "model_copy" else 0.4)
     assert llm.temperature == 0.4
+
+
+@pytest.mark.parametrize("secret", [{"access_token": SECRET}, {"credentials": {"private_key": SECRET}}])
+def test_no_secret_is_pickled(make_llm: MakeLLM, secret: dict[str, Any]) -> None:
+    """A pickle holds neither a token nor a key; where none is needed, the copy works without."""
+    llm = make_llm(**secret)
+    assert SECRET.encode() not in pickle.dumps(llm)
+    assert pickle.loads(pickle.dumps(llm)).chat(HI).message.content
 
 
 def test_copies_share_nothing_that_changes(make_llm: MakeLLM) -> None:
