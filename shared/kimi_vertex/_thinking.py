@@ -197,7 +197,6 @@ class ContentChannel(_Channel):
         """The server sends thinking in a field of its own, so what was held is text, and so are later tags."""
         self._separate = True
         self._implicit = False
-        self._trim = self._trim or self._state == "start"
         return self.decide()
 
     def decide(self) -> list[Delta]:

@@ -178,7 +178,10 @@ THINKING = [
         None,
     ),
     Row(
-        "1.3 white space between thinking and answer", [think("a"), say("\n\n"), say(" Hello")], "Hello", "a"
+        "1.3 white space after separate thinking is the answer's",
+        [think("a"), say("\n\n"), say(" Hello")],
+        "\n\n Hello",
+        "a",
     ),
     Row("1.3 a leading space without thinking may continue a prefill", [say(" world")], " world", None),
     Row(

@@ -19,7 +19,7 @@ LatencyProfile = Literal["none", "fast", "realistic", "slow"]
 """Named latencies, see `Latency.of`."""
 
 _PROFILES: dict[LatencyProfile, tuple[float, float, float]] = {
-    # Seconds to the first token, tokens per second, spread. `realistic`: what managed Kimi was seen to do.
+    # Seconds to the first token, tokens per second, spread. Chosen to exercise clients; no service was measured.
     "none": (0.0, 0.0, 0.0),
     "fast": (0.05, 400.0, 0.0),
     "realistic": (0.9, 60.0, 0.35),
