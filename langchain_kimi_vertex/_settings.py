@@ -168,6 +168,14 @@ class KimiVertexSettings(BaseChatModel):
             self._kimi_client = self._build_client()
         return self._kimi_client
 
+    def close(self) -> None:
+        """Close the connections of synchronous calls. The model stays usable."""
+        self._client.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop's calls. The model stays usable."""
+        await self._client.aclose()
+
     def _build_client(self) -> KimiVertexClient:
         token = self.access_token.get_secret_value() if self.access_token is not None else None
         return KimiVertexClient(

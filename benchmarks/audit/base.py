@@ -88,7 +88,7 @@ class Peer:
         reply = Reply()
         try:
             self.fill(reply, history, tools=tools or force, force=force, stream=stream)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is a finding
             reply.error = error
         return reply
 

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from benchmarks.audit.base import MODEL, TOOL, Call, Peer, Reply
 from benchmarks.audit.plain import litellm_module
@@ -46,7 +46,7 @@ class _ChatModel(Peer):
         if not stream:
             _take(reply, model.invoke(list(history)))
             return
-        whole: AIMessageChunk | None = None
+        whole: Any = None
         for chunk in model.stream(list(history)):
             whole = chunk if whole is None else whole + chunk
             _take(reply, whole)
@@ -62,9 +62,6 @@ class Kimi(_ChatModel):
         from langchain_kimi_vertex import ChatKimiVertex
 
         return ChatKimiVertex(base_url=base_url, timeout=self.seconds)
-
-    def close(self) -> None:
-        self.model.close()
 
 
 class OpenAI(_ChatModel):

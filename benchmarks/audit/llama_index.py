@@ -45,8 +45,12 @@ class _LLM(Peer):
     def fill(self, reply: Reply, history: Sequence[Any], *, tools: bool, force: bool, stream: bool) -> None:
         messages = list(history)
         if tools:
-            given = {"tools": [FunctionTool.from_defaults(opening_time)], "chat_history": messages}
-            options = given | ({"tool_required": True} if force else {})
+            options: dict[str, Any] = {
+                "tools": [FunctionTool.from_defaults(opening_time)],
+                "chat_history": messages,
+                "allow_parallel_tool_calls": True,
+            }
+            options |= {"tool_required": True} if force else {}
             ask = self.llm.stream_chat_with_tools if stream else self.llm.chat_with_tools
             answer = ask(**options)
         else:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from benchmarks.audit.base import Peer
+from kimi_vertex import __version__
 
 __all__ = ["LABELS", "OURS", "installed", "load"]
 
@@ -52,8 +53,8 @@ def load(name: str) -> type[Peer]:
 
 
 def installed(package: str) -> str:
-    """The version of a distribution, or a word that says that there is none."""
+    """The version of a distribution; ours may be a source tree that is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "from the source tree"
+        return __version__ if package == "kimi-vertex" else "of unknown version"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from benchmarks.audit.base import MODEL, TOOL, Call, Peer, Reply, arguments
@@ -153,7 +153,7 @@ class LiteLLM(_Dicts):
             self.take(reply, self.module.completion(**options))
             return
         chunks = []
-        for chunk in self._chunks(self.module.completion(**options, **self.usage, stream=True)):
+        for chunk in self.module.completion(**options, **self.usage, stream=True):
             chunks.append(chunk)
             if chunk.choices:
                 reply.text += chunk.choices[0].delta.content or ""
@@ -163,9 +163,6 @@ class LiteLLM(_Dicts):
         if not seen:
             # The builder makes up an estimate where the stream reported nothing.
             reply.usage = None
-
-    def _chunks(self, stream: Iterable[Any]) -> Iterable[Any]:
-        yield from stream
 
     def take(self, reply: Reply, completion: Any) -> None:
         super().take(reply, completion)
@@ -185,7 +182,7 @@ def litellm_module() -> Any:
         ImportError: It is not installed.
     """
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    module = importlib.import_module("litellm")
+    module: Any = importlib.import_module("litellm")
     module.suppress_debug_info = True
     module.telemetry = False
     return module

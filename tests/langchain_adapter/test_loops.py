@@ -99,3 +99,19 @@ def test_finished_streams_share_a_connection(emulator: Emulator, model: ChatKimi
     list(model.stream_events("q", version="v3"))
     model.invoke("q")
     assert emulator.connections_opened == 1
+
+
+def test_closing_frees_the_connections(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """`close` and `aclose` end the idle connections, and the model can be used again."""
+
+    async def call_and_close() -> bool:
+        await model.ainvoke("Hi")
+        await model.aclose()
+        return await asyncio.to_thread(_wait_until_free, emulator)
+
+    model.invoke("Hi")
+    assert emulator.open_connections == 1
+    model.close()
+    assert _wait_until_free(emulator)
+    assert asyncio.run(call_and_close())
+    assert model.invoke("Hi").text
