@@ -20,9 +20,10 @@ PUBLIC = {
         estimate_tokens find_json_object model_info
     """,
     "kimi_vertex.emulator": """
-        Answer Brain CHUNKINGS Call ChatRequest Chunking DIALECTS Dialect Emulator FAULTS Fault FaultKind
-        Faults Latency LatencyProfile Match OnBreach Part PastCall PastMessage Quota Raw Recorded Rule Rules
-        Script TextMatch Tool Turn respond
+        Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking DIALECTS Dialect Emulator Ending Exchange
+        FAULTS Fault FaultKind Faults Interaction Latency LatencyProfile Match Matching OnBreach Part
+        PastCall PastMessage Piece Quota Raw Recorded RecordedPart Recorder Rule Rules Script TextMatch Tool
+        Turn respond
     """,
     "langchain_kimi_vertex": """
         AsyncThinkingCallbackHandler ChatKimiVertex ThinkingCallbackHandler __version__

@@ -1,16 +1,19 @@
 """A local stand-in for Kimi on Vertex AI: real sockets, no account, deterministic answers.
 
 Meant for tests, demos and CI. Every reply says that it comes from an emulator. It imports neither
-framework and no HTTP client, and nothing outside this package imports it.
+framework, an HTTP client only to record, and nothing outside this package imports it.
 """
 
 from __future__ import annotations
 
 from kimi_vertex.emulator._chat import ChatRequest, PastCall, PastMessage, Tool
 from kimi_vertex.emulator._emulator import Emulator
+from kimi_vertex.emulator._journal import Ending, Exchange, Piece
 from kimi_vertex.emulator.brain import respond
+from kimi_vertex.emulator.cassette import Cassette, Interaction, Matching, RecordedPart
 from kimi_vertex.emulator.conditions import Faults, Latency, LatencyProfile, Quota
 from kimi_vertex.emulator.matching import Brain, Match, Rule, TextMatch
+from kimi_vertex.emulator.record import Recorder
 from kimi_vertex.emulator.rules import OnBreach, Rules
 from kimi_vertex.emulator.script import (
     CHUNKINGS,
@@ -36,23 +39,31 @@ __all__ = [
     "Answer",
     "Brain",
     "Call",
+    "Cassette",
     "ChatRequest",
     "Chunking",
     "Dialect",
     "Emulator",
+    "Ending",
+    "Exchange",
     "Fault",
     "FaultKind",
     "Faults",
+    "Interaction",
     "Latency",
     "LatencyProfile",
     "Match",
+    "Matching",
     "OnBreach",
     "Part",
     "PastCall",
     "PastMessage",
+    "Piece",
     "Quota",
     "Raw",
     "Recorded",
+    "RecordedPart",
+    "Recorder",
     "Rule",
     "Rules",
     "Script",

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from typing import cast, get_args
 
 from kimi_vertex.emulator._emulator import Emulator
+from kimi_vertex.emulator.cassette import Cassette, Matching
 from kimi_vertex.emulator.conditions import Faults, LatencyProfile, Quota
+from kimi_vertex.emulator.record import Recorder
 from kimi_vertex.emulator.script import CHUNKINGS, DIALECTS, FAULTS, FaultKind
 from kimi_vertex.emulator.scripts import Script
+from kimi_vertex.emulator.watch import line
 
 __all__ = ["main"]
 
@@ -65,6 +68,28 @@ def _parser() -> argparse.ArgumentParser:
         "--requests-per-minute", type=int, help="answer 429 to what exceeds it (default: no limit)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument(
+        "--watch", action="store_true", help="print each exchange instead of logging requests"
+    )
+    parser.add_argument("--replay", metavar="FILE", help="answer from a cassette")
+    parser.add_argument(
+        "--match",
+        choices=get_args(Matching),
+        default="exact",
+        help="how to find requests in it (default: %(default)s)",
+    )
+    parser.add_argument("--timed", action="store_true", help="replay the recorded pauses too")
+    parser.add_argument(
+        "--record", metavar="FILE", help="emulate nothing: forward calls to --target and write a cassette"
+    )
+    parser.add_argument("--target", metavar="URL", help="where --record forwards to: https://HOST[/PATH]")
+    parser.add_argument(
+        "--redact",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what else no cassette may hold; repeatable",
+    )
     parser.add_argument("--quiet", action="store_true", help="do not log the requests")
     return parser
 
@@ -72,10 +97,11 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the emulator in the foreground; returns the exit status."""
     options = _parser().parse_args(arguments)
-    level = logging.WARNING if options.quiet else logging.INFO
+    level = logging.WARNING if options.quiet or options.watch else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs, and projects are in them
     try:
-        emulator = _emulator(options)
+        server = _recorder(options) if options.record or options.target else _emulator(options)
     except (ImportError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -83,26 +109,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        emulator.start()
+        server.start()
     except OSError as error:
         print(f"cannot listen on {options.host}:{options.port}: {error}; try --port 0", file=sys.stderr)
         return 1
-    print("This is an emulator: no Kimi model answers here. Point a client at it with", file=sys.stderr)
-    print(f"export KIMI_VERTEX_EMULATOR_HOST={emulator.host}", flush=True)
+    if isinstance(server, Recorder):
+        print("This records. Give clients their credentials and, with the path they need,", file=sys.stderr)
+        print(f"base_url={server.base_url}", flush=True)
+    else:
+        print("This is an emulator: no Kimi model answers here. Point a client at it with", file=sys.stderr)
+        print(f"export KIMI_VERTEX_EMULATOR_HOST={server.host}", flush=True)
     stopped.wait()
-    emulator.stop()
+    server.stop()
     return 0
 
 
+def _recorder(options: argparse.Namespace) -> Recorder:
+    if not (options.record and options.target):
+        raise ValueError("--record FILE and --target URL belong together; give both")
+    return Recorder(
+        options.target, options.record, redact=options.redact, host=options.host, port=options.port
+    )
+
+
 def _emulator(options: argparse.Namespace) -> Emulator:
-    return Emulator(
+    emulator = Emulator(
         strict=not options.lenient,
         host=options.host,
         port=options.port,
         require_token=options.require_token,
         refuse_forced_tool_choice=options.refuse_forced_tool_choice,
         token_lifetime=options.token_lifetime,
-        pace=options.pace,
+        pace="recorded" if options.timed else options.pace,
         script=Script.from_yaml(options.script) if options.script else None,
         dialect=options.dialect,
         chunking=options.chunking,
@@ -110,7 +148,13 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         faults=_faults(options.fault, options.seed),
         quota=Quota(requests=options.requests_per_minute) if options.requests_per_minute else None,
         seed=options.seed,
+        replay=Cassette.load(options.replay, redact=options.redact) if options.replay else None,
+        match=options.match,
+        journal_limit=1000,
     )
+    if options.watch:
+        emulator.watch(lambda exchange: print(line(exchange), flush=True))
+    return emulator
 
 
 def _faults(given: Sequence[str], seed: int) -> Faults | None:

@@ -1,17 +1,18 @@
-"""The emulator as a running server: its thread, its loop, its sockets and nothing else."""
+"""The emulator as a running server that keeps a journal: settings in, replies out."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
-from collections.abc import Collection, Mapping
-from concurrent.futures import Future
-from typing import Any, Literal, Self
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Literal
 
-from kimi_vertex.emulator._http import Connection
+from kimi_vertex.emulator._journal import JOURNAL, Exchange, journal_page
+from kimi_vertex.emulator._player import Player
 from kimi_vertex.emulator._reply import Reply
+from kimi_vertex.emulator._server import Server
 from kimi_vertex.emulator._service import Service
+from kimi_vertex.emulator.cassette import Cassette, Matching
 from kimi_vertex.emulator.conditions import Faults, Latency, LatencyProfile, Quota
 from kimi_vertex.emulator.matching import Brain
 from kimi_vertex.emulator.rules import Rules
@@ -21,10 +22,9 @@ from kimi_vertex.emulator.scripts import Script
 __all__ = ["Emulator"]
 
 _LOG = logging.getLogger("kimi_vertex.emulator")
-_BACKLOG = 1024
 
 
-class Emulator(Service):
+class Emulator(Service, Server):
     """Kimi on Vertex AI, emulated on a local socket.
 
     Example:
@@ -46,7 +46,8 @@ class Emulator(Service):
         refuse_forced_tool_choice: Answer a forced `tool_choice` with the 400 that Moonshot's own
             servers send while the model thinks; default `False`.
         dedicated_dns: What `GET endpoints/ID` names as the endpoint's own DNS name; default `""`.
-        pace: Seconds between two deltas of the built-in brain's answers; default 0.
+        pace: Seconds between two deltas of the built-in brain's answers; default 0. `"recorded"` replays
+            a cassette with the pauses that were recorded.
         script: Rules that answer when the queue is empty; default none, see also `on`.
         brain: A function that answers what neither queue nor script does; default the built-in brain.
         dialect: Which server's spelling the answers have, `"random"` draws one for each; default `"vertex"`.
@@ -57,8 +58,12 @@ class Emulator(Service):
         faults: Faults at a rate; default none. Single ones are scripted with `Fault`.
         quota: What is allowed per minute; default no limit.
         latency: How long answers take; default no time.
+        journal_limit: How many requests and exchanges are kept, the newest; default all.
+        replay: A cassette, or the path of one, that answers when queue, script and `brain` do not;
+            what it does not hold is refused with a 404. Default: nothing is replayed.
+        match: How a request is found in the cassette, see `Cassette`; default `"exact"`.
 
-    All settings but `host` and `port` are attributes that may be changed while it runs.
+    All settings but `host`, `port` and those of journal and cassette are attributes that may be changed while it runs.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class Emulator(Service):
         token_lifetime: int = 3600,
         refuse_forced_tool_choice: bool = False,
         dedicated_dns: str = "",
-        pace: float = 0.0,
+        pace: float | Literal["recorded"] = 0.0,
         script: Script | None = None,
         brain: Brain | None = None,
         dialect: Dialect | Literal["random"] = "vertex",
@@ -83,6 +88,9 @@ class Emulator(Service):
         faults: Faults | None = None,
         quota: Quota | None = None,
         latency: Latency | LatencyProfile | None = None,
+        journal_limit: int | None = None,
+        replay: Cassette | str | Path | None = None,
+        match: Matching = "exact",
     ) -> None:
         super().__init__(
             strict=strict,
@@ -91,7 +99,7 @@ class Emulator(Service):
             token_lifetime=token_lifetime,
             refuse_forced_tool_choice=refuse_forced_tool_choice,
             dedicated_dns=dedicated_dns,
-            pace=pace,
+            pace=0.0 if pace == "recorded" else pace,
             script=script,
             brain=brain,
             dialect=dialect,
@@ -102,69 +110,10 @@ class Emulator(Service):
             faults=faults,
             quota=quota,
             latency=Latency.of(latency) if isinstance(latency, str) else latency,
+            journal_limit=journal_limit,
+            player=None if replay is None else Player(replay, match, timed=pace == "recorded"),
         )
-        self._bind = (host, port)
-        self._address: tuple[str, int] | None = None
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._connections: set[Connection] = set()
-        self._opened = 0
-
-    def start(self) -> Self:
-        """Binds the socket and serves in a thread of its own; returns itself.
-
-        Raises:
-            RuntimeError: It is running already.
-            OSError: The address cannot be bound.
-        """
-        if self._thread is not None:
-            raise RuntimeError("this emulator is running already; make another one or stop() it first")
-        started: Future[tuple[str, int]] = Future()
-        self._thread = threading.Thread(
-            target=self._run, args=(started,), name="kimi-vertex-emulator", daemon=True
-        )
-        self._thread.start()
-        try:
-            self._address = started.result()
-        except Exception:
-            self._thread.join()
-            self._thread = self._loop = self._stopping = None
-            raise
-        return self
-
-    def stop(self) -> None:
-        """Closes every connection, the socket, the loop and the thread; does nothing if it is not running."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        if self._loop is not None and self._stopping is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        thread.join()
-        self._address = self._loop = self._stopping = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
-
-    @property
-    def host(self) -> str:
-        """`ADDRESS:PORT`, for the environment variable `KIMI_VERTEX_EMULATOR_HOST`.
-
-        Raises:
-            RuntimeError: It is not running.
-        """
-        if self._address is None:
-            raise RuntimeError("the emulator is not running; use it as a context manager or call start()")
-        address, port = self._address
-        return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-    @property
-    def origin(self) -> str:
-        """`http://ADDRESS:PORT`."""
-        return f"http://{self.host}"
+        Server.__init__(self, host, port)
 
     @property
     def base_url(self) -> str:
@@ -177,54 +126,25 @@ class Emulator(Service):
         return f"{self.origin}/token"
 
     @property
-    def open_connections(self) -> int:
-        """How many client connections are open now."""
-        return len(self._connections)
+    def exchanges(self) -> list[Exchange]:
+        """Every request with its response, in the order of arrival; what is still being sent is `running`."""
+        return list(self._journal)
 
-    @property
-    def connections_opened(self) -> int:
-        """How many client connections were ever opened: shows whether a client reuses them."""
-        return self._opened
+    def watch(self, watcher: Callable[[Exchange], None]) -> None:
+        """Calls a function with each exchange when it has ended, in the emulator's thread."""
+        self._journal.watchers.append(watcher)
 
-    def _run(self, started: Future[tuple[str, int]]) -> None:
+    def _handle(self, request: Recorded) -> Reply:
+        if request.path == JOURNAL:
+            return journal_page(self._journal, request)
+        exchange, began = self._journal.open(request)
         try:
-            asyncio.run(self._serve(started))
-        except Exception as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    async def _serve(self, started: Future[tuple[str, int]]) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(self._connection, *self._bind, backlog=_BACKLOG)
-        name: Any = server.sockets[0].getsockname()
-        started.set_result((str(name[0]), int(name[1])))
-        try:
-            await self._stopping.wait()
-        finally:
-            server.close()
-            await self._close_all()
-            await server.wait_closed()
-
-    async def _close_all(self) -> None:
-        # An aborted transport reports its end on a later round of the loop, and a connection that was
-        # being accepted may still come in on one.
-        await asyncio.sleep(0)
-        while self._connections:
-            for connection in list(self._connections):
-                connection.abort()
-            await asyncio.sleep(0)
-
-    def _connection(self) -> Connection:
-        return Connection(self._logged_answer, self._connections, self._count)
-
-    def _count(self) -> None:
-        self._opened += 1
-
-    def _logged_answer(self, request: Recorded) -> Reply:
-        reply = self.answer(request)
+            reply = self.answer(request)
+        except Exception:
+            self._journal.fail(exchange, began)
+            raise
         status = "no head" if reply.status is None else reply.status
         _LOG.info(
             "kimi-vertex emulator (not the real service): %s %s -> %s", request.method, request.path, status
         )
-        return reply
+        return self._journal.note(exchange, began, reply)

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable, Mapping
-from typing import TypeAlias, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Literal, TypeAlias, cast
 from urllib.parse import unquote
 
 import h11
@@ -21,7 +22,7 @@ from kimi_vertex.emulator.script import Recorded
 
 __all__ = ["Connection", "Handler"]
 
-Handler: TypeAlias = Callable[[Recorded], Reply]
+Handler: TypeAlias = Callable[[Recorded], Reply | Awaitable[Reply]]
 
 _LOG = logging.getLogger("kimi_vertex.emulator")
 _MAX_HEAD_BYTES = 1 << 20
@@ -110,7 +111,8 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Recorded) -> None:
         try:
-            reply = self._handler(request)
+            made = self._handler(request)
+            reply = made if isinstance(made, Reply) else await made
         except Exception:  # noqa: BLE001  # whatever it is, the client gets an answer and the log the traceback
             _LOG.exception("emulator: %s %s failed inside the emulator", request.method, request.path)
             reply = google_error(
@@ -124,6 +126,9 @@ class Connection(asyncio.Protocol):
             await self._flush()
             self._close()
             return
+        finally:
+            if reply.done is not None:
+                reply.done()
         if reusable:
             self._h11.start_next_cycle()
             self._task = None
@@ -135,6 +140,8 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(reply.delay)
         if reply.status is not None:
             self._send(_head(reply.status, reply.headers))
+        if reply.relayed is not None:
+            return await self._relay(reply.relayed)
         for part in reply.parts:
             if isinstance(part, bytes):
                 self._send(part if reply.status is None else h11.Data(data=part))
@@ -152,11 +159,25 @@ class Connection(asyncio.Protocol):
                 self._close()
                 return False
             await asyncio.sleep(float(part))
-        if reply.status is not None:
+        return await self._finish(bare=reply.status is None)
+
+    async def _relay(self, parts: AsyncGenerator[bytes | Literal["cut"], None]) -> bool:
+        async with aclosing(parts):
+            await self._flush()
+            async for part in parts:
+                if isinstance(part, str):
+                    self._close()
+                    return False
+                self._send(h11.Data(data=part))
+                await self._flush()
+        return await self._finish(bare=False)
+
+    async def _finish(self, *, bare: bool) -> bool:
+        if not bare:
             self._send(h11.EndOfMessage())
         await self._flush()
         states = (self._h11.our_state, self._h11.their_state)
-        if reply.status is None or states != (h11.DONE, h11.DONE):
+        if bare or states != (h11.DONE, h11.DONE):
             self._close()
             return False
         return True

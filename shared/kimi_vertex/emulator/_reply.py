@@ -6,9 +6,9 @@ Shapes: https://cloud.google.com/apis/design/errors and https://platform.moonsho
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from kimi_vertex.emulator.script import Part, Raw
 
@@ -35,6 +35,10 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     """Seconds before the head."""
+    done: Callable[[], None] | None = None
+    """Called when nothing more of it will be sent, also if the client has left."""
+    relayed: AsyncGenerator[bytes | Literal["cut"], None] | None = None
+    """A body that is still coming in, sent as it comes instead of `parts`."""
 
 
 def encode_json(value: Any) -> bytes:

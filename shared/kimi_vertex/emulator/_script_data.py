@@ -1,14 +1,14 @@
 """Scripts as plain data, as YAML and JSON files hold them; every mistake is named with its place.
 
 rules:
-  - on: {text: weather, turn: 0}      # or just: on: weather
+  - match: {text: weather, turn: 0}      # or just: match: weather
     answer:
       - thinking: I look.
         tool_calls: [{name: get_weather, arguments: {city: Oslo}}]
       - text: Take boots.
-  - on: {text: {regex: "^(hi|hello)"}}
+  - match: {text: {regex: "^(hi|hello)"}}
     always: Hello!
-  - on: {model: "*k3*"}
+  - match: {model: "*k3*"}
     answer: [{fault: 429, retry_after: 1}, Fine now.]
 """
 

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict, Unpack
 
 from kimi_vertex.emulator._chat import ChatRequest
 from kimi_vertex.emulator._faults import early_reply, struck
+from kimi_vertex.emulator._journal import Exchange, Journal
+from kimi_vertex.emulator._player import Player
 from kimi_vertex.emulator._render import limited
 from kimi_vertex.emulator._reply import Reply, raw_reply
-from kimi_vertex.emulator._routes import is_chat, told
+from kimi_vertex.emulator._routes import is_chat, json_object, told
 from kimi_vertex.emulator.brain import respond
-from kimi_vertex.emulator.matching import Brain, Rule, TextMatch, from_brain
+from kimi_vertex.emulator.matching import Brain, Match, Rule, TextMatch, from_brain
 from kimi_vertex.emulator.script import Answer, Fault, Raw, Recorded, Turn
 from kimi_vertex.emulator.scripts import Script
 
 __all__ = ["Route", "Scripted"]
+
+
+class Conditions(TypedDict, total=False):
+    """Conditions of `Match` beside the text."""
+
+    anywhere: TextMatch
+    system: TextMatch
+    result: TextMatch
+    tools: Collection[str]
+    turn: int
+    model: str
+    path: str
+    headers: Mapping[str, TextMatch]
+    when: Callable[[ChatRequest], bool]
+
 
 Route: TypeAlias = Literal["chat", "token", "endpoint"]
 
@@ -24,7 +41,14 @@ Route: TypeAlias = Literal["chat", "token", "endpoint"]
 class Scripted:
     """Queue, script, brain and journal. See `Emulator` for the arguments."""
 
-    def __init__(self, script: Script | None, brain: Brain | None, pace: float) -> None:
+    def __init__(
+        self,
+        script: Script | None,
+        brain: Brain | None,
+        pace: float,
+        journal_limit: int | None,
+        player: Player | None,
+    ) -> None:
         self.script = script.copy() if script is not None else Script()
         """What is asked when the queue is empty; a copy of the script that was given."""
         self.brain = brain
@@ -33,6 +57,9 @@ class Scripted:
         """Every request in the order of arrival, token requests included."""
         self.unexpected: list[Recorded] = []
         """Chat requests that the built-in brain had to answer, and requests for routes that do not exist."""
+        self._journal = Journal(journal_limit)
+        self._player = player
+        self._arrived = 0
         self._queues: dict[str, deque[Answer]] = {"chat": deque(), "token": deque(), "endpoint": deque()}
 
     def enqueue(self, *answers: Answer, route: Route = "chat") -> None:
@@ -87,7 +114,8 @@ class Scripted:
     @property
     def pending(self) -> int:
         """How many scripted answers have not been asked for yet."""
-        return sum(map(len, self._queues.values())) + self.script.remaining
+        replayed = len(self._player.unused) if self._player is not None else 0
+        return sum(map(len, self._queues.values())) + self.script.remaining + replayed
 
     @property
     def chat_requests(self) -> list[Recorded]:
@@ -95,12 +123,16 @@ class Scripted:
         return [request for request in self.requests if is_chat(request)]
 
     def reset(self) -> None:
-        """Empties queue, script and journal; settings, sockets and issued tokens stay."""
+        """Empties queue, script and journal; a cassette begins anew; settings, sockets and issued tokens stay."""
         for queue in self._queues.values():
             queue.clear()
         self.script = Script()
         self.requests.clear()
         self.unexpected.clear()
+        self._journal.clear()
+        self._arrived = 0
+        if self._player is not None:
+            self._player.rewind()
 
     def verify(self, *, consumed: bool = True, expected: bool = True) -> None:
         """Checks at the end of a test that the script and the requests fitted each other.
@@ -119,14 +151,79 @@ class Scripted:
                 f"not asked for: {number} answer(s) queued for {route}" for route, number in left.items()
             ]
             faults += [f"not asked for: {words}" for words in self.script.unconsumed]
+            if self._player is not None:
+                faults += [f"not asked for: recorded {words}" for words in self._player.unused]
         if expected:
             faults += [f"not scripted: {told(request)}" for request in self.unexpected]
         if faults:
-            seen = [f"  {number}. {told(request)}" for number, request in enumerate(self.requests, start=1)]
-            came = "\n".join(seen) or "  none"
-            raise AssertionError(
-                "kimi-vertex emulator: " + "\n".join(faults) + f"\nRequests that came:\n{came}"
-            )
+            raise self._failure("\n".join(faults))
+
+    def find(
+        self,
+        text: TextMatch | None = None,
+        *,
+        status: int | None = None,
+        finish_reason: str | None = None,
+        **conditions: Unpack[Conditions],
+    ) -> list[Exchange]:
+        """The exchanges with the model that fulfil all conditions, in the order of arrival.
+
+        Args:
+            text: What the user said last.
+            status: The response's status.
+            finish_reason: The response's finish reason, as it went over the wire.
+            conditions: The other conditions of `on`.
+        """
+        match = Match(text=text, **conditions)
+        return [
+            exchange
+            for exchange in self._journal
+            if (chat := _chat_of(exchange)) is not None
+            and match(chat, exchange.request)
+            and status in (None, exchange.status)
+            and finish_reason in (None, exchange.finish_reason)
+        ]
+
+    def expect(
+        self,
+        text: TextMatch | None = None,
+        *,
+        times: int | None = None,
+        status: int | None = None,
+        finish_reason: str | None = None,
+        **conditions: Unpack[Conditions],
+    ) -> list[Exchange]:
+        """What `find` finds, if it is as much as expected.
+
+        Args:
+            text: What the user said last.
+            times: How many exchanges; default one or more.
+            status: The response's status.
+            finish_reason: The response's finish reason, as it went over the wire.
+            conditions: The other conditions of `on`.
+
+        Raises:
+            AssertionError: There are fewer or more; the text lists everything that came.
+        """
+        found = self.find(text, status=status, finish_reason=finish_reason, **conditions)
+        if len(found) == times or (times is None and found):
+            return found
+        wanted = str(Match(text=text, **conditions))
+        wanted += "" if status is None else f", status={status}"
+        wanted += "" if finish_reason is None else f", finish_reason={finish_reason!r}"
+        number = "at least 1" if times is None else str(times)
+        raise self._failure(f"expected {number} exchange(s) with {wanted}; there were {len(found)}")
+
+    def _failure(self, words: str) -> AssertionError:
+        seen = [f"  {number}. {exchange}" for number, exchange in enumerate(self._journal, start=1)]
+        came = "\n".join(seen) or "  none"
+        return AssertionError(
+            f"kimi-vertex emulator: {words}\nRequests that came, and their answers:\n{came}"
+        )
+
+    def _surprise(self, request: Recorded) -> None:
+        self.unexpected.append(request)
+        self._journal.trim(self.unexpected)
 
     def _early(self, route: Route, *, streaming: bool = False) -> Reply | None:
         """A scripted reply that needs no answer of the model."""
@@ -154,5 +251,15 @@ class Scripted:
             found = from_brain(self.brain, chat)
         if found is not None:
             return found
-        self.unexpected.append(request)
+        self._surprise(request)
+        if self._player is not None:
+            return self._player.missed(request)
         return limited(respond(chat, self.pace), chat)
+
+
+def _chat_of(exchange: Exchange) -> ChatRequest | None:
+    """The chat request of an exchange, `None` if it is none that can be read."""
+    if not exchange.chat or not exchange.messages:
+        return None
+    body = json_object(exchange.request) or {}
+    return ChatRequest.from_body({**body, "messages": exchange.messages}, model=exchange.model)

@@ -22,6 +22,7 @@ from kimi_vertex.emulator._chat import ChatRequest
 from kimi_vertex.emulator._faults import early_reply, exhausted, struck
 from kimi_vertex.emulator._history_rules import degraded, refuse_by_rules, refuse_place
 from kimi_vertex.emulator._pieces import estimate
+from kimi_vertex.emulator._player import Player
 from kimi_vertex.emulator._render import Manner, completion_tokens, limited, stream_parts, whole_body
 from kimi_vertex.emulator._reply import Reply, google_error, json_reply, raw_reply, stream_reply
 from kimi_vertex.emulator._routes import ENDPOINT, instance, is_chat, json_object
@@ -74,8 +75,10 @@ class Service(Scripted):
         faults: Faults | None = None,
         quota: Quota | None = None,
         latency: Latency | None = None,
+        journal_limit: int | None = None,
+        player: Player | None = None,
     ) -> None:
-        super().__init__(script, brain, pace)
+        super().__init__(script, brain, pace, journal_limit, player)
         known(dialect, (*DIALECTS, "random"), "dialect")
         known(chunking, CHUNKINGS, "chunking")
         for name in (dialects or {}).values():
@@ -103,7 +106,9 @@ class Service(Scripted):
 
     def answer(self, request: Recorded) -> Reply:
         """Records the request and decides the reply."""
+        self._arrived += 1
         self.requests.append(request)
+        self._journal.trim(self.requests)
         if is_chat(request):
             return self._chat(request)
         match = ENDPOINT.fullmatch(request.path)
@@ -118,7 +123,7 @@ class Service(Scripted):
     def _token(self, request: Recorded) -> Reply:
         issued = _auth.issue(request, number=len(self.issued_tokens) + 1, lifetime=self.token_lifetime)
         if issued is None:
-            self.unexpected.append(request)
+            self._surprise(request)
             return google_error(
                 404,
                 "NOT_FOUND",
@@ -147,6 +152,8 @@ class Service(Scripted):
         streaming = bool(body and body.get("stream", verb == ":streamRawPredict"))
         if denied := self._denied(request, streaming) or self._early("chat", streaming=streaming):
             return denied
+        if self._player is not None and not self._queues["chat"] and (replayed := self._player.take(request)):
+            return replayed
         fault = self._drawn("chat")
         if fault is not None and not fault.strikes_late:
             return early_reply(fault, streaming=streaming)
@@ -213,7 +220,7 @@ class Service(Scripted):
             if fnmatchcase(request.path, pattern):
                 return dialect
         if self.dialect == "random":
-            return random.Random(f"{self.seed}/dialect/{len(self.requests)}").choice(DIALECTS)
+            return random.Random(f"{self.seed}/dialect/{self._arrived}").choice(DIALECTS)
         return self.dialect
 
     def _send(self, turn: Turn, chat: ChatRequest, dialect: Dialect, *, wrapped: bool) -> Reply:

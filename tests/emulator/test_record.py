@@ -1,0 +1,253 @@
+"""The recording proxy, from a real exchange to a replayed one, and what never reaches the disk."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kimi_vertex import APIError, Completion, KimiVertexClient
+from kimi_vertex.emulator import Call, Cassette, Emulator, Fault, Raw, Recorder, Turn
+
+TOKEN = "ya29.a0-very-secret-token"
+PROJECT = "acme-secret-42"
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+TURNS = [
+    Turn(thinking=["A gre", "eting."], text=["Héllo ", "世界"], pause=0.02),
+    Turn(thinking="Look it up.", tool_calls=[Call("look", {"at": "sky"})]),
+]
+
+
+@pytest.fixture
+def upstream() -> Iterator[Emulator]:
+    with Emulator(require_token=True) as emulator:
+        yield emulator
+
+
+def target(origin: str, endpoint: str = "openapi") -> str:
+    return f"{origin}/v1/projects/{PROJECT}/locations/global/endpoints/{endpoint}"
+
+
+def client(origin: str, token: str | None = TOKEN) -> KimiVertexClient:
+    return KimiVertexClient(base_url=target(origin), access_token=token, max_retries=0)
+
+
+def ask(kimi: KimiVertexClient, words: str, stream: bool) -> Completion:
+    if not stream:
+        return kimi.complete(words, tools=[TOOL])
+    with kimi.stream(words, tools=[TOOL]) as events:
+        for _ in events:
+            pass
+        return events.completion
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_recorded_is_replayed(upstream: Emulator, tmp_path: Path, stream: bool) -> None:
+    """A client reads the same completions through the recorder and from the cassette, without a token then."""
+    file = tmp_path / "capture.json"
+    upstream.enqueue(*TURNS)
+    with Recorder(upstream.origin, file) as recorder, client(recorder.origin) as kimi:
+        live = [ask(kimi, words, stream) for words in ("hello", "look")]
+    assert [turn.text for turn in live] == ["Héllo 世界", ""]
+    with Emulator(replay=file) as emulator, client(emulator.origin, None) as kimi:
+        assert [ask(kimi, words, stream) for words in ("hello", "look")] == live
+        emulator.verify()
+    assert {request.bearer for request in upstream.requests} == {TOKEN}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_secret_is_in_the_file(upstream: Emulator, tmp_path: Path, stream: bool) -> None:
+    """Neither headers nor bodies, not even cut into deltas, leave a token, a project or an address behind."""
+    file = tmp_path / "capture.json"
+    said = [
+        "I am acme-",
+        "secret",
+        "-42; ask joe@ex",
+        "ample.com, ",
+        "in projects/other-",
+        "thing-7 or ",
+        "Globex.",
+    ]
+    upstream.enqueue(Turn(thinking=list("so acme-secret-42"), text=said))
+    with Recorder(upstream.origin, file, redact=["globex"]) as recorder:
+        headers = {
+            "authorization": f"Bearer {TOKEN}",
+            "x-goog-user-project": "billing-77",
+            "cookie": "c00kie",
+        }
+        body = {
+            "model": "m/k",
+            "messages": [{"role": "user", "content": f"{PROJECT.upper()} {TOKEN} billing-77"}],
+            "stream": stream,
+            "metadata": {"api_key": "plain"},
+        }
+        url = f"{target(recorder.origin, '4815162342')}/chat/completions?key=querykey&alt=x"
+        assert httpx.post(url, json=body, headers=headers).status_code == 200
+    text = file.read_text("utf-8")
+    secrets = [
+        TOKEN,
+        PROJECT,
+        "billing-77",
+        "c00kie",
+        "plain",
+        "querykey",
+        "4815162342",
+        "joe@",
+        "other-",
+        "globex",
+    ]
+    assert [secret for secret in secrets if secret.lower() in text.lower()] == []
+    with Emulator(replay=Cassette.load(file, redact=["globex"])) as emulator:
+        url = target(emulator.origin, "4815162342")
+        httpx.post(f"{url}/chat/completions", json=body, headers=headers)
+        (exchange,) = emulator.exchanges
+        assert exchange.text == "I am PROJECT; ask EMAIL, in projects/PROJECT or REDACTED."
+        assert exchange.thinking == "so PROJECT"
+
+
+def test_errors_are_recorded_and_replayed_without_numbers(upstream: Emulator, tmp_path: Path) -> None:
+    """An error keeps status, retry-after and words; project numbers and DNS names are masked."""
+    file = tmp_path / "capture.json"
+    words = "Quota of projects/123456789012 (project number 123456789012), 77.us-central1-123456789012.prediction.vertexai.goog"
+    error = json.dumps({"error": {"code": 429, "message": words}}).encode()
+    upstream.enqueue(Raw([error], status=429, headers={"retry-after": "7", "x-other": PROJECT}))
+    recorder = Recorder(upstream.origin, file)
+    with recorder, client(recorder.origin) as kimi, pytest.raises(APIError):
+        kimi.complete("x")
+    assert "123456789012" not in file.read_text("utf-8")
+    (item,) = Cassette.load(file).interactions
+    assert (item.status, item.headers["retry-after"]) == (429, "7")
+    assert "x-other" not in item.headers
+    assert "ENDPOINT.us-central1-PROJECT.prediction.vertexai.goog" in item.parts[0].text
+
+
+def test_an_answer_streams_through_and_keeps_its_timing(upstream: Emulator, tmp_path: Path) -> None:
+    """The first event arrives before the last is sent; the pause is in the cassette and is replayed if asked."""
+    file = tmp_path / "capture.json"
+    upstream.enqueue(Turn(text=["a", "b"], pause=0.1))
+    body = {"model": "m/k", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with Recorder(upstream.origin, file) as recorder:
+        url = f"{target(recorder.origin)}/chat/completions"
+        with httpx.stream("POST", url, json=body, headers=headers) as response:
+            chunks = response.iter_bytes()
+            next(chunks)
+            assert upstream.exchanges[0].ending == "running"
+            list(chunks)
+    (item,) = Cassette.load(file).interactions
+    assert item.parts[-1].at - item.parts[0].at >= 0.1
+    for pace, least, most in (("recorded", 0.1, 9.0), (0.0, 0.0, 0.1)):
+        with Emulator(replay=file, pace=pace) as emulator:  # type: ignore[arg-type]
+            httpx.post(f"{target(emulator.origin)}/chat/completions", json=body)
+            offsets = [at for at, _ in emulator.exchanges[0].events]
+            assert least <= offsets[-1] - offsets[0] < most
+
+
+def test_a_broken_answer_is_recorded_as_broken(upstream: Emulator, tmp_path: Path) -> None:
+    """What the service cut off is cut off in the replay."""
+    file = tmp_path / "capture.json"
+    upstream.enqueue(Fault("cut-mid", turn=Turn(text="one two three four five six")))
+    recorder = Recorder(upstream.origin, file)
+    with recorder, client(recorder.origin) as kimi, pytest.raises(APIError) as live:
+        ask(kimi, "x", True)
+    emulator = Emulator(replay=file)
+    with emulator, client(emulator.origin) as kimi, pytest.raises(APIError) as replayed:
+        ask(kimi, "x", True)
+    assert type(live.value) is type(replayed.value)
+    assert replayed.value.partial == live.value.partial
+
+
+def test_a_capture_is_added_to(upstream: Emulator, tmp_path: Path) -> None:
+    """A second session keeps what the first one recorded."""
+    file = tmp_path / "capture.json"
+    for words in ("one", "two"):
+        with Recorder(upstream.origin, file) as recorder, client(recorder.origin) as kimi:
+            kimi.complete(words)
+    assert [i.body["messages"][0]["content"] for i in Cassette.load(file).interactions] == ["one", "two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["capture.json"]
+
+
+def test_redirects_are_not_followed(upstream: Emulator, tmp_path: Path) -> None:
+    """Credentials go to the target alone."""
+    upstream.enqueue(Raw([b""], status=307, headers={"location": f"{upstream.origin}/elsewhere"}))
+    with Recorder(upstream.origin, tmp_path / "c.json") as recorder:
+        body = {"model": "m/k", "messages": [{"role": "user", "content": "x"}]}
+        url = f"{target(recorder.origin)}/chat/completions"
+        answer = httpx.post(url, json=body, headers={"authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 502
+    assert "a redirect, which is not followed" in answer.text
+    assert len(upstream.requests) == 1
+    assert recorder.cassette.interactions == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/token", "/v1/other/chat/completions", "/v1/projects/a/../x/chat/completions"]
+)
+def test_other_routes_are_not_forwarded(upstream: Emulator, tmp_path: Path, path: str) -> None:
+    """Token requests, and what is not below the target's path, end at the recorder."""
+    with Recorder(target(upstream.origin), tmp_path / "c.json") as recorder:
+        assert recorder.base_url == target(recorder.origin)
+        assert httpx.post(f"{recorder.origin}{path}", json={}).status_code == 404
+    assert upstream.requests == []
+
+
+def test_a_target_that_is_not_there_is_a_502(tmp_path: Path) -> None:
+    """A refused connection is told to the client, and nothing is recorded."""
+    with Emulator() as gone:
+        origin = gone.origin
+    with Recorder(origin, tmp_path / "c.json") as recorder:
+        answer = httpx.post(f"{target(recorder.origin)}/chat/completions", json={})
+    assert answer.status_code == 502
+    assert "ConnectError" in answer.text
+    assert not (tmp_path / "c.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://aiplatform.googleapis.com", "over https only"),
+        ("aiplatform.googleapis.com", "must be a URL"),
+        ("https://joe:pw@aiplatform.googleapis.com", "no user"),
+        ("https://aiplatform.googleapis.com/?key=x", "no user, password, query"),
+    ],
+)
+def test_targets_that_are_refused(tmp_path: Path, url: str, words: str) -> None:
+    """Plain http leaves this machine never, and no target carries secrets of its own."""
+    with pytest.raises(ValueError, match=words) as caught:
+        Recorder(url, tmp_path / "c.json")
+    assert "pw" not in str(caught.value)
+
+
+def test_the_command_records(upstream: Emulator, tmp_path: Path) -> None:
+    """`--record FILE --target URL` prints the base URL, forwards and writes the cassette."""
+    file = tmp_path / "capture.json"
+    upstream.enqueue(Turn(text="Hello!"))
+    options = ["--port", "0", "--record", str(file), "--target", target(upstream.origin)]
+    command = [sys.executable, "-m", "kimi_vertex.emulator", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        base_url = process.stdout.readline().strip().partition("=")[2]
+        with KimiVertexClient(base_url=base_url, access_token=TOKEN) as kimi:
+            assert kimi.complete("Hi").text == "Hello!"
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=10)
+    assert "Traceback" not in log
+    assert (TOKEN in log, PROJECT in log) == (False, False)
+    assert len(Cassette.load(file).interactions) == 1
+
+
+def test_importing_the_emulator_loads_no_http_client() -> None:
+    """Only a recorder that forwards something loads httpx."""
+    code = "import sys, kimi_vertex.emulator.record as r; print('r' in dir(), 'httpx' in sys.modules)"
+    before = "import sys, kimi_vertex; print('httpx' in sys.modules)"
+    run = [
+        subprocess.run([sys.executable, "-c", c], capture_output=True, text=True, check=True)
+        for c in (code, before)
+    ]
+    assert run[0].stdout.split()[1] == run[1].stdout.strip()
