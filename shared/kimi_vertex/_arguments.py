@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NoReturn
 
 from ._markers import join_surrogates, without_surrogates
 
-__all__ = ["ArgumentStream", "load_json", "normalise_arguments"]
+__all__ = ["LENIENT", "ArgumentStream", "load_json", "normalise_arguments"]
 
 _STRUCTURE: Final = re.compile(r'\\.|\\\Z|["{}\[\]\x00-\x1f]', re.DOTALL)
 _FENCE: Final = re.compile(r"```\w*\s*")
@@ -23,6 +23,11 @@ _NOISE: Final = re.compile(r"(?:[\s`]|<\|[a-z_]+\|>)*")
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+_STRICT: Final = json.JSONDecoder(parse_constant=_refuse)
+LENIENT: Final = json.JSONDecoder(strict=False, parse_constant=_refuse)
+"""The standard's rules, but for raw control characters in strings, which models write."""
 
 
 def load_json(text: str, *, strict: bool = True) -> Any:
@@ -36,7 +41,7 @@ def load_json(text: str, *, strict: bool = True) -> Any:
         ValueError: It is not JSON, or nested too deeply to be read.
     """
     try:
-        return json.loads(text, strict=strict, parse_constant=_refuse)
+        return (_STRICT if strict else LENIENT).decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from ._arguments import normalise_arguments
+from ._arguments import load_json, normalise_arguments
 from ._toolcalls import History
 from .errors import InvalidRequestError
 from .messages import Message, ToolCall
@@ -180,17 +180,10 @@ def _refuse_orphan(identity: str | None, position: int) -> NoReturn:
     )
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-_strict_json: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(_strict_json.decode(text), dict)
-    except (ValueError, RecursionError):
+        return isinstance(load_json(text), dict)
+    except ValueError:
         return False
 
 
@@ -203,6 +196,6 @@ def _sendable(arguments: str) -> str:
     if _is_object(arguments):
         return arguments
     normal = normalise_arguments(arguments)
-    if normal is not None and _is_object(normal):
+    if normal is not None:
         return normal
     return json.dumps({"invalid_arguments": arguments}, ensure_ascii=False)

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, NoReturn
+from typing import Any, Final
+
+from ._arguments import LENIENT
 
 __all__ = ["find_json_object"]
 
 _FENCE: Final = re.compile(r"```[\w-]*\s*\Z")
 _FENCE_LENGTH: Final = 40
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-# Models put raw line breaks into strings; NaN and Infinity are Python's, not JSON's.
-_decoder: Final = json.JSONDecoder(strict=False, parse_constant=_refuse)
 
 
 def find_json_object(text: str) -> dict[str, Any] | None:
@@ -55,7 +49,7 @@ def _decode(text: str, start: int) -> tuple[Any, int]:
     Nothing after NaN, a number of thousands of digits or a nest of thousands of objects is read.
     """
     try:
-        return _decoder.raw_decode(text, start)
+        return LENIENT.raw_decode(text, start)
     except json.JSONDecodeError as error:
         return None, max(error.pos, start + 1)
     except (ValueError, RecursionError):
