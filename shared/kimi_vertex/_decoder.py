@@ -5,7 +5,6 @@ Fed with the data of server-sent events, or with one decoded body. Never sees a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,7 +101,7 @@ class Decoder:
             UnreadableData: It is not JSON, or JSON of another shape.
         """
         try:
-            chunk = json.loads(data)
+            chunk = _wire.decode(data)
         except ValueError as error:
             words = data.strip()
             if words and words != "[DONE]":

@@ -217,7 +217,7 @@ def _feed_body(decoder: Decoder, text: str, content_type: str) -> list[Event]:
     if not text.strip():
         raise UnreadableData("the body is empty")
     try:
-        body = json.loads(text)
+        body = _wire.decode(text)
     except (ValueError, RecursionError):
         events = _feed_mislabelled(decoder, text)
         if decoder.has_chunks:

@@ -1,4 +1,7 @@
-"""Writes a request's body as JSON, and says where in it something is that JSON cannot hold."""
+"""Reads and writes JSON on the wire, and says where in a request something is that JSON cannot hold.
+
+orjson does the work; what it refuses and the standard parser tolerates stays tolerated.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,24 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from .errors import InvalidRequestError
 
-__all__ = ["encode"]
+__all__ = ["encode", "loads"]
+
+
+def loads(text: str) -> Any:
+    """Decode JSON text; lone surrogates in it are kept. Integers beyond 64 bits become floats.
+
+    Raises:
+        ValueError: It is not JSON.
+        RecursionError: It is nested too deeply.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
 
 
 def encode(body: Mapping[str, Any]) -> bytes:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ._json import loads
 from .events import FinishReason, Usage
 
 __all__ = [
     "WireError",
     "content_text",
+    "decode",
     "error_from_body",
     "event_data",
     "find_error",
@@ -47,6 +49,7 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "sensitive": "content_filter",
     "spii": "content_filter",
 }
+_STRUCTURED_ARGUMENTS: Final = re.compile(r'"arguments"\s*:\s*[{\[]')
 _BROKEN: Final = frozenset({"error", "abort", "aborted", "cancelled", "insufficient_system_resource"})
 _COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
 _METADATA: Final = ("created", "system_fingerprint", "service_tier")
@@ -81,6 +84,19 @@ class WireError:
     status: int | None = None
     code: str | None = None
     body: Any = None
+
+
+def decode(text: str) -> Any:
+    """Decode a chunk or a body.
+
+    Raises:
+        ValueError: It is not JSON.
+        RecursionError: It is nested too deeply.
+    """
+    # Arguments that are no text, as they should be, may hold integers of any length.
+    if '"arguments"' in text and _STRUCTURED_ARGUMENTS.search(text):
+        return json.loads(text)
+    return loads(text)
 
 
 def find_error(value: Any) -> WireError | None:

@@ -256,6 +256,12 @@ STRUCTURED = [
         ("bash", LS),
         whole_calls=None,
     ),
+    row(
+        "1.5 arguments as an object with a number beyond 64 bits",
+        [calls(call(0, "a", "note", {"title": 123456789012345678901234567890}))],
+        ("note", '{"title": 123456789012345678901234567890}'),
+        whole_calls=None,
+    ),
     row("1.5 arguments null", [calls(call(0, "a", "clock", None))], ("clock", "{}"), whole_calls=None),
     row("1.5 arguments empty", [calls(call(0, "a", "clock", ""))], ("clock", "{}"), whole_calls=None),
     row(
