@@ -8,8 +8,9 @@ import ssl
 import threading
 import warnings
 import weakref
-from collections.abc import AsyncGenerator
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
@@ -17,6 +18,8 @@ from .errors import ConfigurationError
 
 __all__ = ["Clients"]
 
+_CALLS_PER_POOL: Final = 50
+"""httpcore's pool looks at all of its connections whenever a request begins or ends: the square of the calls."""
 _IDLE_CONNECTIONS: Final = 20
 # An agent is back from its tools within a minute; Google's front ends keep idle connections for longer.
 _IDLE_SECONDS: Final = 60.0
@@ -24,11 +27,64 @@ _IDLE_SECONDS: Final = 60.0
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
 
-class Clients:
-    """The HTTP clients of one `KimiVertexClient`: made when first needed, one asynchronous one for each loop.
+class _Pools(Generic[ClientT]):
+    """As many clients as the calls that run at a time need, each with a pool of its own.
 
-    A loop's client is closed with its loop (`asyncio.run` closes asynchronous generators, and one of them holds
-    the client), so the same object works across any number of loops, threads and forks.
+    The first one that has room is taken, so that the last ones run empty; of the empty ones, one is kept.
+    """
+
+    def __init__(self, make: Callable[[], ClientT]) -> None:
+        self._make: Callable[[], ClientT] = make
+        self._calls: dict[ClientT, int] = {}
+        self._open: list[ClientT] = []
+        self.closed = False
+        """Whether the loop that the clients belong to has closed them."""
+
+    @property
+    def clients(self) -> list[ClientT]:
+        """All clients that are still to be closed."""
+        return list(self._calls)
+
+    def borrow(self) -> ClientT:
+        """A client for one more call."""
+        client = next((known for known in self._open if self._calls[known] < _CALLS_PER_POOL), None)
+        if client is None:
+            client = self._make()
+            self._open.append(client)
+            self._calls[client] = 0
+        self._calls[client] += 1
+        return client
+
+    def give_back(self, client: ClientT) -> ClientT | None:
+        """A call is over. Returns a client that nobody needs any more, to be closed."""
+        if client not in self._calls:
+            return None
+        self._calls[client] -= 1
+        if self._calls[client]:
+            return None
+        if client in self._open:
+            empty = [known for known in self._open if not self._calls[known]]
+            if len(empty) < 2:
+                return None
+            client = empty[-1]
+            self._open.remove(client)
+        del self._calls[client]
+        return client
+
+    def retire(self) -> list[ClientT]:
+        """Lend none of the clients again. Returns those without a call, to be closed; `give_back` the others."""
+        idle = [client for client in self._open if not self._calls[client]]
+        for client in idle:
+            del self._calls[client]
+        self._open.clear()
+        return idle
+
+
+class Clients:
+    """The HTTP clients of one `KimiVertexClient`: made when first needed, asynchronous ones for each loop.
+
+    A loop's clients are closed with it (`asyncio.run` closes asynchronous generators, and one of them holds
+    the clients), so the same object works across any number of loops, threads and forks.
     """
 
     def __init__(
@@ -59,11 +115,10 @@ class Clients:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._borrowers: dict[httpx.Client, int] = {}
+        self._pools: _Pools[httpx.Client] | None = None
         self._finalizer: weakref.finalize[Any, Clients] | None = None
         self._by_loop: dict[
-            asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
+            asyncio.AbstractEventLoop, tuple[_Pools[httpx.AsyncClient], AsyncGenerator[None, None]]
         ] = {}
 
     def _options(self) -> dict[str, Any]:
@@ -81,7 +136,7 @@ class Clients:
         return {"limits": limits, "verify": self._certificates}
 
     def borrow(self) -> httpx.Client:
-        """The client for blocking calls, shared by all threads; to be given back.
+        """A client for a blocking call, shared with other threads; to be given back.
 
         Raises:
             ConfigurationError: It is the user's, and closed.
@@ -89,27 +144,20 @@ class Clients:
         if self._given is not None:
             return _open(self._given, "http_client")
         with self._lock:
-            if self._client is None:
-                self._client = httpx.Client(**self._options())
-                self._finalizer = weakref.finalize(self, self._client.close)
-            self._borrowers[self._client] = self._borrowers.get(self._client, 0) + 1
-            return self._client
+            if self._pools is None:
+                self._pools = _Pools(partial(httpx.Client, **self._options()))
+                self._finalizer = weakref.finalize(self, _close_all, self._pools)
+            return self._pools.borrow()
 
     def give_back(self, client: httpx.Client) -> None:
-        """A call is over. The last one closes a client that `close` has retired."""
+        """A call is over."""
         with self._lock:
-            if client not in self._borrowers:
-                return
-            self._borrowers[client] -= 1
-            if self._borrowers[client]:
-                return
-            del self._borrowers[client]
-            retired = client is not self._client
-        if retired:
-            client.close()
+            unneeded = self._pools.give_back(client) if self._pools is not None else None
+        if unneeded is not None:
+            unneeded.close()
 
-    async def on_loop(self) -> httpx.AsyncClient:
-        """The client of the running event loop.
+    async def aborrow(self) -> httpx.AsyncClient:
+        """A client for a call on the running event loop; to be given back.
 
         Raises:
             ConfigurationError: It is the user's, and closed.
@@ -119,32 +167,38 @@ class Clients:
         loop = asyncio.get_running_loop()
         with self._lock:
             known = self._by_loop.get(loop)
-            if known is not None and not known[0].is_closed:
-                return known[0]
+            if known is not None and not known[0].closed:
+                return known[0].borrow()
             for other in [other for other in self._by_loop if other.is_closed()]:
                 del self._by_loop[other]
-            client = httpx.AsyncClient(**self._options())
-            keeper = _keep(client)
-            self._by_loop[loop] = (client, keeper)
+            pools: _Pools[httpx.AsyncClient] = _Pools(partial(httpx.AsyncClient, **self._options()))
+            keeper = _keep(pools)
+            self._by_loop[loop] = (pools, keeper)
+            client = pools.borrow()
         # Its first step makes the generator known to the loop.
         await anext(keeper)
         return client
 
+    async def agive_back(self, client: httpx.AsyncClient) -> None:
+        """A call is over."""
+        with self._lock:
+            known = self._by_loop.get(asyncio.get_running_loop())
+            unneeded = known[0].give_back(client) if known is not None else None
+        if unneeded is not None:
+            await unneeded.aclose()
+
     def close(self) -> None:
-        """Close the blocking client, once the calls that use it are over. A client that the user gave stays open.
+        """Close the blocking clients, once the calls that use them are over. A client that the user gave stays open.
 
         Not under a running call: a thread that reads from a socket does not notice that another one closes it.
         """
         with self._lock:
-            client, self._client = self._client, None
-            if self._finalizer is not None:
-                self._finalizer.detach()
-            in_use = client in self._borrowers
-        if client is not None and not in_use:
+            idle = self._pools.retire() if self._pools is not None else []
+        for client in idle:
             client.close()
 
     async def aclose(self) -> None:
-        """Close the running loop's client, and the blocking one."""
+        """Close the running loop's clients, and the blocking ones."""
         with self._lock:
             known = self._by_loop.pop(asyncio.get_running_loop(), None)
         if known is not None:
@@ -175,12 +229,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-async def _keep(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
-    """Hold a loop's client, and close it when the loop closes its asynchronous generators."""
+def _close_all(pools: _Pools[httpx.Client]) -> None:
+    for client in pools.clients:
+        client.close()
+
+
+async def _keep(pools: _Pools[httpx.AsyncClient]) -> AsyncGenerator[None, None]:
+    """Hold a loop's clients, and close them when the loop closes its asynchronous generators."""
     try:
         yield
     finally:
-        await client.aclose()
+        pools.closed = True
+        for client in pools.clients:
+            await client.aclose()
 
 
 def _open(client: ClientT, name: str) -> ClientT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from ._options import Timeouts
 from .completion import Completion
@@ -17,8 +17,9 @@ __all__ = [
     "Flow",
     "Head",
     "Identity",
+    "Intake",
     "ReadBody",
-    "ReadEvents",
+    "ReadStream",
     "Request",
     "Send",
     "Sleep",
@@ -79,9 +80,23 @@ class ReadBody:
     """Give me the whole body as text, and be done with the response."""
 
 
+class Intake(Protocol):
+    """What reads server-sent events. A stream has tens of thousands, too many to ask the flow about each."""
+
+    def finished(self) -> bool:
+        """Whether it wants no more, whatever follows in the body."""
+        ...
+
+    def take(self, batch: list[str]) -> list[Event]:
+        """Read the data of events that came together; return what is to be shown for them. Raises nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class ReadEvents:
-    """Give me the data of the next server-sent events, a list of `str`; `None` at the end of the body."""
+class ReadStream:
+    """Give the body's server-sent events to the intake and show what it returns, until it is done or the body ends."""
+
+    intake: Intake
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +111,7 @@ class Sleep:
     seconds: float
 
 
-Command: TypeAlias = Authorize | Send | ReadBody | ReadEvents | Drain | Sleep
+Command: TypeAlias = Authorize | Send | ReadBody | ReadStream | Drain | Sleep
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Command | list[Event], Any, T]
 Flow: TypeAlias = Steps[Completion]

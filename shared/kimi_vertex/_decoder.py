@@ -229,8 +229,9 @@ class Decoder:
     def _give(self, events: list[Event]) -> list[Event]:
         if events:
             self.shown = True
+            add = self._accumulator.add
             for event in events:
-                self._accumulator.add(event)
+                add(event)
         return events
 
     @property

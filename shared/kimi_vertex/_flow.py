@@ -19,7 +19,7 @@ from ._commands import (
     Head,
     Identity,
     ReadBody,
-    ReadEvents,
+    ReadStream,
     Request,
     Send,
     Steps,
@@ -189,27 +189,49 @@ def _read_answer(state: State, head: Head, decoder: Decoder, recorder: StatsReco
         yield Drain()
 
 
+class _Intake:
+    """Decodes a stream's events, and keeps what is wrong with them until all that came before has been shown."""
+
+    def __init__(self, state: State, decoder: Decoder, recorder: StatsRecorder) -> None:
+        self.problem: StreamErrorEvent | UnreadableData | None = None
+        self._state = state
+        self._decoder = decoder
+        self._recorder = recorder
+
+    def finished(self) -> bool:
+        return self._decoder.done or self.problem is not None
+
+    def take(self, batch: list[str]) -> list[Event]:
+        decoder = self._decoder
+        events: list[Event] = []
+        try:
+            for data in batch:
+                events += decoder.feed(data)
+                if decoder.done:
+                    break
+        except (StreamErrorEvent, UnreadableData) as problem:
+            self.problem = problem
+        if events:
+            _note_shown(self._state, events, self._recorder)
+        return events
+
+
 def _read_stream(state: State, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:
-    shows = state.call.shows_events
-    while True:
-        batch: list[str] | None = yield ReadEvents()
-        if batch is None:
-            return
-        for data in batch:
-            events = decoder.feed(data)
-            if events:
-                state.shown = shows
-                if recorder.listening:
-                    recorder.events(events)
-                yield events
-            if decoder.done:
-                return
+    intake = _Intake(state, decoder, recorder)
+    yield ReadStream(intake)
+    if intake.problem is not None:
+        raise intake.problem
+
+
+def _note_shown(state: State, events: list[Event], recorder: StatsRecorder) -> None:
+    state.shown = state.call.shows_events
+    if recorder.listening:
+        recorder.events(events)
 
 
 def _show(state: State, events: list[Event], recorder: StatsRecorder) -> Steps[None]:
     if events:
-        state.shown = state.call.shows_events
-        recorder.events(events)
+        _note_shown(state, events, recorder)
         yield events
 
 

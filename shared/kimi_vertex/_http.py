@@ -19,8 +19,9 @@ from ._commands import (
     Flow,
     Head,
     Identity,
+    Intake,
     ReadBody,
-    ReadEvents,
+    ReadStream,
     Request,
     Send,
     Sleep,
@@ -105,12 +106,11 @@ class _Driver:
         response.request.extensions["timeout"]["read"] = request.timeouts.idle
         return Head(response.status_code, {k.lower(): v for k, v in response.headers.items()})
 
-    def _last_events(self) -> list[str] | None:
-        """What the body ended with; `None` from the second time on."""
-        if self._ended:
-            return None
+    def _last_events(self, intake: Intake) -> list[Event] | None:
+        """The events that the body ended with; `None` if there are none, and from the second time on."""
+        data = [] if self._ended else self._reader.close()
         self._ended = True
-        return self._reader.close() or None
+        return (intake.take(data) if data else None) or None
 
     def _identity(self, headers: dict[str, str], tokens: TokenSource) -> Identity:
         return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh)
@@ -148,7 +148,11 @@ class SyncDriver(_Driver):
                     yield from step
                     continue
                 try:
-                    reply = self._perform(step)  # type: ignore[arg-type]
+                    if isinstance(step, ReadStream):
+                        while (events := self._read_events(step.intake)) is not None:
+                            yield from events
+                    else:
+                        reply = self._perform(step)  # type: ignore[arg-type]
                 except (CredentialsError, ConfigurationError) as error:
                     failure = error
                 except _FAILURES as error:
@@ -162,8 +166,6 @@ class SyncDriver(_Driver):
 
     def _perform(self, command: Command) -> Any:
         kind = type(command)
-        if kind is ReadEvents:
-            return self._read_events()
         if isinstance(command, Send):
             return self._send(command.request)
         if kind is ReadBody:
@@ -182,15 +184,20 @@ class SyncDriver(_Driver):
         built = self._begin(self._client, request)
         return self._head(self._client.send(built, stream=True, follow_redirects=False), request)
 
-    def _read_events(self) -> list[str] | None:
-        chunks = self._chunks
+    def _read_events(self, intake: Intake) -> list[Event] | None:
+        """The next events to show, or `None` at the end."""
+        chunks, read = self._chunks, self._reader.feed
         if chunks is None:
             chunks = self._chunks = self._open_response.iter_bytes()
+        if intake.finished():
+            return None
         for chunk in chunks:
-            events = self._reader.feed(chunk)
+            events = intake.take(read(chunk))
             if events:
                 return events
-        return self._last_events()
+            if intake.finished():
+                return None
+        return self._last_events(intake)
 
     def _read_body(self) -> str:
         body = _Body()
@@ -240,6 +247,7 @@ class AsyncDriver(_Driver):
 
     def __init__(self, clients: Clients, tokens: TokenSource | None) -> None:
         super().__init__(clients, tokens)
+        self._client: httpx.AsyncClient | None = None
         self._chunks: AsyncIterator[bytes] | None = None
 
     async def run(self, flow: Flow) -> AsyncGenerator[Event, None]:
@@ -258,7 +266,12 @@ class AsyncDriver(_Driver):
                         yield event
                     continue
                 try:
-                    reply = await self._perform(step)  # type: ignore[arg-type]
+                    if isinstance(step, ReadStream):
+                        while (events := await self._read_events(step.intake)) is not None:
+                            for event in events:
+                                yield event
+                    else:
+                        reply = await self._perform(step)  # type: ignore[arg-type]
                 except (CredentialsError, ConfigurationError) as error:
                     failure = error
                 except _FAILURES as error:
@@ -266,12 +279,11 @@ class AsyncDriver(_Driver):
         finally:
             failure = None  # its traceback holds this frame
             await self._close()
+            await self._give_back()
             flow.close()
 
     async def _perform(self, command: Command) -> Any:
         kind = type(command)
-        if kind is ReadEvents:
-            return await self._read_events()
         if isinstance(command, Send):
             return await self._send(command.request)
         if kind is ReadBody:
@@ -285,7 +297,10 @@ class AsyncDriver(_Driver):
 
     async def _send(self, request: Request) -> Head:
         await self._close()
-        client = await self._clients.on_loop()
+        client = self._client
+        if client is None or client.is_closed:
+            await self._give_back()
+            client = self._client = await self._clients.aborrow()
         built = self._begin(client, request)
         try:
             return self._head(await client.send(built, stream=True, follow_redirects=False), request)
@@ -294,15 +309,25 @@ class AsyncDriver(_Driver):
                 raise httpx.NetworkError("the client was closed meanwhile") from None
             raise
 
-    async def _read_events(self) -> list[str] | None:
-        chunks = self._chunks
+    async def _give_back(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await self._clients.agive_back(client)
+
+    async def _read_events(self, intake: Intake) -> list[Event] | None:
+        """The next events to show, or `None` at the end."""
+        chunks, read = self._chunks, self._reader.feed
         if chunks is None:
             chunks = self._chunks = self._open_response.aiter_bytes()
+        if intake.finished():
+            return None
         async for chunk in chunks:
-            events = self._reader.feed(chunk)
+            events = intake.take(read(chunk))
             if events:
                 return events
-        return self._last_events()
+            if intake.finished():
+                return None
+        return self._last_events(intake)
 
     async def _read_body(self) -> str:
         body = _Body()

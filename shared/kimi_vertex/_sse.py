@@ -1,6 +1,7 @@
 """Server-sent events: bytes in, the data of complete events out. Never sees a socket.
 
-httpx-sse reads the events; this module hands it whole ones, as many as have come, and bounds their size.
+httpx-sse reads the events; this module hands it whole ones, as many as have come, and bounds their size. Where a
+chunk is nothing but events of one `data` line each, as with every server of Kimi, there is nothing left to read.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class EventReader:
     Only LF, CR and CRLF end a line: U+2028 and U+0085 are text. Comments and events without data give nothing.
     """
 
-    __slots__ = ("_decoder", "_events", "_feed", "_held", "_last", "_limit", "_size")
+    __slots__ = ("_between", "_decoder", "_events", "_feed", "_held", "_last", "_limit", "_size")
 
     def __init__(self, limit: int = LONGEST_EVENT) -> None:
         """Start a stream.
@@ -68,6 +69,8 @@ class EventReader:
         self._last = ""
         """Its last character."""
         self._size = 0
+        self._between = False
+        """Whether all that has come was whole events, so that the next byte begins one."""
 
     def feed(self, chunk: bytes) -> list[str]:
         """Take the next bytes and return the data of every event that they complete.
@@ -75,6 +78,8 @@ class EventReader:
         Raises:
             OversizedEvent: An event is over the limit.
         """
+        if self._between and (plain := _plain_events(chunk)) is not None:
+            return plain
         text = self._decoder.decode(chunk)
         if not text:
             return []
@@ -93,6 +98,8 @@ class EventReader:
             self._size += len(rest)
             if self._size > self._limit:
                 raise OversizedEvent(f"an event is longer than {self._limit:,} characters")
+        # A line feed is a whole character, and unlike a carriage return the whole end of its line.
+        self._between = not rest and chunk[-1:] == b"\n"
         return self._read(block) if block else []
 
     def close(self) -> list[str]:
@@ -108,3 +115,20 @@ class EventReader:
             if event.data:
                 data.append(event.data)
         return data
+
+
+def _plain_events(chunk: bytes) -> list[str] | None:
+    """The data of a chunk of whole events that have one `data` line and nothing else; `None` if it is another.
+
+    What httpx-sse would read from it, at a tenth of the cost.
+    """
+    if chunk[:6] != b"data: " or chunk[-2:] != b"\n\n" or b"\r" in chunk:
+        return None
+    try:
+        text = chunk.decode()
+    except UnicodeDecodeError:
+        return None
+    events = text[6:-2].split("\n\ndata: ")
+    if text.count("\n") != 2 * len(events):
+        return None
+    return events if all(events) else [event for event in events if event]

@@ -164,9 +164,10 @@ def error_from_body(text: str) -> WireError:
 
 def first_choice(choices: Any) -> dict[str, Any] | None:
     """The choice with index 0: this library asks for one, and a second one would be mixed into it."""
-    for choice in choices if isinstance(choices, list) else ():
-        if type(choice) is dict and (not (index := choice.get("index")) or index == "0"):
-            return choice
+    if type(choices) is list:
+        for choice in choices:
+            if type(choice) is dict and (not (index := choice.get("index")) or index == "0"):
+                return choice
     return None
 
 
@@ -189,10 +190,12 @@ def thinking_text(delta: Mapping[str, Any]) -> str | None:
     https://github.com/vllm-project/vllm/issues/50624), `reasoning_details` (OpenRouter). Servers that send two of
     them send the same text twice.
     """
-    first, second = delta.get("reasoning_content"), delta.get("reasoning")
-    for value in (first, second):
-        if value and isinstance(value, str):
-            return value
+    first = delta.get("reasoning_content")
+    if first and type(first) is str:
+        return first
+    second = delta.get("reasoning")
+    if second and type(second) is str:
+        return second
     details = delta.get("reasoning_details")
     if details and isinstance(details, list):
         texts = [item.get("text") or item.get("summary") for item in details if isinstance(item, Mapping)]

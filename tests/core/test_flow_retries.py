@@ -30,7 +30,7 @@ from kimi_vertex._commands import (
     Head,
     Identity,
     ReadBody,
-    ReadEvents,
+    ReadStream,
     Request,
     Send,
     Sleep,
@@ -127,10 +127,10 @@ class Play:
                 return Head(answer.status, {"content-type": kind, **answer.headers})
             case ReadBody():
                 return self._current.body
-            case ReadEvents():
-                if self._batches:
-                    return self._batches.pop(0)
-                if self._current.fails:
+            case ReadStream():
+                while self._batches and not command.intake.finished():
+                    self.events += command.intake.take(self._batches.pop(0))
+                if self._current.fails and not command.intake.finished():
                     raise self._current.fails
                 return None
             case Drain():

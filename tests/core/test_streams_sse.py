@@ -61,6 +61,34 @@ def test_any_cut_gives_the_same_events(pieces: list[bytes], cuts: list[int]) -> 
     assert read(*[stream[a:b] for a, b in itertools.pairwise(edges)]) == read(stream)
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"data: a\n\n",
+                b"data: \n\n",
+                b"data:  b\n\n",
+                b"data: \xc3\xa9\xe2\x80\xa8\n\n",
+                b"data: a\ndata: b\n\n",
+                b"data:c\n\n",
+                b"data: \xff\n\n",
+                b"data: \r\n\n",
+                b": ping\n\n",
+                b"id: 1\n\n",
+                b"\n",
+                b"data: d",
+            ]
+        ),
+        max_size=8,
+    )
+)
+def test_whole_events_are_what_httpx_sse_reads(pieces: list[bytes]) -> None:
+    """Chunks that are whole events, which are not given to httpx-sse, hold what it finds in the stream as a whole."""
+    first = b"data: first\n\n"
+    assert read(first, b"".join(pieces)) == read(first, *pieces) == read(first + b"".join(pieces))
+
+
 @pytest.mark.parametrize(
     "stream",
     [b"data: " + b"x" * 200, b"data: xxxxxxxxxxxxxxxxxx\n" * 20, b"x" * 200],
