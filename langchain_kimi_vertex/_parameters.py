@@ -66,6 +66,7 @@ class Parameters(_LangChain, total=False):
     normalize_tool_schemas: bool
     tool_validation: Literal["off", "flag", "repair", "reask"]
     tool_validation_retries: int
+    coalesce_deltas: bool
     timeout: float | Timeouts | None
     max_retries: int
     max_retry_seconds: float

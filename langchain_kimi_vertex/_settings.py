@@ -126,6 +126,8 @@ class KimiVertexSettings(BaseChatModel):
     """What to do about calls that their tool's schema does not admit; all but `off` need `kimi-vertex[validate]`."""
     tool_validation_retries: int = 1
     """How often one call may ask the model again, with `tool_validation="reask"`."""
+    coalesce_deltas: bool = False
+    """Whether deltas of one kind that arrive in one chunk of the body are one chunk of the stream."""
 
     timeout: float | Timeouts | None = None
     """Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces."""
@@ -206,6 +208,7 @@ class KimiVertexSettings(BaseChatModel):
             normalize_tool_schemas=self.normalize_tool_schemas,
             tool_validation=self.tool_validation,
             tool_validation_retries=self.tool_validation_retries,
+            coalesce_deltas=self.coalesce_deltas,
             on_call=self.on_call,
             http_client=self.http_client,
             http_async_client=self.http_async_client,

@@ -50,6 +50,7 @@ class KimiVertexSettings(TypedDict, total=False):
     normalize_tool_schemas: bool
     tool_validation: Literal["off", "flag", "repair", "reask"]
     tool_validation_retries: int
+    coalesce_deltas: bool
     on_call: Callable[[CallStats], None] | None
     http_client: Any
     http_async_client: Any

@@ -61,6 +61,7 @@ _CLIENT_FIELDS: Final = (
     "normalize_tool_schemas",
     "tool_validation",
     "tool_validation_retries",
+    "coalesce_deltas",
     "on_call",
     "http_client",
     "http_async_client",
@@ -159,6 +160,10 @@ class ClientSettings(FunctionCallingLLM):
     )
     tool_validation_retries: int = Field(
         default=1, description='How often one call may ask the model again, with tool_validation="reask".'
+    )
+    coalesce_deltas: bool = Field(
+        default=False,
+        description="Make one response of deltas of one kind that arrive in one chunk of the body.",
     )
     on_call: Callable[[CallStats], None] | None = Field(
         default=None, exclude=True, repr=False, description="Given the figures of each call when it is over."

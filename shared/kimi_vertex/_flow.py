@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from . import _wire
 from ._call import Call, State
+from ._coalesce import coalesced
 from ._commands import (
     Authorize,
     Drain,
@@ -197,6 +198,7 @@ class _Intake:
         self._state = state
         self._decoder = decoder
         self._recorder = recorder
+        self._coalesce = state.call.settings.coalesce_deltas
 
     def finished(self) -> bool:
         return self._decoder.done or self.problem is not None
@@ -211,6 +213,8 @@ class _Intake:
                     break
         except (StreamErrorEvent, UnreadableData) as problem:
             self.problem = problem
+        if self._coalesce:
+            events = coalesced(events)
         if events:
             _note_shown(self._state, events, self._recorder)
         return events

@@ -68,6 +68,7 @@ class Settings:
     normalize_tool_schemas: bool = False
     tool_validation: ToolValidation = "off"
     tool_validation_retries: int = 1
+    coalesce_deltas: bool = False
     max_retries: int = 2
     max_retry_seconds: float = 120.0
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -106,6 +106,8 @@ class KimiVertexClient:
             `flag` them as invalid, `repair` what is certain first, or `reask` the model, too. All but `off` need
             `kimi-vertex[validate]`; the last two hold a call's arguments until they are whole.
         tool_validation_retries: How often one call may `reask`.
+        coalesce_deltas: Whether deltas of one kind that arrive in one chunk of the body are one event. A server that
+            sends each delta in a chunk of its own, as vLLM and SGLang do, is read as without it.
         on_call: Called with `CallStats` after every call, in the thread or task of the call.
         http_client: An `httpx.Client` of your own; it is never closed here.
         http_async_client: An `httpx.AsyncClient` of your own, for use on one event loop; never closed here.
@@ -146,6 +148,7 @@ class KimiVertexClient:
         normalize_tool_schemas: bool = False,
         tool_validation: ToolValidation = "off",
         tool_validation_retries: int = 1,
+        coalesce_deltas: bool = False,
         on_call: Callable[[CallStats], None] | None = None,
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
@@ -183,6 +186,7 @@ class KimiVertexClient:
                 normalize_tool_schemas=normalize_tool_schemas,
                 tool_validation=tool_validation,
                 tool_validation_retries=tool_validation_retries,
+                coalesce_deltas=coalesce_deltas,
                 max_retries=max_retries,
                 max_retry_seconds=max_retry_seconds,
                 timeouts=read_timeouts(timeout),

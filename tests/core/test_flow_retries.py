@@ -46,7 +46,7 @@ class Answer:
     """What the server does with one request."""
 
     status: int = 200
-    batches: Sequence[Sequence[str]] = ()
+    batches: Sequence[list[str]] = ()
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     fails: TransportFailure | None = None
