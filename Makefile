@@ -9,11 +9,11 @@ ENVIRONMENT := $(PYTHON) .ci/environment.py
 UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench build lock clean env-uv env-demo env-test env-dev
+.PHONY: help demo test check format bench bench-full build lock clean env-uv env-demo env-test env-dev env-bench
 
 help: ## list the targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: env-demo ## see Kimi think and answer in a chain, an agent and a query engine
 	@$(BIN)/python examples/demo.py $(ARGS)
@@ -31,8 +31,11 @@ format: env-dev ## format the code and apply ruff's safe fixes
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: env-test ## measure the core and both adapters on this machine
+bench: env-test ## measure the core and both adapters on this machine, in two minutes
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: env-bench ## measure everything, beside the peers, and draw the pictures in docs/ (an hour)
+	@.venv-bench/bin/python -m benchmarks --full $(ARGS)
 
 build: env-demo ## build the wheel and the sdist into dist/
 	@rm -rf dist
@@ -42,7 +45,7 @@ lock: env-uv ## update uv.lock from PyPI, whatever registry this machine is set 
 	$(UV) lock --python $(PYTHON) $(ARGS)
 
 clean: ## remove the environment, the tools, builds and caches
-	rm -rf .venv .tools dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .tools dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 env-uv:
 	@$(ENVIRONMENT) uv
@@ -55,3 +58,6 @@ env-test:
 
 env-dev:
 	@$(ENVIRONMENT) dev
+
+env-bench:
+	@$(ENVIRONMENT) bench

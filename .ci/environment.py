@@ -1,7 +1,7 @@
 """Builds .venv from uv.lock with the python3 and pip at hand. Standard library only.
 
-Changes nothing outside the repository: uv goes into .tools, everything else into .venv.
-Does nothing, and needs no network, when .venv already holds what uv.lock says.
+Changes nothing outside the repository: uv goes into .tools, everything else into .venv, or for `bench` .venv-bench.
+Does nothing, and needs no network, when the environment already holds what uv.lock says.
 """
 
 import hashlib
@@ -15,15 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
-VENV = ROOT / ".venv"
-STAMP = VENV / "kimi-vertex-environment"
-LEVELS = ("demo", "test", "dev")  # dependency groups of pyproject.toml; each contains the one before
+STAMP = "kimi-vertex-environment"
+# Dependency groups of pyproject.toml; in each environment, each contains the one before.
+LEVELS = {".venv": ("demo", "test", "dev"), ".venv-bench": ("bench",)}
 OLDEST = (3, 11)
 WINDOWS = os.name == "nt"
 BIN = "Scripts" if WINDOWS else "bin"
 SUFFIX = ".exe" if WINDOWS else ""
 UV = TOOLS / "bin" / f"uv{SUFFIX}"
-PYTHON = VENV / BIN / f"python{SUFFIX}"
 
 
 class SetupError(Exception):
@@ -95,58 +94,69 @@ def fetch_uv() -> None:
         ) from None
 
 
-def make_venv(env: dict[str, str]) -> None:
-    """Keep a working .venv, replace a broken or too old one."""
+def python_of(venv: Path) -> Path:
+    return venv / BIN / f"python{SUFFIX}"
+
+
+def make_venv(venv: Path, env: dict[str, str]) -> None:
+    """Keep a working environment, replace a broken or too old one."""
     check = f"import sys; sys.exit(sys.version_info < {OLDEST})"
     try:
-        usable = subprocess.run([PYTHON, "-c", check], capture_output=True, check=False).returncode == 0
+        usable = (
+            subprocess.run([python_of(venv), "-c", check], capture_output=True, check=False).returncode == 0
+        )
     except OSError:
         usable = False
     if not usable:
-        shutil.rmtree(VENV, ignore_errors=True)
-        run(UV, "venv", "--quiet", "--python", sys.executable, VENV, env=env)
+        shutil.rmtree(venv, ignore_errors=True)
+        run(UV, "venv", "--quiet", "--python", sys.executable, venv, env=env)
 
 
-def install(level: str, env: dict[str, str]) -> None:
+def install(level: str, venv: Path, env: dict[str, str]) -> None:
     """Install the locked versions, checked by hash, then the project itself, editable."""
     print(
-        f"==> installing the locked packages for `{level}` into .venv (at first, a minute or so)", flush=True
+        f"==> installing the locked packages for `{level}` into {venv.name} (at first, a minute or so)",
+        flush=True,
     )
-    locked = VENV / "locked.txt"
+    locked = venv / "locked.txt"
     selection = ("--frozen", "--all-extras", "--no-default-groups", "--group", level, "--no-emit-project")
     run(UV, "export", "--quiet", *selection, "--output-file", locked, env=env)
     requirements = ("--no-deps", "--require-hashes", "--requirement", locked)  # the lock is complete
     project = ("--no-deps", "--no-build-isolation", "--editable", ROOT)
     try:
-        uv_pip = (UV, "pip", "install", "--quiet", "--python", PYTHON)
+        uv_pip = (UV, "pip", "install", "--quiet", "--python", python_of(venv))
         run(*uv_pip, *requirements, env=env)
         run(*uv_pip, *project, env=env)
     except subprocess.CalledProcessError:
         print("==> uv could not install them; trying pip, with the settings it has here", flush=True)
-        pip = (sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "--no-user")
+        pip = (sys.executable, "-m", "pip", "--python", python_of(venv), "install", "--quiet", "--no-user")
         run(*pip, *requirements, env=pip_environment())
         run(*pip, *project, env=pip_environment())
 
 
 def prepare(level: str) -> None:
-    """Bring .venv to `level` (or leave it at a higher one)."""
+    """Bring the environment of `level` to it (or leave it at a higher one)."""
+    name, levels = next((name, levels) for name, levels in LEVELS.items() if level in levels)
+    venv = ROOT / name
     digest = hashlib.sha256(b"\0".join((ROOT / f).read_bytes() for f in ("uv.lock", "pyproject.toml")))
-    stamp = STAMP.read_text(encoding="utf-8").split() if STAMP.exists() and PYTHON.exists() else []
-    if stamp[:1] == [digest.hexdigest()] and LEVELS.index(stamp[1]) >= LEVELS.index(level):
+    mark = venv / STAMP
+    stamp = mark.read_text(encoding="utf-8").split() if mark.exists() and python_of(venv).exists() else []
+    if stamp[:1] == [digest.hexdigest()] and levels.index(stamp[1]) >= levels.index(level):
         return
     started = time.monotonic()
     fetch_uv()
     env = uv_environment()
-    make_venv(env)
-    STAMP.unlink(missing_ok=True)
-    install(level, env)
-    STAMP.write_text(f"{digest.hexdigest()} {level}\n", encoding="utf-8")
-    print(f"==> .venv is ready ({time.monotonic() - started:.0f} s)", flush=True)
+    make_venv(venv, env)
+    mark.unlink(missing_ok=True)
+    install(level, venv, env)
+    mark.write_text(f"{digest.hexdigest()} {level}\n", encoding="utf-8")
+    print(f"==> {name} is ready ({time.monotonic() - started:.0f} s)", flush=True)
 
 
 def main() -> int:
-    if len(sys.argv) != 2 or sys.argv[1] not in {"uv", *LEVELS}:
-        print(f"usage: python3 {Path(__file__).name} uv|{'|'.join(LEVELS)}", file=sys.stderr)
+    choices = ["uv", *(level for levels in LEVELS.values() for level in levels)]
+    if len(sys.argv) != 2 or sys.argv[1] not in choices:
+        print(f"usage: python3 {Path(__file__).name} {'|'.join(choices)}", file=sys.stderr)
         return 2
     try:
         if sys.version_info < OLDEST:

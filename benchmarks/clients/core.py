@@ -21,22 +21,22 @@ from kimi_vertex import (
 
 
 class Core(Client):
-    """`KimiVertexClient` with its defaults."""
+    """`KimiVertexClient` with its defaults; in the variant `coalesce`, with `coalesce_deltas`."""
 
     def __init__(self, origin: str) -> None:
         super().__init__(origin)
         self.client = cache(self._client)
 
-    def _client(self, scenario: Scenario) -> KimiVertexClient:
-        return KimiVertexClient(base_url=self.url(scenario))
+    def _client(self, scenario: Scenario, variant: str = "") -> KimiVertexClient:
+        return KimiVertexClient(base_url=self.url(scenario), coalesce_deltas=variant == "coalesce")
 
     def stream(self, case: Case, think: Sink, say: Sink) -> None:
-        with self.client(case.scenario).stream(PROMPT, **_options(case)) as events:
+        with self.client(case.scenario, case.variant).stream(PROMPT, **_options(case)) as events:
             for event in events:
                 _take(event, think, say)
 
     async def astream(self, case: Case, think: Sink, say: Sink) -> None:
-        async with self.client(case.scenario).astream(PROMPT, **_options(case)) as events:
+        async with self.client(case.scenario, case.variant).astream(PROMPT, **_options(case)) as events:
             async for event in events:
                 _take(event, think, say)
 

@@ -6,7 +6,7 @@ import importlib
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -25,12 +25,17 @@ from langchain_core.runnables import RunnableConfig
 from benchmarks.clients.base import PROMPT, Case, Client, Sink
 from benchmarks.scenarios import MODEL, Scenario, tool
 
+_SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "invoke": {"streaming": True},
+    "coalesce": {"coalesce_deltas": True},
+}
+
 
 class LangChain(Client):
     """What all chat models have in common.
 
     Variants: none for `stream`; `handler` for `stream` with a `ThinkingCallbackHandler`; `v3` for native protocol
-    events; `invoke` for `invoke` over the streaming API.
+    events; `invoke` for `invoke` over the streaming API; `coalesce` with `coalesce_deltas`.
     """
 
     def __init__(self, origin: str) -> None:
@@ -42,7 +47,7 @@ class LangChain(Client):
         raise NotImplementedError
 
     def _model(self, case: Case) -> Any:
-        model = self.make(case.scenario, **({"streaming": True} if case.variant == "invoke" else {}))
+        model = self.make(case.scenario, **_SETTINGS.get(case.variant, {}))
         return model.bind_tools([tool()]) if case.scenario.calls else model
 
     def stream(self, case: Case, think: Sink, say: Sink) -> None:

@@ -24,7 +24,7 @@ from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback
 
 from benchmarks.clients.base import PROMPT, Case, Client, Sink
-from benchmarks.scenarios import MODEL, Scenario, tool
+from benchmarks.scenarios import MODEL, tool
 
 
 class LlamaIndex(Client):
@@ -35,20 +35,20 @@ class LlamaIndex(Client):
         self.model = cache(self.make)
         self._prompt = [ChatMessage(PROMPT)]
 
-    def make(self, scenario: Scenario) -> Any:
+    def make(self, case: Case) -> Any:
         """Make the LLM."""
         raise NotImplementedError
 
     def stream(self, case: Case, think: Sink, say: Sink) -> None:
-        for response in self.model(case.scenario).stream_chat(self._prompt, **_options(case)):
+        for response in self.model(case).stream_chat(self._prompt, **_options(case)):
             _take(response, think, say)
 
     async def astream(self, case: Case, think: Sink, say: Sink) -> None:
-        async for response in await self.model(case.scenario).astream_chat(self._prompt, **_options(case)):
+        async for response in await self.model(case).astream_chat(self._prompt, **_options(case)):
             _take(response, think, say)
 
     def whole(self, case: Case) -> int:
-        message = self.model(case.scenario).chat(self._prompt).message
+        message = self.model(case).chat(self._prompt).message
         thinking = [block.content or "" for block in message.blocks if isinstance(block, ThinkingBlock)]
         return len(message.content or "") + sum(map(len, thinking))
 
@@ -56,16 +56,16 @@ class LlamaIndex(Client):
         return [_message(message) for message in messages]
 
     def send(self, prepared: Any, case: Case) -> None:
-        self.model(case.scenario).chat(prepared)
+        self.model(case).chat(prepared)
 
 
 class Kimi(LlamaIndex):
-    """This project's adapter, with its defaults."""
+    """This project's adapter, with its defaults; in the variant `coalesce`, with `coalesce_deltas`."""
 
-    def make(self, scenario: Scenario) -> Any:
+    def make(self, case: Case) -> Any:
         from llama_index_kimi_vertex import KimiVertex
 
-        return KimiVertex(base_url=self.url(scenario))
+        return KimiVertex(base_url=self.url(case.scenario), coalesce_deltas=case.variant == "coalesce")
 
 
 class OpenAILike(LlamaIndex):
@@ -75,16 +75,16 @@ class OpenAILike(LlamaIndex):
         super().__init__(origin)
         self._class = importlib.import_module("llama_index.llms.openai_like").OpenAILike
 
-    def make(self, scenario: Scenario) -> Any:
+    def make(self, case: Case) -> Any:
         return self._class(
             model=MODEL,
-            api_base=self.url(scenario),
+            api_base=self.url(case.scenario),
             api_key="benchmark",
             is_chat_model=True,
             is_function_calling_model=True,
             context_window=262_144,
             # It takes no `stream_options` for calls without streaming.
-            additional_kwargs={} if scenario.whole else {"stream_options": {"include_usage": True}},
+            additional_kwargs={} if case.scenario.whole else {"stream_options": {"include_usage": True}},
         )
 
 
@@ -131,8 +131,8 @@ class _Memory(CustomLLM):
 class Floor(LlamaIndex):
     """LlamaIndex's decorated stream over responses made in memory, validated as usual."""
 
-    def make(self, scenario: Scenario) -> Any:
-        return _Memory(scenario=scenario)
+    def make(self, case: Case) -> Any:
+        return _Memory(scenario=case.scenario)
 
 
 def _options(case: Case) -> dict[str, Any]:
