@@ -18,9 +18,10 @@ from .errors import ConfigurationError
 
 __all__ = ["Clients"]
 
-_CALLS_PER_POOL: Final = 50
-"""httpcore's pool looks at all of its connections whenever a request begins or ends: the square of the calls."""
-_IDLE_CONNECTIONS: Final = 20
+_CALLS_PER_POOL: Final = 10
+"""httpcore's pool looks at all of its connections whenever a request begins or ends, and asks the system about each
+idle one: in one pool, many calls cost the square of their number. Ten is where small pools stop being cheaper."""
+_EMPTY_POOLS: Final = 5
 # An agent is back from its tools within a minute; Google's front ends keep idle connections for longer.
 _IDLE_SECONDS: Final = 60.0
 
@@ -30,7 +31,7 @@ ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 class _Pools(Generic[ClientT]):
     """As many clients as the calls that run at a time need, each with a pool of its own.
 
-    The first one that has room is taken, so that the last ones run empty; of the empty ones, one is kept.
+    The first one that has room is taken, so that the last ones run empty; of the empty ones, a few are kept.
     """
 
     def __init__(self, make: Callable[[], ClientT]) -> None:
@@ -64,7 +65,7 @@ class _Pools(Generic[ClientT]):
             return None
         if client in self._open:
             empty = [known for known in self._open if not self._calls[known]]
-            if len(empty) < 2:
+            if len(empty) <= _EMPTY_POOLS:
                 return None
             client = empty[-1]
             self._open.remove(client)
@@ -125,7 +126,7 @@ class Clients:
         # Waiting for a place in a pool looks like a stalled server; the number of streams is the caller's choice.
         limits = httpx.Limits(
             max_connections=None,
-            max_keepalive_connections=_IDLE_CONNECTIONS,
+            max_keepalive_connections=_CALLS_PER_POOL,
             keepalive_expiry=_IDLE_SECONDS,
         )
         if self._loopback:
