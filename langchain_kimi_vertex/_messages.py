@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from langchain_core.messages import (
     AIMessage,
@@ -40,6 +40,7 @@ _ROLES: Final[Mapping[str, Role]] = {
     "developer": "system",
 }
 _TEXT_TYPES: Final = frozenset({"text", "text-plain", "output_text", "input_text"})
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _CALL_TYPES: Final = frozenset({"tool_call", "tool_use", "function_call"})
 
 
@@ -52,7 +53,35 @@ def to_core_messages(messages: Sequence[BaseMessage]) -> list[Message]:
     Raises:
         InvalidRequestError: A message's type or role is unknown, or it holds content that no Kimi server takes.
     """
-    return [converted for message in messages for converted in _convert(message)]
+    converted: list[Message] = []
+    for message in messages:
+        plain = _plain(message)
+        if plain is None:
+            converted += _convert(message)
+        else:
+            converted.append(plain)
+    return converted
+
+
+def _plain(message: BaseMessage) -> Message | None:
+    """A message whose content is a text, as most are; `None` for any other.
+
+    Asks for the exact type: to pydantic's classes, `isinstance` is a slow question.
+    """
+    content, kind = message.content, type(message)
+    if type(content) is not str:
+        return None
+    if kind is HumanMessage:
+        return Message("user", content)
+    if kind is ToolMessage:
+        result = cast(ToolMessage, message)
+        return Message("tool", content, None, (), result.tool_call_id, result.name)
+    if isinstance(message, AIMessage):
+        thinking = message.additional_kwargs.get(THINKING_KEY)
+        return Message(
+            "assistant", content, thinking if isinstance(thinking, str) else None, tuple(_own_calls(message))
+        )
+    return None
 
 
 def _convert(message: BaseMessage) -> Iterator[Message]:
@@ -169,14 +198,7 @@ def _user(message: HumanMessage) -> Iterator[Message]:
 def _assistant(message: AIMessage) -> Message:
     parts: list[_Part] = []
     thoughts: list[str] = []
-    calls = [
-        ToolCall(call.get("id") or "", call["name"], json.dumps(call["args"], ensure_ascii=False))
-        for call in message.tool_calls
-    ]
-    calls += [
-        ToolCall(call.get("id") or "", call.get("name") or "", original_arguments(call.get("args") or ""))
-        for call in message.invalid_tool_calls
-    ]
+    calls = _own_calls(message)
     known = {call.id for call in calls}
     for block in _blocks(message.content):
         kind = block.get("type")
@@ -199,6 +221,16 @@ def _assistant(message: AIMessage) -> Message:
     return Message(role="assistant", content=_joined(parts), thinking=thinking, tool_calls=tuple(calls))
 
 
+def _own_calls(message: AIMessage) -> list[ToolCall]:
+    calls = [
+        ToolCall(call.get("id") or "", call["name"], _to_json(call["args"])) for call in message.tool_calls
+    ]
+    for call in message.invalid_tool_calls:
+        arguments = original_arguments(call.get("args") or "")
+        calls.append(ToolCall(call.get("id") or "", call.get("name") or "", arguments))
+    return calls
+
+
 def _thought(block: Mapping[str, Any]) -> str | None:
     """The readable thinking of a block; `None` if there is none, for instance where it is encrypted."""
     for key in ("reasoning", "thinking", "text"):
@@ -219,5 +251,5 @@ def _thought(block: Mapping[str, Any]) -> str | None:
 def _call(block: Mapping[str, Any]) -> ToolCall:
     """A tool call that only a content block holds: LangChain's, Anthropic's or OpenAI's form."""
     arguments = block.get("args", block.get("input", block.get("arguments")))
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+    text = arguments if isinstance(arguments, str) else _to_json(arguments or {})
     return ToolCall(str(block.get("call_id") or block.get("id") or ""), str(block.get("name") or ""), text)

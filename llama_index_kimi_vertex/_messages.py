@@ -35,6 +35,7 @@ _ROLES: Final[Mapping[MessageRole, Role]] = {
     MessageRole.TOOL: "tool",
     MessageRole.FUNCTION: "tool",
 }
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _THINKING_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 
@@ -54,23 +55,36 @@ def _to_core(message: ChatMessage) -> Message:
         raise InvalidRequestError(
             f"Kimi has no role {message.role!r}. Use one of: {', '.join(known.value for known in _ROLES)}."
         )
-    content = _content(message, role)
-    kwargs = message.additional_kwargs
+    content: str | list[dict[str, Any]] | None = _text(message.blocks)
+    if content is None:
+        content = _content(message, role)
     if role == "assistant":
-        return Message(
-            role=role,
-            content=content,
-            thinking=_thinking(message),
-            tool_calls=_tool_calls(message),
-        )
+        # To pydantic's classes `isinstance` is a slow question, and texts are neither.
+        others = [block for block in message.blocks if type(block) is not TextBlock]
+        kwargs = message.additional_kwargs
+        return Message(role, content, _thinking(others, kwargs), tuple(_tool_calls(others, kwargs)))
     if role == "tool":
+        kwargs = message.additional_kwargs
+        identity, name = kwargs.get("tool_call_id") or kwargs.get("id"), kwargs.get("name")
         return Message(
-            role=role,
-            content=content,
-            tool_call_id=_text_or_none(kwargs.get("tool_call_id") or kwargs.get("id")),
-            name=wire_name(str(name)) if (name := kwargs.get("name")) is not None else None,
+            role,
+            content,
+            tool_call_id=_text_or_none(identity),
+            name=None if name is None else wire_name(str(name)),
         )
-    return Message(role=role, content=content)
+    return Message(role, content)
+
+
+def _text(blocks: Iterable[object]) -> str | None:
+    """The visible content if it is nothing but text, as mostly; asks for exact types, which is quick."""
+    texts: list[str] = []
+    for block in blocks:
+        kind = type(block)
+        if kind is TextBlock:
+            texts.append(block.text)  # type: ignore[attr-defined]
+        elif kind is not ThinkingBlock and kind is not ToolCallBlock:
+            return None
+    return "\n".join(texts)
 
 
 def _content(message: ChatMessage, role: Role) -> str | list[dict[str, Any]]:
@@ -112,34 +126,26 @@ def _image_url(block: ImageBlock) -> str:
     return block.inline_url()
 
 
-def _thinking(message: ChatMessage) -> str | None:
+def _thinking(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> str | None:
     """The turn's thinking: its blocks, else the mirror, which survives where chat engines drop blocks."""
     pieces = [
-        block.content
-        for block in message.blocks
-        if isinstance(block, ThinkingBlock) and block.content is not None
+        block.content for block in blocks if isinstance(block, ThinkingBlock) and block.content is not None
     ]
     if pieces:
         return "".join(pieces)
     for key in _THINKING_KEYS:
-        if isinstance(value := message.additional_kwargs.get(key), str):
+        if isinstance(value := kwargs.get(key), str):
             return value
     return None
 
 
-def _tool_calls(message: ChatMessage) -> list[ToolCall]:
-    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-    if not blocks:
-        return [
-            replace(call, name=wire_name(call.name)) for call in legacy_tool_calls(message.additional_kwargs)
-        ]
+def _tool_calls(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> list[ToolCall]:
+    calls = [block for block in blocks if isinstance(block, ToolCallBlock)]
+    if not calls:
+        return [replace(call, name=wire_name(call.name)) for call in legacy_tool_calls(kwargs)]
     return [
-        ToolCall(
-            id=block.tool_call_id or "",
-            name=wire_name(block.tool_name),
-            arguments=arguments_text(block.tool_kwargs),
-        )
-        for block in blocks
+        ToolCall(call.tool_call_id or "", wire_name(call.tool_name), arguments_text(call.tool_kwargs))
+        for call in calls
     ]
 
 
@@ -150,6 +156,8 @@ def legacy_tool_calls(additional_kwargs: Mapping[str, Any]) -> list[ToolCall]:
     `tool_kwargs`. Entries without a name are no calls.
     """
     entries = additional_kwargs.get("tool_calls")
+    if entries is None:
+        return []
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         return []
     calls: list[ToolCall] = []
@@ -173,7 +181,7 @@ def _get(source: object, *names: str) -> Any:
 
 def wire_name(name: str) -> str:
     """A tool's name as LlamaIndex writes it in the tools that it offers: other characters become underscores."""
-    return _NOT_IN_NAMES.sub("_", name)
+    return name if name.isidentifier() and name.isascii() else _NOT_IN_NAMES.sub("_", name)
 
 
 def renamed_tools(
@@ -192,7 +200,7 @@ def arguments_text(arguments: object) -> str:
     """A call's arguments as JSON text; text is kept as it is, so that nothing is lost on the way back."""
     if isinstance(arguments, str):
         return arguments or "{}"
-    return json.dumps(arguments if arguments is not None else {}, ensure_ascii=False, default=str)
+    return _to_json({} if arguments is None else arguments)
 
 
 def _text_or_none(value: object) -> str | None:

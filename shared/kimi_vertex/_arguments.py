@@ -10,13 +10,18 @@ import json
 import re
 from typing import Any, Final, Literal, NoReturn
 
+import orjson
+
 from ._markers import join_surrogates, without_surrogates
 
-__all__ = ["LENIENT", "ArgumentStream", "load_json", "normalise_arguments"]
+__all__ = ["LENIENT", "ArgumentStream", "is_object", "load_json", "normalise_arguments"]
 
-_STRUCTURE: Final = re.compile(r'\\.|\\\Z|["{}\[\]\x00-\x1f]', re.DOTALL)
+# What has a bearing outside of strings, where a plain string is one thing, and inside.
+_OUTSIDE: Final = re.compile(r'"[^"\\\x00-\x1f]*+"|["\\{}\[\]]')
+_INSIDE: Final = re.compile(r'["\\\x00-\x1f]')
 _FENCE: Final = re.compile(r"```\w*\s*")
 _ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
+_SAFE_DEPTH: Final = 500
 # What may follow a complete object and means nothing: white space, the end of a code fence, a leaked marker.
 _NOISE: Final = re.compile(r"(?:[\s`]|<\|[a-z_]+\|>)*")
 
@@ -46,6 +51,20 @@ def load_json(text: str, *, strict: bool = True) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def is_object(text: str) -> bool:
+    """Whether a text is one JSON object by the standard's rules."""
+    # orjson reads deeper nests than the standard parser, with which others will read this.
+    if text.count("{") + text.count("[") <= _SAFE_DEPTH:
+        try:
+            return type(orjson.loads(text)) is dict
+        except orjson.JSONDecodeError:
+            pass  # it also refuses lone surrogates, which are no fault here
+    try:
+        return isinstance(load_json(text), dict)
+    except ValueError:
+        return False
+
+
 def normalise_arguments(text: str) -> str | None:
     """Turn a call's whole arguments into the text of one JSON object.
 
@@ -62,19 +81,17 @@ def normalise_arguments(text: str) -> str | None:
         stripped = stripped[fence.end() :].removesuffix("```").strip()
     if stripped in ("", "null"):
         return "{}"
+    if is_object(stripped):
+        return stripped
     try:
         value = load_json(stripped, strict=False)
         if isinstance(value, str):
             return normalise_arguments(value) if len(value) < len(text) else None
         if not isinstance(value, dict):
             return None
-        try:
-            load_json(stripped)
-        except ValueError:
-            return without_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        return without_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False))
     except (ValueError, RecursionError):
         return None
-    return stripped
 
 
 class ArgumentStream:
@@ -111,7 +128,8 @@ class ArgumentStream:
         if piece is None:
             return ""
         text = piece if isinstance(piece, str) else json.dumps(piece, ensure_ascii=False)
-        text, self._surrogate = join_surrogates(self._surrogate, text)
+        if self._surrogate or not text.isascii():
+            text, self._surrogate = join_surrogates(self._surrogate, text)
         if self._mode == "start":
             text = text.lstrip()
             if not text:
@@ -133,26 +151,26 @@ class ArgumentStream:
         start, rest = 0, ""
         position = 1 if self._escaped and text else 0
         self._escaped = self._escaped and not text
-        for match in _STRUCTURE.finditer(text, position):
-            char, index = match.group(), match.start()
-            if char[0] == "\\":
-                self._escaped = len(char) == 1
+        while match := (_INSIDE if self._in_string else _OUTSIDE).search(text, position):
+            position = match.end()
+            char = text[position - 1]
+            if char == "\\":
+                self._escaped = position == len(text)
+                position += 1
             elif char == '"':
-                self._in_string = not self._in_string
+                self._in_string ^= position - match.start() == 1
             elif self._in_string:
-                if char < " ":
-                    out += (text[start:index], _ESCAPES.get(char, f"\\u{ord(char):04x}"))
-                    start = index + 1
+                out += (text[start : position - 1], _ESCAPES.get(char, f"\\u{ord(char):04x}"))
+                start = position
             elif char in "{[":
                 self._depth += 1
-            elif char in "}]":
+            else:
                 self._depth -= 1
                 if self._depth == 0:
                     self._mode = "complete"
-                    text, rest = text[: index + 1], text[index + 1 :]
+                    text, rest = text[:position], text[position:]
                     break
-        out.append(text[start:])
-        passed = "".join(out)
+        passed = "".join((*out, text[start:])) if start else text
         self._parts.append(passed)
         return passed, rest
 
@@ -181,6 +199,8 @@ class ArgumentStream:
         if _NOISE.fullmatch(tail) is None:
             self._parts.append(tail)
             return tail, "text follows the arguments"
+        if is_object(self.text):
+            return "", None
         try:
             load_json(self.text)
         except ValueError as error:

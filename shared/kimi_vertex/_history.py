@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from ._arguments import load_json, normalise_arguments
+from ._arguments import is_object, normalise_arguments
 from ._toolcalls import History
 from .errors import InvalidRequestError
 from .messages import Message, ToolCall
@@ -50,11 +50,13 @@ def order(messages: Sequence[Message]) -> Ordered:
     for position, message in enumerate(messages):
         if message.role == "tool":
             call = calls.answered_by(message, position)
-            sent = Message("tool", message.content, tool_call_id=call.wire_id, name=call.name)
-            results.append((call.number, position, sent))
+            results.append((call.number, position, _result(message, call)))
         elif message.role == "assistant":
-            _close_turn(ordered, results, others)
-            ordered.append((position, _assistant(message, position, ids, calls)))
+            if results or others:
+                _close_turn(ordered, results, others)
+            ordered.append(
+                (position, _assistant(message, position, ids, calls) if message.tool_calls else message)
+            )
         else:
             others.append((position, message))
     _close_turn(ordered, results, others)
@@ -66,23 +68,33 @@ def _close_turn(
     results: list[tuple[int, int, Message]],
     others: list[tuple[int, Message]],
 ) -> None:
-    results.sort(key=lambda result: result[:2])
+    if len(results) > 1:
+        results.sort(key=lambda result: result[:2])
     ordered += [(position, message) for _, position, message in results]
     ordered += others
     results.clear()
     others.clear()
 
 
-def _assistant(message: Message, position: int, ids: _Ids, calls: _Calls) -> Message:
-    if not message.tool_calls:
+def _result(message: Message, call: _Call) -> Message:
+    if message.tool_call_id == call.wire_id and message.name == call.name:
         return message
+    return Message("tool", message.content, tool_call_id=call.wire_id, name=call.name)
+
+
+def _assistant(message: Message, position: int, ids: _Ids, calls: _Calls) -> Message:
+    given = message.tool_calls
     sent: list[ToolCall] = []
-    for index, call in enumerate(message.tool_calls):
+    same = True
+    for index, call in enumerate(given):
         wire_id, arguments = ids.on_wire((position, index), call), _sendable(call.arguments)
-        same = wire_id == call.id and arguments is call.arguments
-        sent.append(call if same else ToolCall(wire_id, call.name, arguments))
-    calls.add_turn(message.tool_calls, sent)
-    return Message("assistant", message.content, message.thinking, tuple(sent))
+        if wire_id == call.id and arguments is call.arguments:
+            sent.append(call)
+        else:
+            same = False
+            sent.append(ToolCall(wire_id, call.name, arguments))
+    calls.add_turn(given, sent)
+    return message if same else Message("assistant", message.content, message.thinking, tuple(sent))
 
 
 class _Ids:
@@ -93,8 +105,11 @@ class _Ids:
         self._kept: dict[tuple[int, int], int] = {}
         self._taken: set[str] = set()
         self._next = 0
-        for position, message in enumerate(messages):
-            for index, call in enumerate(message.tool_calls):
+        calling = [
+            (position, message.tool_calls) for position, message in enumerate(messages) if message.tool_calls
+        ]
+        for position, calls in calling:
+            for index, call in enumerate(calls):
                 self._seen.add(call.id)
                 match = _NATIVE.fullmatch(call.id)
                 if match and match["name"] == call.name and call.id not in self._taken:
@@ -144,13 +159,18 @@ class _Calls:
         self._on_wire: dict[str, _Call] = {}
 
     def add_turn(self, given: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
-        calls = [_Call(self._count + index, call) for index, call in enumerate(sent)]
-        self._count += len(calls)
-        for asked, call in zip(reversed(given), reversed(calls), strict=True):
+        self._count += len(sent)
+        number = self._count
+        # From the last to the first, which is then the next to be answered; of equal ids, the last is the latest.
+        latest: dict[str, _Call] = {}
+        for asked, written in zip(reversed(given), reversed(sent), strict=True):
+            number -= 1
+            call = _Call(number, written)
             self._open.setdefault(asked.id, []).append(call)
             self._waiting.append(call)
             self._on_wire[call.wire_id] = call
-        self._latest.update((asked.id, call) for asked, call in zip(given, calls, strict=True))
+            latest.setdefault(asked.id, call)
+        self._latest.update(latest)
 
     def answered_by(self, result: Message, position: int) -> _Call:
         """The call that a result answers.
@@ -180,20 +200,13 @@ def _refuse_orphan(identity: str | None, position: int) -> NoReturn:
     )
 
 
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(load_json(text), dict)
-    except ValueError:
-        return False
-
-
 def _sendable(arguments: str) -> str:
     """Arguments as servers accept them: JSON text of an object.
 
     A server that parses the history answers 400 to every later request if one call in it is damaged, so text
     that cannot be repaired travels inside an object, where the model still sees it.
     """
-    if _is_object(arguments):
+    if is_object(arguments):
         return arguments
     normal = normalise_arguments(arguments)
     if normal is not None:

@@ -14,7 +14,11 @@ import orjson
 
 from .errors import InvalidRequestError
 
-__all__ = ["encode", "loads"]
+__all__ = ["Texts", "encode", "loads"]
+
+
+class Texts(list[dict[str, Any]]):
+    """Objects that hold text and nothing else, which every JSON encoder writes alike."""
 
 
 def loads(text: str) -> Any:
@@ -40,10 +44,24 @@ def encode(body: Mapping[str, Any]) -> bytes:
         InvalidRequestError: It holds something that JSON cannot.
     """
     try:
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_object)
+        # orjson writes null for NaN, and values of types that are no JSON: it gets only what cannot hold any.
+        return orjson.dumps(
+            {
+                key: value if type(value) is Texts else orjson.Fragment(_dumps(value))
+                for key, value in body.items()
+            }
+        )
+    except (TypeError, ValueError, RecursionError):
+        pass  # keys that are no text, and lone surrogates, are no fault
+    try:
+        return _dumps(body)
     except (TypeError, ValueError, RecursionError) as error:
         what = next(_culprits(body, "", ()), None) or f"{error}"
         raise InvalidRequestError(f"The request cannot be written as JSON: {what}.") from None
+
+
+def _dumps(value: Any) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_object)
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ._arguments import ArgumentStream
+from ._markdown import MarkdownCode
 from ._markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, SECTION_BEGIN, Token
 
 __all__ = ["BareCalls", "LeakCollector", "LeakedCall"]
@@ -132,14 +133,17 @@ def _split_object(text: str) -> tuple[str, str]:
 class BareCalls:
     """Finds calls whose tokens were stripped: `functions.NAME:N{...}` at the start of a line.
 
-    Happens when a server decodes with `skip_special_tokens`. Looked for only with declared tools, and only for
-    their names, so that ordinary text is never taken for a call.
+    Happens when a server decodes with `skip_special_tokens`. Looked for only with declared tools, only for their
+    names, and not in Markdown code, so that ordinary text is never taken for a call.
     """
 
     __slots__ = (
         "_arguments",
+        "_code",
         "_head",
         "_held",
+        "_initials",
+        "_later",
         "_line_start",
         "_partial",
         "_prefixes",
@@ -152,29 +156,24 @@ class BareCalls:
     def __init__(self, names: frozenset[str]) -> None:
         self.calls: list[LeakedCall] = []
         choice = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-        head = rf"(?:functions\.)?(?:{choice}):\d{{1,9}}"
-        self._head = re.compile(rf"({head})[ \t]{{0,8}}(?=\{{)")
-        self._partial = re.compile(rf"{head}[ \t]{{0,8}}")
+        head = rf"(?:functions\.)?(?:{choice}):\d{{1,9}}[ \t]{{0,8}}"
+        self._head = re.compile(rf"{head}(?=\{{)")
+        self._later = re.compile(rf"\n(?=[^\S\n]*{head}\{{)")
+        self._partial = re.compile(head)
         starts = [prefix + name + ":" for name in names for prefix in ("", "functions.")]
+        self._initials = frozenset(start[0] for start in starts)
         self._prefixes = frozenset(start[:n] for start in starts for n in range(1, len(start) + 1))
         self._held = ""
+        self._code = MarkdownCode()
         self._line_start = True
         self._arguments: ArgumentStream | None = None  # of the call that is being read
         self._started = ""  # its id, and the white space after it
         self._raw: list[str] = []  # the arguments as they came
         self._trim = False  # white space after a call belongs to it
 
-    def passes(self, text: str) -> bool:
-        """Whether `text` cannot be part of such a call, and leaves nothing to remember."""
-        return not (self._line_start or self._held or self._arguments is not None or "\n" in text)
-
-    def code(self, text: str) -> str:
-        """Take text inside Markdown code, which is no call; return what is certainly text."""
-        if self._arguments is not None:
-            return self.feed(text)
-        shown = self.take_held() + text
-        self._line_start = text.endswith("\n")
-        return shown
+    def outside_code(self) -> None:
+        """No code is open here, whatever the text looked like."""
+        self._code.close()
 
     def take_held(self) -> str:
         """Hand over what is held, because something follows that decides: it is text."""
@@ -182,6 +181,7 @@ class BareCalls:
         self._line_start = self._trim = False
         if self._arguments is not None:
             held, self._arguments = self._started + "".join(self._raw), None
+        self._code.feed(held)
         return held
 
     def finish(self) -> str:
@@ -192,7 +192,10 @@ class BareCalls:
         return self.take_held()
 
     def feed(self, text: str) -> str:
-        """Take plain text; return what is certainly text."""
+        """Take text without tokens; return what is certainly text."""
+        if not (self._line_start or self._held or self._arguments is not None or "\n" in text):
+            self._code.feed(text)
+            return text
         text, self._held = self._held + text, ""
         shown: list[str] = []
         position = start = 0
@@ -201,29 +204,44 @@ class BareCalls:
                 text, position, start = self._read_call(text, position, shown), 0, 0
                 continue
             if not self._line_start:
-                newline = text.find("\n", position)
-                position = newline + 1 if newline >= 0 else len(text)
-                self._line_start = newline >= 0
+                position = self._next_line(text, position)
                 continue
             indent = _INDENT.match(text, position)
             position = indent.end() if indent else position
             start = position if self._trim else start
             self._trim = self._trim and position == len(text)
-            match = self._head.match(text, position)
-            if match is not None:
-                shown.append(text[start:position])
-                self._started, self._raw, self._arguments = match.group(), [], ArgumentStream()
-                position = match.end()
-            elif position == len(text):
+            if position == len(text):
                 break
-            elif self._undecided(text, position):
-                shown.append(text[start:position])
+            begins = text[position] in self._initials
+            match = self._head.match(text, position) if begins else None
+            if match is None and not (begins and self._undecided(text, position)):
+                self._line_start = False
+                continue
+            self._show(text[start:position], shown)
+            start = position
+            if self._code.is_open():
+                self._line_start = False
+            elif match is None:
                 self._held = text[position:]
                 return "".join(shown)
             else:
-                self._line_start = False
-        shown.append(text[start:])
+                self._started, self._raw, self._arguments = match.group(), [], ArgumentStream()
+                position = match.end()
+        self._show(text[start:], shown)
         return "".join(shown)
+
+    def _show(self, text: str, shown: list[str]) -> None:
+        self._code.feed(text)
+        shown.append(text)
+
+    def _next_line(self, text: str, position: int) -> int:
+        """Where the next line begins that may be a call: the text's last one unless a call is there before."""
+        newline = text.rfind("\n", position)
+        if newline > text.find("\n", position):
+            match = self._later.search(text, position)
+            newline = newline if match is None else match.start()
+        self._line_start = newline >= 0
+        return newline + 1 if newline >= 0 else len(text)
 
     def _undecided(self, text: str, position: int) -> bool:
         if len(text) - position > _LONGEST_ID:
@@ -243,7 +261,7 @@ class BareCalls:
         try:
             _DECODER.decode(arguments)
         except (ValueError, RecursionError):
-            shown.append(self._started + arguments)
+            self._show(self._started + arguments, shown)
             self._line_start = False
         else:
             self.calls.append(LeakedCall(self._started.strip(), arguments))

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from ._endpoint import Target
 from ._history import order
-from ._json import encode
+from ._json import Texts, encode
 from ._models import ModelInfo
 from ._options import CallOptions, Settings
 from ._reading import read_messages
@@ -69,8 +69,11 @@ class Payload:
         """
         conversation = (*self.conversation, *turn)
         ordered = order(conversation)
-        added = [self.writer.write(message, place) for place, message in ordered.messages[-len(turn) :]]
-        body = {**self.body, "messages": [*self.body["messages"], *added]}
+        written = (self.writer.write(message, place) for place, message in ordered.messages[-len(turn) :])
+        added = [wire for wire in written if wire is not None]
+        before = self.body["messages"]
+        kind = Texts if type(before) is Texts and self.writer.only_text else list
+        body = {**self.body, "messages": kind([*before, *added])}
         return replace(self, body=body, conversation=conversation, history=ordered.history)
 
     def encoded(self) -> bytes:
@@ -80,7 +83,7 @@ class Payload:
             InvalidRequestError: It holds something that JSON cannot; the text says where.
         """
         if self.as_instance:
-            return encode({"instances": [{"@requestFormat": "chatCompletions", **self.body}]})
+            return b'{"instances":[%b]}' % encode({"@requestFormat": "chatCompletions", **self.body})
         return encode(self.body)
 
 
@@ -115,7 +118,8 @@ def build(
     ordered = order(conversation)
     writer = _MessageWriter(settings, info, both_fields=_is_self_deployed(target), thinks=thinks)
     body: dict[str, Any] = {} if model is None else {"model": model}
-    body["messages"] = [wire for place, m in ordered.messages if (wire := writer.write(m, place)) is not None]
+    written = [wire for place, m in ordered.messages if (wire := writer.write(m, place)) is not None]
+    body["messages"] = Texts(written) if writer.only_text else written
     if not body["messages"]:
         raise InvalidRequestError("All messages are empty. Pass at least one message with text.")
     body.update(fields)
@@ -195,7 +199,8 @@ def without_forced_choice(payload: Payload) -> Payload:
     named = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else None
     what = f"the tool `{named}`" if named else "one of the tools"
     nudge = {"role": "system", "content": f"Answer only with a call of {what}, not with text."}
-    messages = list(payload.body["messages"])
+    before = payload.body["messages"]
+    messages = (Texts if type(before) is Texts else list)(before)
     # A trailing assistant message is the beginning of the answer and has to stay the last.
     prefilled = bool(messages) and messages[-1].get("role") == "assistant"
     messages.insert(len(messages) - prefilled, nudge)
@@ -211,6 +216,8 @@ class _MessageWriter:
         self._fields = ("reasoning_content", "reasoning") if both_fields else ("reasoning_content",)
         self._thinks = thinks
         self._warned = False
+        self.only_text = True
+        """Whether all values in what has been written so far are text."""
 
     def write(self, message: Message, position: int) -> dict[str, Any] | None:
         """One message; `None` for an assistant turn without content, which strict servers refuse."""
@@ -226,7 +233,7 @@ class _MessageWriter:
         return wire
 
     def _assistant(self, message: Message, content: Any, position: int) -> dict[str, Any] | None:
-        blank = not content or (isinstance(content, str) and not content.strip())
+        blank = not content or (isinstance(content, str) and content.isspace())
         if blank and not message.tool_calls:
             return None
         wire: dict[str, Any] = {"role": "assistant", "content": "" if blank else content}
@@ -276,6 +283,10 @@ class _MessageWriter:
                 "The service would ignore it and guess. Send text, or use a model that takes images (Kimi K2.5 or "
                 "later)."
             )
+        media_values = (
+            value for part in kept if part["type"] != "text" for value in part[part["type"]].values()
+        )
+        self.only_text = self.only_text and all(isinstance(value, str) for value in media_values)
         return kept
 
 

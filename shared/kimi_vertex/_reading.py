@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NoReturn, cast, get_args
+from typing import Any, Final, NoReturn, TypeGuard, cast, get_args
 
 from ._wire import thinking_text
 from .errors import InvalidRequestError
@@ -16,6 +16,7 @@ from .messages import Message, MessageLike, Role, ToolCall
 __all__ = ["read_messages"]
 
 _ROLES: Final[frozenset[Any]] = frozenset(get_args(Role))
+_TEXT_OR_NONE: Final = frozenset({str, type(None)})
 _MEDIA: Final = ("image_url", "video_url")
 
 
@@ -35,7 +36,10 @@ def read_messages(messages: Iterable[MessageLike] | str) -> list[Message]:
         raise InvalidRequestError(
             f"The conversation is a {type(messages).__name__}; pass a list of messages, or a user's text."
         )
-    read = [_read(message, position) for position, message in enumerate(messages)]
+    read = [
+        message if _is_ready(message) else _read(message, position)
+        for position, message in enumerate(messages)
+    ]
     if not read:
         raise InvalidRequestError("There are no messages to send. Pass at least one user message.")
     return read
@@ -43,6 +47,32 @@ def read_messages(messages: Iterable[MessageLike] | str) -> list[Message]:
 
 def _fail(position: int, what: str) -> NoReturn:
     raise InvalidRequestError(f"Message {position} {what}")
+
+
+def _is_ready(message: MessageLike) -> TypeGuard[Message]:
+    """Whether a message can be sent as it is: text in all places. Most can, and this is what they cost."""
+    if type(message) is not Message:
+        return False
+    role: Any = message.role
+    return (
+        type(role) is str
+        and role in _ROLES
+        and type(message.content) in _TEXT_OR_NONE
+        and type(message.thinking) in _TEXT_OR_NONE
+        and type(message.tool_call_id) in _TEXT_OR_NONE
+        and (not message.tool_calls or (role == "assistant" and _are_ready(message.tool_calls)))
+    )
+
+
+def _are_ready(calls: Any) -> bool:
+    if type(calls) is not tuple:
+        return False  # a list is the caller's, who may change it
+    for call in calls:
+        if type(call) is not ToolCall or not call.name:
+            return False
+        if not (type(call.id) is type(call.name) is type(call.arguments) is str):
+            return False
+    return True
 
 
 def _read(message: MessageLike, position: int) -> Message:

@@ -15,11 +15,10 @@ from ._markers import (
     HALF_TAG,
     THINK_BEGIN,
     THINK_END,
-    Code,
     Scanner,
     Token,
+    is_plain,
     join_surrogates,
-    may_matter,
 )
 from .events import TextDelta, ThinkingDelta
 
@@ -31,20 +30,26 @@ Delta = ThinkingDelta | TextDelta
 class _Channel:
     """What both channels share: halves of characters, tokens, leaked calls."""
 
-    __slots__ = ("_leaks", "_quiet", "_scanner", "_surrogate")
+    __slots__ = ("_flowing", "_leaks", "_quiet", "_scanner", "_surrogate")
 
     def __init__(self) -> None:
         self._scanner = Scanner()
         self._leaks = LeakCollector()
         self._surrogate = ""
-        self._quiet = False  # nothing from earlier has a bearing on the next piece
+        self._quiet = True  # nothing is held that a plain piece could complete
+        self._flowing = False  # and a plain piece is given out as it is
 
     def feed(self, text: str) -> list[Delta]:
-        """Take the next piece of the field's text."""
-        text, self._surrogate = join_surrogates(self._surrogate, text)
+        """Take the next piece of the field's text. Subclasses have dealt with plain pieces that flow."""
         out: list[Delta] = []
-        self._scan(text, out)
-        self._quiet = self._scanner.idle and not (self._surrogate or self._leaks.open)
+        if self._quiet and not self._flowing and text and is_plain(text):
+            self._scanner.pass_by(text)
+            self._plain(text, out)
+        else:
+            text, self._surrogate = join_surrogates(self._surrogate, text)
+            self._scan(text, out)
+            self._quiet = self._scanner.idle and not (self._surrogate or self._leaks.open)
+        self._flowing = self._quiet and self._flows()
         return _merged(out)
 
     def finish(self) -> list[Delta]:
@@ -65,6 +70,7 @@ class _Channel:
         scanner, leaks = self._scanner, self._leaks
         for item in scanner.feed(text, last=last):
             if isinstance(item, Token):
+                self._outside_code()
                 if item.kind == HALF:
                     continue
                 if item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
@@ -79,12 +85,18 @@ class _Channel:
                 self._plain(item, out)
             scanner.markdown = not leaks.open
 
+    def _outside_code(self) -> None:
+        """A token shows that no code is open."""
+
     def _give_back(self, text: str, out: list[Delta]) -> None:
         if text:
             self._plain(text, out)
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
         self._give_back(self._leaks.token(token), out)
+
+    def _flows(self) -> bool:
+        raise NotImplementedError
 
     def _plain(self, text: str, out: list[Delta]) -> None:
         raise NotImplementedError
@@ -107,12 +119,14 @@ class ThinkingChannel(_Channel):
         self._pending_end: list[str] = []  # a closing tag, and the white space after it
 
     def feed(self, text: str) -> list[Delta]:
-        if self._quiet and not may_matter(text):
-            # Nothing to look for: the common case, and the hot path.
+        if self._flowing and (("<" not in text and text.isascii()) or is_plain(text)):
+            # The common case, and the hot path.
+            self._scanner.pass_by(text)
             return [ThinkingDelta(text)]
-        out = super().feed(text)
-        self._quiet = self._quiet and self._started and not self._pending_end
-        return out
+        return super().feed(text)
+
+    def _flows(self) -> bool:
+        return self._started and not self._pending_end
 
     def _plain(self, text: str, out: list[Delta]) -> None:
         if self._pending_end:
@@ -169,15 +183,16 @@ class ContentChannel(_Channel):
         self._trim = False  # white space before the answer's first word is the template's, not the answer's
 
     def feed(self, text: str) -> list[Delta]:
-        if self._quiet and not may_matter(text):
-            # Nothing to look for: the common case, and the hot path.
-            if self._bare is None or self._bare.passes(text):
-                return [TextDelta(text)]
-            shown = self._bare.feed(text)
-            return [TextDelta(shown)] if shown else []
-        out = super().feed(text)
-        self._quiet = self._quiet and self._state == "text" and not self._trim
-        return out
+        if self._flowing and (("<" not in text and text.isascii()) or is_plain(text)):
+            # The common case, and the hot path.
+            self._scanner.pass_by(text)
+            if self._bare is not None:
+                text = self._bare.feed(text)
+            return [TextDelta(text)] if text else []
+        return super().feed(text)
+
+    def _flows(self) -> bool:
+        return self._state == "text" and not self._trim
 
     @property
     def inline(self) -> bool:
@@ -208,6 +223,10 @@ class ContentChannel(_Channel):
                 self._show(text, out)
         return _merged(out)
 
+    def _outside_code(self) -> None:
+        if self._bare is not None:
+            self._bare.outside_code()
+
     def _plain(self, text: str, out: list[Delta]) -> None:
         if self._state == "thinking":
             self._think(text, out)
@@ -234,7 +253,7 @@ class ContentChannel(_Channel):
 
     def _show(self, text: str, out: list[Delta]) -> None:
         if self._bare is not None:
-            text = self._bare.code(text) if isinstance(text, Code) else self._bare.feed(text)
+            text = self._bare.feed(text)
         if text:
             out.append(TextDelta(text))
 

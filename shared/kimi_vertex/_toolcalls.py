@@ -155,7 +155,9 @@ class ToolCallAssembler:
             function = fragment
         name, pieces = function.get("name"), function.get("arguments", fragment.get("arguments"))
         name = self._clean_name(name) if name and isinstance(name, str) else ""
-        identity, index = _identity(fragment.get("id")), _index(fragment.get("index"))
+        identity, index = fragment.get("id"), fragment.get("index")
+        identity = "" if identity is None else _identity(identity)
+        index = index if type(index) is int else _index(index)
         call = self._new(identity, index) if whole else self._find(identity, index, name, pieces)
         if call is None:
             return
@@ -192,7 +194,8 @@ class ToolCallAssembler:
             return call
         same_place = bool(identity) and index == call.key
         if _opens_object(pieces):
-            repeated = same_place and _canonical(pieces) == _canonical(call.arguments.text)
+            given = call.arguments.text
+            repeated = same_place and (pieces == given or _canonical(pieces) == _canonical(given))
             return None if repeated else self._new(identity, index)
         return self._new(identity, index, doubtful=True) if name and not same_place else call
 
@@ -250,6 +253,8 @@ class ToolCallAssembler:
                 self._start_nameless(call, out)
         for call in self._calls:
             self._judge(call, reason, out)
+        if not leaked:
+            return out
         structured = [(call.name, call.arguments.text) for call in self._calls]
         twins = [(name, _canonical(arguments)) for name, arguments in structured]
         seen: set[tuple[str, str]] = set()

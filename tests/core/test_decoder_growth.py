@@ -40,6 +40,8 @@ KINDS: dict[str, tuple[Delta, bool]] = {
     "code block with a token": (text("```\n<think>\n", "x\n"), False),
     "code spans": (text("a", "`b` "), False),
     "code that never ends": (text("a", "```x <|im_end|> "), False),
+    "blocks that never end": (text("a", "```x\n<|im_end|>\n````x\n<|im_end|>\n"), False),
+    "spans that never end": (text("a", "`<|im_end|>``<|im_end|>```<|im_end|>"), False),
     "backticks": (text("a", "`"), False),
     "look-alikes": (text("a", "<|"), False),
     "tags": (text("a", "<think>"), False),
@@ -57,13 +59,22 @@ KINDS: dict[str, tuple[Delta, bool]] = {
 def seconds(delta: Delta, count: int, implicit: bool) -> float:
     """The least CPU time of a few runs."""
     data = [json.dumps(chunk(delta(number))) for number in range(count)]
-    best = float("inf")
-    for _ in range(3 if count < 5_000 else 1):
+
+    def read() -> None:
         reader = decoder(Row("growth", [], implicit=implicit, tools=TOOLS))
-        started = time.process_time()
         for item in data:
             reader.feed(item)
         reader.finish()
+
+    return least_seconds(read, 3 if count < 5_000 else 1)
+
+
+def least_seconds(work: Callable[[], object], runs: int) -> float:
+    """The least CPU time of some runs."""
+    best = float("inf")
+    for _ in range(runs):
+        started = time.process_time()
+        work()
         best = min(best, time.process_time() - started)
     return best
 
@@ -74,3 +85,47 @@ def test_linear(kind: str) -> None:
     delta, implicit = KINDS[kind]
     small, large = (seconds(delta, count, implicit) for count in (1_500, 15_000))
     assert large < 30 * max(small, 0.003)
+
+
+WHOLE = {
+    "plain": "so the user wants to know ",
+    "code": "Use `List<int>` here:\n\n```python\nif a < b:\n    return `x`\n```\n\n",
+    "markup": "<div><b>word</b> and a < b | c</div>\n",
+    "begun tags": "<",
+    "backticks": "`",
+    "begun tokens": "<|tool_call_begin",
+    "begun triangles": "◁",
+    "halves of characters": "\ud83d",
+    "tokens": "word <|im_user|>\n",
+    "tokens in code": "`<|im_end|>` and\n```\n<think>\n```\n",
+    "blocks that never end": "```x\n<|im_end|>\n````x\n<|im_end|>\n",
+    "look-alikes of calls": "clock:1\nfunctions.clock:\n",
+}
+
+
+def whole_seconds(unit: str, length: int) -> float:
+    """The least CPU time of a few runs over one answer that arrives in one piece, in both fields."""
+    piece = (unit * (length // len(unit) + 1))[:length]
+    body = {"choices": [{"message": {"content": piece, "reasoning": piece}, "finish_reason": "stop"}]}
+
+    def read() -> None:
+        reader = decoder(Row("growth", [], tools=TOOLS))
+        reader.feed_body(body)
+        reader.finish()
+
+    return least_seconds(read, 3)
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_whole_linear(kind: str) -> None:
+    """An answer of ten times the length, in one piece, takes about ten times as long."""
+    small, large = (whole_seconds(WHOLE[kind], length) for length in (30_000, 300_000))
+    assert large < 30 * max(small, 0.001)
+
+
+@pytest.mark.parametrize("kind", ["plain", "code", "markup"])
+def test_whole_cost(kind: str) -> None:
+    """To look for what does not belong into an ordinary answer takes no longer than a few times its JSON."""
+    data = json.dumps((WHOLE[kind] * 10_000)[:200_000])
+    reading = least_seconds(lambda: json.loads(data), 5)
+    assert whole_seconds(WHOLE[kind], 200_000) < 10 * reading

@@ -102,7 +102,7 @@ def test_calls_beside_the_blocks(entry: Any) -> None:
     message = ChatMessage.model_construct(
         role=MessageRole.ASSISTANT, blocks=[], additional_kwargs={"tool_calls": [entry]}
     )
-    assert one(message).tool_calls == [ToolCall("c1", "f", '{"a": 1}')]
+    assert one(message).tool_calls == (ToolCall("c1", "f", '{"a": 1}'),)
 
 
 def test_blocks_win_over_the_mirror() -> None:
