@@ -77,7 +77,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class ReadBody:
-    """Give me the whole body as text, and be done with the response."""
+    """Give me the bytes of the whole body, and be done with the response."""
 
 
 class Intake(Protocol):

@@ -5,10 +5,12 @@ Fed with the data of server-sent events, or with one decoded body. Never sees a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from . import _wire
+from ._json import loads
 from ._markers import without_surrogates
 from ._options import ToolValidation
 from ._thinking import ContentChannel, ThinkingChannel
@@ -63,6 +65,7 @@ class Decoder:
         self._separate = False
         self._thinking_named = False  # the server sent the field, if only to say that it is empty
         self._usage: Mapping[str, Any] | None = None
+        self._source: str | bytes | None = None  # of the last chunk
         self._raw_reason: str | None = None
         self._response_id: str | None = None
         self._model: str | None = None
@@ -101,7 +104,7 @@ class Decoder:
             UnreadableData: It is not JSON, or JSON of another shape.
         """
         try:
-            chunk = _wire.decode(data)
+            chunk = loads(data)
         except ValueError as error:
             words = data.strip()
             if words and words != "[DONE]":
@@ -112,10 +115,15 @@ class Decoder:
             raise UnreadableData("nested too deeply") from None
         if type(chunk) is not dict or "choices" not in chunk:
             return self._feed_odd(chunk)
+        self._source = data
         return self._chunk(chunk, whole=False)
 
-    def feed_body(self, body: Any) -> list[Event]:
+    def feed_body(self, body: Any, source: bytes | None = None) -> list[Event]:
         """Take a whole, decoded answer.
+
+        Args:
+            body: The answer.
+            source: What it was decoded from.
 
         Raises:
             StreamErrorEvent: It is an error, although the status was 200.
@@ -124,16 +132,13 @@ class Decoder:
         error = _wire.find_error(body)
         if error is not None:
             raise StreamErrorEvent(error)
-        predictions = body.get("predictions") if isinstance(body, dict) else None
-        if isinstance(predictions, list) and len(predictions) == 1:
-            predictions = predictions[0]
-        if isinstance(predictions, dict):
-            body = predictions  # `:predict` with @requestFormat wraps the answer
+        body = _wire.unwrapped(body)
         if not isinstance(body, dict):
             raise UnreadableData("not a JSON object")
         if _wire.first_choice(body.get("choices")) is None:
             raise UnreadableData("there is no choice in it")
         self.done = True
+        self._source = source
         return self._chunk(body, whole=True)
 
     def _feed_odd(self, chunk: Any) -> list[Event]:
@@ -154,9 +159,7 @@ class Decoder:
         if choice is None:
             self._note(chunk, None)
             return []
-        delta = choice.get("message" if whole else "delta")
-        if delta is None:
-            delta = choice.get("delta" if whole else "message")
+        delta = _wire.delta_of(choice, whole=whole)
         events: list[Event] = []
         if type(delta) is dict:
             try:
@@ -219,12 +222,21 @@ class Decoder:
             events += self._content.feed(content)
         calls = delta.get("tool_calls")
         if calls:
+            if self._source is not None and _wire.are_structured(calls):
+                calls = self._exact_calls(whole=whole)
             events += self._content.decide()
             events += self._calls.feed(calls, whole=whole)
         refusal = delta.get("refusal")
         if refusal and type(refusal) is str:
             self._refusal.append(refusal)
         return events
+
+    def _exact_calls(self, *, whole: bool) -> Any:
+        """The calls of the last chunk as Python's parser reads them: with integers of any length."""
+        assert self._source is not None
+        chunk = _wire.unwrapped(json.loads(self._source))
+        choice = _wire.first_choice(chunk["choices"])
+        return _wire.delta_of(choice or {}, whole=whole)["tool_calls"]
 
     def _give(self, events: list[Event]) -> list[Event]:
         if events:

@@ -29,6 +29,7 @@ from ._commands import (
 from ._decoder import Decoder, StreamErrorEvent, UnreadableData
 from ._endpoint import Target
 from ._failures import broken, empty_text, unreachable, unreadable
+from ._json import loads
 from ._payload import Payload
 from ._retries import before_retry
 from ._stats import StatsRecorder
@@ -116,10 +117,10 @@ def _send(state: State, request: Request) -> Steps[Head]:
 def _read_error_body() -> Steps[str]:
     """The body of an error status; a body that breaks off does not hide the status."""
     try:
-        body: str = yield ReadBody()
+        body: bytes = yield ReadBody()
     except TransportFailure:
         return ""
-    return body
+    return body.decode("utf-8-sig", "replace")
 
 
 def _discover(state: State, identity: Identity) -> Steps[Target]:
@@ -169,7 +170,7 @@ def _read_answer(state: State, head: Head, decoder: Decoder, recorder: StatsReco
         if streamed:
             yield from _read_stream(state, decoder, recorder)
         else:
-            body: str = yield ReadBody()
+            body: bytes = yield ReadBody()
             yield from _show(state, _feed_body(decoder, body, content_type), recorder)
     except StreamErrorEvent as event:
         status = event.error.status or 500
@@ -239,18 +240,19 @@ def _show(state: State, events: list[Event], recorder: StatsRecorder) -> Steps[N
         yield events
 
 
-def _feed_body(decoder: Decoder, text: str, content_type: str) -> list[Event]:
-    if not text.strip():
+def _feed_body(decoder: Decoder, source: bytes, content_type: str) -> list[Event]:
+    if not source or source.isspace():
         raise UnreadableData("the body is empty")
     try:
-        body = _wire.decode(text)
+        body = loads(source)
     except (ValueError, RecursionError):
+        text = source.decode("utf-8-sig", "replace")
         events = _feed_mislabelled(decoder, text)
         if decoder.has_chunks:
             return events
         shown = " ".join(text[:200].split())
         raise UnreadableData(f"not JSON but {content_type or 'of no type'}: {shown}") from None
-    return decoder.feed_body(body)
+    return decoder.feed_body(body, source)
 
 
 def _feed_mislabelled(decoder: Decoder, text: str) -> list[Event]:

@@ -70,8 +70,8 @@ class _Body:
         if self._size > LONGEST_EVENT:
             raise OversizedEvent(f"the body is longer than {LONGEST_EVENT:,} bytes")
 
-    def text(self) -> str:
-        return b"".join(self._chunks).decode("utf-8-sig", "replace")
+    def whole(self) -> bytes:
+        return b"".join(self._chunks)
 
 
 class _Driver:
@@ -199,14 +199,14 @@ class SyncDriver(_Driver):
                 return None
         return self._last_events(intake)
 
-    def _read_body(self) -> str:
+    def _read_body(self) -> bytes:
         body = _Body()
         try:
             for chunk in self._open_response.iter_bytes():
                 body.add(chunk)
         finally:
             self._close()
-        return body.text()
+        return body.whole()
 
     def _drain(self) -> None:
         """Read on to the end of the body, but not for long: some servers keep a finished stream open."""
@@ -329,14 +329,14 @@ class AsyncDriver(_Driver):
                 return None
         return self._last_events(intake)
 
-    async def _read_body(self) -> str:
+    async def _read_body(self) -> bytes:
         body = _Body()
         try:
             async for chunk in self._open_response.aiter_bytes():
                 body.add(chunk)
         finally:
             await self._close()
-        return body.text()
+        return body.whole()
 
     async def _drain(self) -> None:
         """Read on to the end of the body, but not for long: some servers keep a finished stream open."""

@@ -21,17 +21,20 @@ class Texts(list[dict[str, Any]]):
     """Objects that hold text and nothing else, which every JSON encoder writes alike."""
 
 
-def loads(text: str) -> Any:
-    """Decode JSON text; lone surrogates in it are kept. Integers beyond 64 bits become floats.
+def loads(data: str | bytes) -> Any:
+    """Decode JSON; lone surrogates in it are kept. Integers beyond 64 bits become floats.
+
+    Args:
+        data: Text, or its bytes in UTF-8; what is no UTF-8 in them becomes U+FFFD.
 
     Raises:
         ValueError: It is not JSON.
         RecursionError: It is nested too deeply.
     """
     try:
-        return orjson.loads(text)
+        return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return json.loads(text)
+        return json.loads(data if isinstance(data, str) else data.decode("utf-8-sig", "replace"))
 
 
 def encode(body: Mapping[str, Any]) -> bytes:

@@ -77,9 +77,9 @@ class ReaskingDecoder(Decoder):
         """Take the data of one server-sent event. See `Decoder.feed`."""
         return self._pass(super().feed(data))
 
-    def feed_body(self, body: Any) -> list[Event]:
+    def feed_body(self, body: Any, source: bytes | None = None) -> list[Event]:
         """Take a whole, decoded answer. See `Decoder.feed_body`."""
-        return self._pass(super().feed_body(body))
+        return self._pass(super().feed_body(body, source))
 
     def flush(self) -> list[Event]:
         """The answer broke off: return all that was held back."""

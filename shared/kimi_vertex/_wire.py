@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ._json import loads
 from .events import FinishReason, Usage
 
 __all__ = [
     "WireError",
+    "are_structured",
     "content_text",
-    "decode",
+    "delta_of",
     "error_from_body",
     "event_data",
     "find_error",
@@ -26,6 +26,7 @@ __all__ = [
     "metadata_of",
     "read_usage",
     "thinking_text",
+    "unwrapped",
 ]
 
 # What servers call the reasons, by what they mean; anything else is `stop`. `content_filtered`: Google's notebook on
@@ -49,7 +50,6 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "sensitive": "content_filter",
     "spii": "content_filter",
 }
-_STRUCTURED_ARGUMENTS: Final = re.compile(r'"arguments"\s*:\s*[{\[]')
 _BROKEN: Final = frozenset({"error", "abort", "aborted", "cancelled", "insufficient_system_resource"})
 _COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
 _METADATA: Final = ("created", "system_fingerprint", "service_tier")
@@ -84,19 +84,6 @@ class WireError:
     status: int | None = None
     code: str | None = None
     body: Any = None
-
-
-def decode(text: str) -> Any:
-    """Decode a chunk or a body.
-
-    Raises:
-        ValueError: It is not JSON.
-        RecursionError: It is nested too deeply.
-    """
-    # Arguments that are no text, as they should be, may hold integers of any length.
-    if '"arguments"' in text and _STRUCTURED_ARGUMENTS.search(text):
-        return json.loads(text)
-    return loads(text)
 
 
 def find_error(value: Any) -> WireError | None:
@@ -169,6 +156,30 @@ def first_choice(choices: Any) -> dict[str, Any] | None:
             if type(choice) is dict and (not (index := choice.get("index")) or index == "0"):
                 return choice
     return None
+
+
+def unwrapped(body: Any) -> Any:
+    """The answer in a body: `:predict` with `@requestFormat` wraps it."""
+    predictions = body.get("predictions") if isinstance(body, dict) else None
+    if isinstance(predictions, list) and len(predictions) == 1:
+        predictions = predictions[0]
+    return predictions if isinstance(predictions, dict) else body
+
+
+def delta_of(choice: Mapping[str, Any], *, whole: bool) -> Any:
+    """A choice's delta, or its message; some servers call the one by the other's name."""
+    delta = choice.get("message" if whole else "delta")
+    return choice.get("delta" if whole else "message") if delta is None else delta
+
+
+def are_structured(calls: Any) -> bool:
+    """Whether the arguments of a call are an object, as they should not be, and not its text."""
+    for call in calls if type(calls) is list else (calls,):
+        function = call.get("function") if type(call) is dict else None
+        holder = function if type(function) is dict else call
+        if type(holder) is dict and type(holder.get("arguments")) in (dict, list):
+            return True
+    return False
 
 
 def finish_reason(raw: str | None) -> FinishReason | None:

@@ -126,7 +126,7 @@ class Play:
                 kind = "text/event-stream" if answer.batches else "application/json"
                 return Head(answer.status, {"content-type": kind, **answer.headers})
             case ReadBody():
-                return self._current.body
+                return self._current.body.encode()
             case ReadStream():
                 while self._batches and not command.intake.finished():
                     self.events += command.intake.take(self._batches.pop(0))
