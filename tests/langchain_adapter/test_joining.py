@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import operator
 from collections.abc import Callable
@@ -93,6 +94,8 @@ _CHANGES: list[Callable[[ChatGenerationChunk], None]] = [
 
 def _sum(add: Callable[[Any, Any], ChatGenerationChunk], first: Any, others: Any) -> Any:
     """The sum as JSON, in which the order of keys counts, or the kind of error."""
+    # Copies: the sum of langchain-core 1.6 grows inside the first chunk's content.
+    first, others = copy.deepcopy((first, others))
     try:
         total = add(first, others)
     except (TypeError, ValueError, AttributeError) as error:
