@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 
 from kimi_vertex import InvalidRequestError
 
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
 __all__ = ["Schema", "ToolLike", "format_tools", "response_format", "tool_choice_for"]
 
-ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
+ToolLike: TypeAlias = "dict[str, Any] | type | Callable[..., Any] | BaseTool"
 """A tool as LangChain takes it: dict, pydantic class, TypedDict, function or `BaseTool`."""
 
 Schema: TypeAlias = dict[str, Any] | type
