@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+from langchain_core.outputs import ChatGeneration, LLMResult
 
 from langchain_kimi_vertex._keys import THINKING_KEY
 from langchain_kimi_vertex._translator import is_prose
@@ -75,18 +75,23 @@ class ThinkingRuns:
         )
 
     def _run(self, run_id: UUID) -> _Run:
-        if run_id not in self._runs:
+        run = self._runs.get(run_id)
+        if run is None:
             self.begin(run_id, {})
-        return self._runs[run_id]
+            run = self._runs[run_id]
+        return run
 
     def chunk(self, run_id: UUID, token: Any, chunk: Any) -> list[Action]:
         """The hooks for one `on_llm_new_token`."""
         run = self._run(run_id)
         if not run.claims("chunk"):
             return []
-        message = chunk.message if isinstance(chunk, ChatGenerationChunk) else None
-        if message is not None:
-            return _from_message(run, message)
+        message = getattr(chunk, "message", None)
+        # The exact class first: `isinstance` asks pydantic about any other one, for each piece.
+        if isinstance(message, AIMessageChunk) and is_prose(message):
+            return _from_prose(run, message)
+        if isinstance(message, BaseMessage):
+            return _from_blocks(run, message)
         return run.answer(token) if isinstance(token, str) and token else []
 
     def event(self, run_id: UUID, event: Mapping[str, Any]) -> list[Action]:
@@ -115,14 +120,12 @@ class ThinkingRuns:
         actions: list[Action] = []
         message = _only_message(response)
         if run.source is None and message is not None:
-            actions += _from_message(run, message)
+            actions += _from_blocks(run, message)
         actions += run.stop_thinking()
         return actions
 
 
-def _from_message(run: _Run, message: BaseMessage) -> list[Action]:
-    if isinstance(message, AIMessageChunk) and is_prose(message):
-        return _from_prose(run, message)
+def _from_blocks(run: _Run, message: BaseMessage) -> list[Action]:
     actions: list[Action] = []
     for block in message.content_blocks:
         if block["type"] == "reasoning":
@@ -138,7 +141,7 @@ def _from_message(run: _Run, message: BaseMessage) -> list[Action]:
 
 
 def _from_prose(run: _Run, chunk: AIMessageChunk) -> list[Action]:
-    """The same without making blocks of every piece."""
+    """The same for a chunk of thinking or text, without making blocks of it."""
     thinking = chunk.additional_kwargs.get(THINKING_KEY)
     if not thinking:
         return run.answer(str(chunk.content)) if chunk.content else []
