@@ -27,8 +27,6 @@ from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, THINKING_KEY
 from langchain_kimi_vertex._pieces import call_chunk, text_chunk, thinking_chunk
 
 __all__ = [
-    "CALL_ERRORS_KEY",
-    "PROVIDER",
     "THINKING_KEY",
     "ChunkBuilder",
     "chat_result",

@@ -23,7 +23,7 @@ from kimi_vertex import (
     __version__,
     estimate_tokens,
 )
-from langchain_kimi_vertex._chunks import PROVIDER
+from langchain_kimi_vertex._keys import PROVIDER
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import format_tools
 

@@ -24,13 +24,11 @@ from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
 from langchain_kimi_vertex._parameters import Parameters
 from langchain_kimi_vertex._settings import KimiVertexSettings
-from langchain_kimi_vertex._tools import Schema, ToolLike, format_tools, tool_choice_for
+from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools, tool_choice_for
 from langchain_kimi_vertex._tools import response_format as to_response_format
 
 if TYPE_CHECKING:
     from langchain_protocol.protocol import MessagesData
-
-    from langchain_kimi_vertex._structured import Method
 
 __all__ = ["ChatKimiVertex"]
 
