@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 try:
-    import langchain_core  # noqa: F401
+    # Before any other part of LangChain's: with its messages first, the same modules take a good deal longer.
+    import langchain_core.language_models.chat_models  # noqa: F401
 except ImportError as error:
     if error.name != "langchain_core":
         raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
 from langchain_core.messages.ai import UsageMetadata
@@ -22,10 +22,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from langchain_kimi_vertex._invalid import refusing_fragment
+from langchain_kimi_vertex._joining import JoiningChunk
+from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, THINKING_KEY
+from langchain_kimi_vertex._pieces import call_chunk, text_chunk, thinking_chunk
 
 __all__ = [
-    "CALL_ERRORS_KEY",
-    "PROVIDER",
     "THINKING_KEY",
     "ChunkBuilder",
     "chat_result",
@@ -33,16 +34,6 @@ __all__ = [
     "to_message",
     "usage_metadata",
 ]
-
-PROVIDER: Final = "kimi_vertex"
-"""One id for `ls_provider`, `response_metadata["model_provider"]` and the block translator."""
-
-THINKING_KEY: Final = "reasoning_content"
-"""LangChain's convention for thinking in `additional_kwargs`."""
-
-
-CALL_ERRORS_KEY: Final = "invalid_tool_call_errors"
-"""Where `response_metadata` says why a call is invalid, by its id: LangChain's sum of chunks keeps no errors."""
 
 
 class ChunkBuilder:
@@ -58,16 +49,10 @@ class ChunkBuilder:
 
     def add(self, event: Event) -> ChatGenerationChunk | None:
         """The chunk for an event; `None` for usage, which rides on the last chunk."""
-        if isinstance(event, TextDelta):
-            return _chunk(AIMessageChunk(content=event.text, response_metadata={"model_provider": PROVIDER}))
         if isinstance(event, ThinkingDelta):
-            return _chunk(
-                AIMessageChunk(
-                    content="",
-                    additional_kwargs={THINKING_KEY: event.text},
-                    response_metadata={"model_provider": PROVIDER},
-                )
-            )
+            return thinking_chunk(event.text)
+        if isinstance(event, TextDelta):
+            return text_chunk(event.text)
         if isinstance(event, ToolCallDelta):
             return self._call(event)
         if isinstance(event, Usage):
@@ -80,12 +65,7 @@ class ChunkBuilder:
             self._arguments.append([])
             self._ids.append(event.id)
         self._arguments[event.index].append(event.arguments)
-        piece = tool_call_chunk(name=event.name, args=event.arguments, id=event.id, index=event.index)
-        return _chunk(
-            AIMessageChunk(
-                content="", tool_call_chunks=[piece], response_metadata={"model_provider": PROVIDER}
-            )
-        )
+        return call_chunk(event)
 
     def _last(self, finish: Finish) -> ChatGenerationChunk:
         refusals: list[ToolCallChunk] = [
@@ -101,11 +81,7 @@ class ChunkBuilder:
             tool_call_chunks=refusals,
             chunk_position="last",
         )
-        return ChatGenerationChunk(message=message, generation_info={"finish_reason": finish.reason})
-
-
-def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=message)
+        return JoiningChunk(message=message, generation_info={"finish_reason": finish.reason})
 
 
 def usage_metadata(usage: Usage | None) -> UsageMetadata | None:

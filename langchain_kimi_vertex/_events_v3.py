@@ -10,7 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
-from langchain_kimi_vertex._chunks import PROVIDER, THINKING_KEY, finish_metadata, usage_metadata
+from langchain_kimi_vertex._chunks import finish_metadata, usage_metadata
+from langchain_kimi_vertex._keys import PROVIDER, THINKING_KEY
 
 if TYPE_CHECKING:
     from langchain_protocol.protocol import MessagesData

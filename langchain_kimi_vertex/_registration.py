@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
-from langchain_kimi_vertex._chunks import PROVIDER
+from langchain_kimi_vertex._keys import PROVIDER
 
 __all__ = ["register_init_chat_model", "register_serializable"]
 

@@ -23,7 +23,7 @@ from kimi_vertex import (
     __version__,
     estimate_tokens,
 )
-from langchain_kimi_vertex._chunks import PROVIDER
+from langchain_kimi_vertex._keys import PROVIDER
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import format_tools
 
@@ -68,6 +68,8 @@ class KimiVertexSettings(BaseChatModel):
         extra="forbid",
         # An error about one setting must not print the others: the token is among them.
         hide_input_in_errors=True,
+        # Nobody makes one of these; the chat model has a validator of its own.
+        defer_build=True,
     )
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))

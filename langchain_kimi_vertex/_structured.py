@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from langchain_core import exceptions as lc
 from langchain_core.exceptions import OutputParserException
@@ -22,9 +22,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from kimi_vertex import find_json_object
 from langchain_kimi_vertex._tools import Schema
 
-__all__ = ["Method", "json_parser", "structured", "tool_parser"]
-
-Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
+__all__ = ["json_parser", "structured", "tool_parser"]
 
 
 def structured(

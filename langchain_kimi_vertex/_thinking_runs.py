@@ -6,19 +6,21 @@ in a run is the one that counts. Knows nothing of sync and async.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+
+from langchain_kimi_vertex._keys import THINKING_KEY
+from langchain_kimi_vertex._translator import is_prose
 
 __all__ = ["Action", "ThinkingRuns"]
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A hook to call."""
 
     hook: str
@@ -37,21 +39,22 @@ class _Run:
             self.source = source
         return self.source == source
 
-    def think(self, text: str) -> Iterator[Action]:
-        if self.thinking is None:
-            self.thinking = []
-            yield Action("on_thinking_start", (), self.context)
-        self.thinking.append(text)
-        yield Action("on_thinking_token", (text,), self.context)
-
-    def stop_thinking(self) -> Iterator[Action]:
+    def think(self, text: str) -> list[Action]:
+        token = Action("on_thinking_token", (text,), self.context)
         if self.thinking is not None:
-            thinking, self.thinking = "".join(self.thinking), None
-            yield Action("on_thinking_end", (thinking,), self.context)
+            self.thinking.append(text)
+            return [token]
+        self.thinking = [text]
+        return [Action("on_thinking_start", (), self.context), token]
 
-    def answer(self, text: str) -> Iterator[Action]:
-        yield from self.stop_thinking()
-        yield Action("on_answer_token", (text,), self.context)
+    def stop_thinking(self) -> list[Action]:
+        if self.thinking is None:
+            return []
+        thinking, self.thinking = "".join(self.thinking), None
+        return [Action("on_thinking_end", (thinking,), self.context)]
+
+    def answer(self, text: str) -> list[Action]:
+        return [*self.stop_thinking(), Action("on_answer_token", (text,), self.context)]
 
 
 class ThinkingRuns:
@@ -72,19 +75,24 @@ class ThinkingRuns:
         )
 
     def _run(self, run_id: UUID) -> _Run:
-        if run_id not in self._runs:
+        run = self._runs.get(run_id)
+        if run is None:
             self.begin(run_id, {})
-        return self._runs[run_id]
+            run = self._runs[run_id]
+        return run
 
     def chunk(self, run_id: UUID, token: Any, chunk: Any) -> list[Action]:
         """The hooks for one `on_llm_new_token`."""
         run = self._run(run_id)
         if not run.claims("chunk"):
             return []
-        message = chunk.message if isinstance(chunk, ChatGenerationChunk) else None
-        if message is not None:
-            return list(_from_message(run, message))
-        return list(run.answer(token)) if isinstance(token, str) and token else []
+        message = getattr(chunk, "message", None)
+        # The exact class first: `isinstance` asks pydantic about any other one, for each piece.
+        if isinstance(message, AIMessageChunk) and is_prose(message):
+            return _from_prose(run, message)
+        if isinstance(message, BaseMessage):
+            return _from_blocks(run, message)
+        return run.answer(token) if isinstance(token, str) and token else []
 
     def event(self, run_id: UUID, event: Mapping[str, Any]) -> list[Action]:
         """The hooks for one `on_stream_event`."""
@@ -95,13 +103,13 @@ class ThinkingRuns:
         if kind == "content-block-delta":
             delta = event.get("delta") or {}
             if delta.get("type") == "reasoning-delta" and delta.get("reasoning"):
-                return list(run.think(delta["reasoning"]))
+                return run.think(delta["reasoning"])
             if delta.get("type") == "text-delta" and delta.get("text"):
-                return list(run.answer(delta["text"]))
+                return run.answer(delta["text"])
         content = event.get("content") or {}
         thinks = content.get("type") == "reasoning"
         if (kind == "content-block-finish" and thinks) or (kind == "content-block-start" and not thinks):
-            return list(run.stop_thinking())
+            return run.stop_thinking()
         return []
 
     def end(self, run_id: UUID, response: Any) -> list[Action]:
@@ -112,22 +120,33 @@ class ThinkingRuns:
         actions: list[Action] = []
         message = _only_message(response)
         if run.source is None and message is not None:
-            actions += _from_message(run, message)
+            actions += _from_blocks(run, message)
         actions += run.stop_thinking()
         return actions
 
 
-def _from_message(run: _Run, message: BaseMessage) -> Iterator[Action]:
+def _from_blocks(run: _Run, message: BaseMessage) -> list[Action]:
+    actions: list[Action] = []
     for block in message.content_blocks:
         if block["type"] == "reasoning":
             thinking = block.get("reasoning")
             if thinking:
-                yield from run.think(thinking)
+                actions += run.think(thinking)
         elif block["type"] == "text":
             if block["text"]:
-                yield from run.answer(block["text"])
+                actions += run.answer(block["text"])
         else:
-            yield from run.stop_thinking()
+            actions += run.stop_thinking()
+    return actions
+
+
+def _from_prose(run: _Run, chunk: AIMessageChunk) -> list[Action]:
+    """The same for a chunk of thinking or text, without making blocks of it."""
+    thinking = chunk.additional_kwargs.get(THINKING_KEY)
+    if not thinking:
+        return run.answer(str(chunk.content)) if chunk.content else []
+    actions = run.think(thinking)
+    return [*actions, *run.answer(str(chunk.content))] if chunk.content else actions
 
 
 def _only_message(response: Any) -> AIMessage | None:

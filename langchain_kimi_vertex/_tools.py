@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 
 from kimi_vertex import InvalidRequestError
 
-__all__ = ["Schema", "ToolLike", "format_tools", "response_format", "tool_choice_for"]
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
 
-ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
+__all__ = ["Method", "Schema", "ToolLike", "format_tools", "response_format", "tool_choice_for"]
+
+ToolLike: TypeAlias = "dict[str, Any] | type | Callable[..., Any] | BaseTool"
 """A tool as LangChain takes it: dict, pydantic class, TypedDict, function or `BaseTool`."""
 
 Schema: TypeAlias = dict[str, Any] | type
 """A schema of structured output: pydantic class, TypedDict, JSON schema or OpenAI function."""
+
+Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
+"""How structured output is asked for."""
 
 _WORDS = frozenset({"auto", "none", "any", "required"})
 

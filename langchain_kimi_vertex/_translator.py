@@ -12,15 +12,27 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages import content as types
 from langchain_core.messages.block_translators import register_translator
 
-from langchain_kimi_vertex._chunks import CALL_ERRORS_KEY, PROVIDER, THINKING_KEY
 from langchain_kimi_vertex._invalid import original_arguments
+from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, THINKING_KEY
 
-__all__ = ["register"]
+__all__ = ["is_prose", "register"]
 
 
 def register() -> None:
     """Make `content_blocks` understand messages whose `model_provider` is ours."""
     register_translator(PROVIDER, _translate_message, _translate_chunk)
+
+
+def is_prose(chunk: AIMessageChunk) -> bool:
+    """Whether a chunk is one of ours in whose blocks there is only thinking and text, each of them a string."""
+    extra = chunk.additional_kwargs
+    return (
+        isinstance(chunk.content, str)
+        and chunk.response_metadata.get("model_provider") == PROVIDER
+        and not chunk.tool_call_chunks
+        and chunk.chunk_position is None
+        and (not extra or (len(extra) == 1 and isinstance(extra.get(THINKING_KEY), str)))
+    )
 
 
 def _translate_message(message: AIMessage) -> list[types.ContentBlock]:

@@ -23,6 +23,9 @@ _logger = logging.getLogger(__name__)
 class _Feed(BaseCallbackHandler):
     """Feeds both kinds of callbacks, of chunks and of protocol events, into one account per run."""
 
+    run_inline = True
+    """LangChain would use a thread, or a task, for every piece of an asynchronous call."""
+
     def __init__(self) -> None:
         super().__init__()
         self._runs = ThinkingRuns()

@@ -14,17 +14,17 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from kimi_vertex import Completion
-from langchain_kimi_vertex import _structured, _translator
+from langchain_kimi_vertex import _translator
 from langchain_kimi_vertex._calls import Call, atold, hears_thinking, prepare, told
 from langchain_kimi_vertex._chunks import ChunkBuilder, chat_result
 from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
 from langchain_kimi_vertex._parameters import Parameters
 from langchain_kimi_vertex._settings import KimiVertexSettings
-from langchain_kimi_vertex._tools import Schema, ToolLike, format_tools, tool_choice_for
+from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools, tool_choice_for
 from langchain_kimi_vertex._tools import response_format as to_response_format
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ class ChatKimiVertex(KimiVertexSettings):
         Both `kimi_vertex.RateLimitError` and `langchain_core.exceptions.ModelRateLimitError` catch a 429, and so on
         for every kind; an interrupted stream's error has `.partial_message`.
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     def __init__(self, **parameters: Unpack[Parameters]) -> None:
         super().__init__(**parameters)
@@ -346,7 +348,7 @@ class ChatKimiVertex(KimiVertexSettings):
         self,
         schema: Schema | None = None,
         *,
-        method: _structured.Method = "json_schema",
+        method: Method = "json_schema",
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
@@ -368,6 +370,9 @@ class ChatKimiVertex(KimiVertexSettings):
             raise ValueError(f"method={method!r} is unknown; use json_schema, function_calling or json_mode.")
         if schema is None and method != "json_mode":
             raise ValueError(f"method={method!r} needs a schema.")
+        # LangChain's output parsers cost more to import than this package.
+        from langchain_kimi_vertex import _structured  # noqa: PLC0415
+
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         kwargs = {**kwargs, "ls_structured_output_format": traced}
         if method == "function_calling" and schema is not None:

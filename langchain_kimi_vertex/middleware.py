@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from kimi_vertex import ConfigurationError
-from langchain_kimi_vertex._chunks import CALL_ERRORS_KEY
+from langchain_kimi_vertex._keys import CALL_ERRORS_KEY
 
 __all__ = ["ToolCallRepairMiddleware"]
 

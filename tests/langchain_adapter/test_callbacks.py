@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta
 from kimi_vertex.emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import AsyncThinkingCallbackHandler, ChatKimiVertex, ThinkingCallbackHandler
+from langchain_kimi_vertex._chunks import ChunkBuilder
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
@@ -160,6 +165,43 @@ def test_a_model_that_fires_both_callbacks_is_heard_once() -> None:
         event = {"event": "content-block-delta", "delta": {"type": "reasoning-delta", "reasoning": piece}}
         recorder.on_stream_event(event, run_id=run)
     assert recorder.log == [("start", ""), ("thinking", "a"), ("thinking", "b")]
+
+
+_PIECES = st.text(max_size=3)
+_DELTAS = st.lists(
+    st.builds(ThinkingDelta, _PIECES)
+    | st.builds(TextDelta, _PIECES)
+    | st.just(ToolCallDelta(0, "functions.f:0", "f", "{}")),
+    max_size=8,
+)
+
+
+@given(_DELTAS, st.none() | st.just("No."))
+def test_pieces_are_heard_as_their_blocks_say(deltas: list[Event], refusal: str | None) -> None:
+    """Chunks of this model, which are read without making blocks of them, are heard as their blocks would be."""
+    by_chunk, by_blocks = Recorder(), Recorder()
+    builder = ChunkBuilder("m")
+    for event in [*deltas, Finish("stop", refusal=refusal)]:
+        chunk = builder.add(event)
+        assert chunk is not None
+        by_chunk.on_llm_new_token(chunk.text, chunk=chunk, run_id=UUID(int=1))
+        chunk.message.content = chunk.message.content_blocks  # type: ignore[assignment]
+        chunk.message.response_metadata["output_version"] = "v1"
+        by_blocks.on_llm_new_token(chunk.text, chunk=chunk, run_id=UUID(int=1))
+    assert by_chunk.log == by_blocks.log
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_functions_run_on_the_event_loop(
+    emulator: Emulator, make_model: MakeModel, inline: bool
+) -> None:
+    """In asynchronous calls too, unless `run_inline` says that they may block and need a thread."""
+    threads: list[int] = []
+    handler = ThinkingCallbackHandler(thinking=lambda _: threads.append(threading.get_ident()))
+    handler.run_inline = inline
+    emulator.enqueue(TURN)
+    [_ async for _ in make_model().astream("q", {"callbacks": [handler]})]
+    assert [thread == threading.get_ident() for thread in threads] == [inline] * 2
 
 
 def test_other_models() -> None:

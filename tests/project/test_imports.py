@@ -16,6 +16,10 @@ ADAPTERS = {
     "langchain_kimi_vertex": ("langchain_core", "langchain"),
     "llama_index_kimi_vertex": ("llama_index", "llama-index"),
 }
+BASES = {
+    "langchain_kimi_vertex": "langchain_core.language_models.chat_models",
+    "llama_index_kimi_vertex": "llama_index.core.llms.function_calling",
+}
 FRAMEWORKS = {"langchain", "langchain_core", "langgraph", "llama_index", *ADAPTERS}
 # The only modules of the core that may do I/O, wait, lock or look at a clock.
 SHELL = {"__init__", "client", "_auth", "_clients", "_google", "_http", "_listener", "_sse", "_watchdog"}
@@ -157,6 +161,20 @@ def test_an_adapter_hides_no_other_import_error(adapter: str) -> None:
     )
     assert "No module named pydantic" in done.stderr
     assert "pip install" not in done.stderr.splitlines()[-1], framework
+
+
+def test_the_core_loads_no_transport_and_no_schema_library() -> None:
+    """`import kimi_vertex` leaves out what only a call needs, or only some calls."""
+    tops = {name.partition(".")[0] for name in loaded_after("import kimi_vertex")}
+    assert tops & {"httpx", "httpcore", "httpx_sse", "h11", "google", "jsonschema", "requests"} == set()
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_loads_nothing_beside_its_base_class(adapter: str) -> None:
+    """No parser, tokeniser or tool of the framework's, or anybody's, that its chat model's base does without."""
+    base = loaded_after(f"import {BASES[adapter]}")
+    tops = {name.partition(".")[0] for name in loaded_after(f"import {adapter}") - base}
+    assert tops <= {adapter, "kimi_vertex", "orjson"}
 
 
 @pytest.mark.parametrize("module", ["kimi_vertex", *ADAPTERS])

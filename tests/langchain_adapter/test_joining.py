@@ -1,0 +1,223 @@
+"""The sum of a stream's chunks is LangChain's own sum of them, without its price."""
+
+from __future__ import annotations
+
+import copy
+import json
+import operator
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk, LLMResult
+from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
+
+from kimi_vertex import Event, Finish, InvalidCall, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from kimi_vertex.emulator import Call, Emulator, Turn
+from langchain_kimi_vertex import ChatKimiVertex
+from langchain_kimi_vertex._chunks import ChunkBuilder
+from langchain_kimi_vertex._joining import _joined
+
+_TEXTS = st.text(max_size=5)
+
+
+@st.composite
+def _streams(draw: st.DrawFn) -> list[Event]:
+    """Events of one turn, thinking, text and pieces of several calls in any order."""
+    calls = draw(st.integers(0, 3))
+    begun = 0
+    events: list[Event] = []
+    for kind in draw(st.lists(st.sampled_from(["think", "say", "call"]), max_size=25)):
+        text = draw(_TEXTS | st.sampled_from(['{"a": ', "1}", "{", "}", "[1", ""]))
+        if kind == "think":
+            events.append(ThinkingDelta(text))
+        elif kind == "say":
+            events.append(TextDelta(text))
+        elif calls:
+            index = draw(st.integers(0, min(begun, calls - 1)))
+            first = index == begun
+            begun += first
+            events.append(
+                ToolCallDelta(index, f"functions.f:{index}" if first else None, "f" if first else None, text)
+            )
+    invalid = tuple(InvalidCall(n, "no") for n in range(begun) if draw(st.booleans()))
+    if draw(st.booleans()):
+        events.append(Usage(50, 20, 70, *draw(st.tuples(st.none() | st.just(3), st.none() | st.just(9)))))
+    if draw(st.booleans()):
+        refusal = draw(st.none() | st.just("No."))
+        events.append(Finish("stop", None, "r", "m", invalid, None, refusal, {"created": 1}))
+    return events
+
+
+def _chunks(events: list[Event]) -> list[ChatGenerationChunk]:
+    builder = ChunkBuilder("m")
+    return [chunk for event in events if (chunk := builder.add(event)) is not None]
+
+
+def _v1(chunk: ChatGenerationChunk) -> None:
+    chunk.message.content = chunk.message.content_blocks  # type: ignore[assignment]
+    chunk.message.response_metadata["output_version"] = "v1"
+
+
+def _change(name: str, value: Any) -> Callable[[ChatGenerationChunk], None]:
+    return lambda chunk: setattr(chunk.message, name, value)
+
+
+_CHANGES: list[Callable[[ChatGenerationChunk], None]] = [
+    _v1,
+    _change("response_metadata", {}),
+    _change("response_metadata", {"model_provider": "openai"}),
+    _change("response_metadata", {"model_provider": "kimi_vertex", "finish_reason": "stop"}),
+    _change("additional_kwargs", {"reasoning_content": None}),
+    _change("additional_kwargs", {"reasoning_content": "t", "seen": 1}),
+    _change("usage_metadata", {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
+    _change("chunk_position", "last"),
+    _change("content", []),
+    _change("content", ["a", {"type": "text", "text": "b", "index": 0}]),
+    _change("tool_call_chunks", [tool_call_chunk(args="{", index=None)]),
+    _change("tool_call_chunks", [tool_call_chunk(args="1", id="other", index=0)]),
+    _change("tool_call_chunks", [tool_call_chunk(args="1", index=0), tool_call_chunk(args="2", index=0)]),
+    _change("tool_call_chunks", [tool_call_chunk(args="1", name="g", index=0)]),
+    _change("tool_call_chunks", [tool_call_chunk(args=None, index=1)]),
+    _change("name", "somebody"),
+    *(_change("id", value) for value in ("", "run-1", "lc_run--1", "lc_1", "msg-1", "msg-2")),
+    lambda chunk: setattr(chunk, "generation_info", {"finish_reason": "stop"}),
+    lambda chunk: setattr(chunk, "generation_info", {}),
+]
+
+
+def _sum(add: Callable[[Any, Any], ChatGenerationChunk], first: Any, others: Any) -> Any:
+    """The sum as JSON, in which the order of keys counts, or the kind of error."""
+    # Copies: the sum of langchain-core 1.6 grows inside the first chunk's content.
+    first, others = copy.deepcopy((first, others))
+    try:
+        total = add(first, others)
+    except (TypeError, ValueError, AttributeError) as error:
+        return type(error)
+    message = total.message
+    return (
+        type(total),
+        json.dumps(total.model_dump()),
+        json.dumps(message.model_dump()),
+        message.model_fields_set,
+    )
+
+
+def _assert_equal_sums(chunks: list[Any]) -> None:
+    first, *others = chunks
+    expected = _sum(ChatGenerationChunk.__add__, first, others)
+    assert _sum(operator.add, first, others) == expected
+
+
+@given(_streams(), st.none() | st.just("lc_run--1"))
+def test_the_sum_of_a_stream(events: list[Event], message_id: str | None) -> None:
+    """Text, thinking, calls, invalid calls, usage, refusal, metadata: as LangChain adds them up."""
+    chunks = _chunks(events)
+    for chunk in chunks:
+        chunk.message.id = message_id
+    if chunks:
+        _assert_equal_sums(chunks)
+
+
+@given(_streams(), _streams(), st.booleans(), st.data())
+def test_the_sum_with_changed_chunks(
+    events: list[Event], others: list[Event], shuffled: bool, data: st.DataObject
+) -> None:
+    """Chunks that LangChain, a callback or another stream has put in or changed are added as ever."""
+    chunks = [*_chunks(events)[:12], *_chunks(others)[:6]]
+    if shuffled:
+        chunks = data.draw(st.permutations(chunks))
+    for _ in range(data.draw(st.integers(0, 3)) if chunks else 0):
+        data.draw(st.sampled_from(_CHANGES))(data.draw(st.sampled_from(chunks)))
+    if chunks:
+        _assert_equal_sums(chunks)
+
+
+@pytest.mark.parametrize("change", _CHANGES)
+def test_the_sum_with_one_changed_chunk(change: Callable[[ChatGenerationChunk], None]) -> None:
+    """Each change, at every place of a stream."""
+    events: list[Event] = [ThinkingDelta("a"), ThinkingDelta("b"), TextDelta("c"), TextDelta("d")]
+    events += [ToolCallDelta(0, "functions.f:0", "f", '{"q": ')]
+    events += [
+        ToolCallDelta(0, None, None, "["),
+        ToolCallDelta(0, None, None, "]"),
+        TextDelta("e"),
+        TextDelta("f"),
+    ]
+    end: list[Event] = [Usage(1, 2, 3), Finish("stop")]
+    for place, finished in product(range(len(events)), (True, False)):
+        chunks = _chunks([*events, *(end if finished else [])])
+        change(chunks[place])
+        _assert_equal_sums(chunks)
+
+
+def test_other_peoples_chunks() -> None:
+    """Ordinary chunks may stand among ours, or in front."""
+    ours = _chunks([ThinkingDelta("a"), ThinkingDelta("b"), TextDelta("c"), TextDelta("d")])
+    other = ChatGenerationChunk(message=AIMessageChunk(content="x", additional_kwargs={"n": 1}))
+    _assert_equal_sums([*ours[:2], other, *ours[2:]])
+    _assert_equal_sums([other, *ours])
+    total = other + list(ours)
+    assert total.message.additional_kwargs == {"n": 1, "reasoning_content": "ab"}
+
+
+def test_what_is_no_chunk_cannot_be_added() -> None:
+    """The error is LangChain's."""
+    chunk = _chunks([TextDelta("c")])[0]
+    for other in ([chunk, "x"], "x", [1]):
+        assert _sum(operator.add, chunk, other) is TypeError
+
+
+def test_adding_changes_no_chunk() -> None:
+    """The chunks that a consumer still holds stay as they were."""
+    events: list[Event] = [
+        ThinkingDelta("a"),
+        ToolCallDelta(0, "i", "f", "{"),
+        ToolCallDelta(0, None, None, "}"),
+    ]
+    chunks = _chunks([*events, *events[:1], Finish("stop")])
+    before = [chunk.model_dump() for chunk in chunks]
+    merge_chat_generation_chunks(chunks)
+    assert [chunk.model_dump() for chunk in chunks] == before
+
+
+class _End(BaseCallbackHandler):
+    result: LLMResult
+
+    def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
+        self.result = response
+
+
+def test_tracers_get_the_sum_that_a_user_would_make(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """What `on_llm_end` reports is the sum of the chunks that `stream` yielded."""
+    emulator.enqueue(
+        Turn(
+            thinking=["Two ", "look", "ups."],
+            text=["Look", "ing."],
+            tool_calls=[Call("look", {"q": "a"}), Call("write", '{"path": "/va')],
+            finish_reason="length",
+        )
+    )
+    end = _End()
+    total, *rest = model.stream("q", {"callbacks": [end]})
+    for chunk in rest:
+        total = total + chunk
+    (generation,) = end.result.generations[0]
+    assert type(generation) is ChatGenerationChunk
+    assert generation.message == total
+
+
+def test_langchain_adds_up_few_chunks() -> None:
+    """However long the stream, LangChain's own addition sees a handful of chunks, interleaved deltas included."""
+    events: list[Event] = [ToolCallDelta(n, f"functions.f:{n}", "f", "{") for n in range(2)]
+    for _ in range(500):
+        events += [ThinkingDelta("t"), TextDelta("x")]
+        events += [ToolCallDelta(0, None, None, " "), ToolCallDelta(1, None, None, " ")]
+    first, *others = _chunks([*events, Finish("tool_calls")])
+    assert len(_joined(first, others)) == 3
