@@ -22,8 +22,8 @@ from langchain_core.messages import (
 
 from kimi_vertex import InvalidRequestError, Message, ToolCall
 from kimi_vertex.messages import Role
-from langchain_kimi_vertex._keys import THINKING_KEY
 from langchain_kimi_vertex._invalid import original_arguments
+from langchain_kimi_vertex._keys import THINKING_KEY
 
 __all__ = ["to_core_messages"]
 
