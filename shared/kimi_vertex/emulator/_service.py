@@ -110,7 +110,10 @@ class Service(Scripted):
         self.requests.append(request)
         self._journal.trim(self.requests)
         if is_chat(request):
-            return self._chat(request)
+            try:
+                return self._chat(request)
+            except RecursionError:
+                return google_error(400, "INVALID_ARGUMENT", "The request is nested too deeply.")
         match = ENDPOINT.fullmatch(request.path)
         if match is not None and match["verb"] is None and request.method == "GET":
             scripted = self._early("endpoint")

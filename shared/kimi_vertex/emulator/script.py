@@ -246,9 +246,12 @@ class Recorded:
         """The body as JSON.
 
         Raises:
-            ValueError: The body is no JSON.
+            ValueError: The body is no JSON, or nested deeper than Python reads.
         """
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("the body is nested too deeply") from error
 
     @property
     def form(self) -> dict[str, str]:
