@@ -71,6 +71,8 @@ def test_the_command_takes_a_script_a_dialect_and_faults(tmp_path: Path) -> None
         (["--fault", "429"], "expected KIND=RATE"),
         (["--fault", "gremlin=1"], "must be one of"),
         (["--script", "/nowhere.yaml"], "nowhere.yaml"),
+        (["--replay", "/nowhere.json"], "nowhere.json"),
+        (["--record", "x.json"], "belong together"),
     ],
 )
 def test_wrong_options_are_one_line(
@@ -81,6 +83,12 @@ def test_wrong_options_are_one_line(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_an_impossible_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A port beyond 65535 is status 1 and says what to try."""
+    assert main(["--port", "99999"]) == 1
+    assert "try --port 0" in capsys.readouterr().err
 
 
 def test_it_starts_at_once() -> None:

@@ -21,6 +21,13 @@ from kimi_vertex.emulator.watch import line
 __all__ = ["main"]
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kimi_vertex.emulator",
@@ -65,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"let calls fail at a rate from 0 to 1; repeatable; kinds: {', '.join(FAULTS)}",
     )
     parser.add_argument(
-        "--requests-per-minute", type=int, help="answer 429 to what exceeds it (default: no limit)"
+        "--requests-per-minute", type=_positive, help="answer 429 to what exceeds it (default: no limit)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument(
@@ -110,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         server.start()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         print(f"cannot listen on {options.host}:{options.port}: {error}; try --port 0", file=sys.stderr)
         return 1
     if isinstance(server, Recorder):

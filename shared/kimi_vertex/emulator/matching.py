@@ -123,7 +123,10 @@ class Rule:
 
         Raises:
             TypeError: An answer is something else.
+            ValueError: No answer is given, or `times` is less than 1.
         """
+        if not answers or times < 1:
+            raise ValueError(f"answer() needs an answer, and times from 1; got {len(answers)} and {times}")
         self._queue.extend([as_answer(answer) for answer in answers] * times)
         return self
 
