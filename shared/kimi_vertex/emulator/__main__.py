@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "--record", metavar="FILE", help="emulate nothing: forward calls to --target and write a cassette"
     )
     parser.add_argument("--target", metavar="URL", help="where --record forwards to: https://HOST[/PATH]")
+    parser.add_argument("--ca", metavar="FILE", help="PEM file of the authorities that vouch for --target")
     parser.add_argument(
         "--redact",
         action="append",
@@ -135,7 +136,12 @@ def _recorder(options: argparse.Namespace) -> Recorder:
     if not (options.record and options.target):
         raise ValueError("--record FILE and --target URL belong together; give both")
     return Recorder(
-        options.target, options.record, redact=options.redact, host=options.host, port=options.port
+        options.target,
+        options.record,
+        redact=options.redact,
+        host=options.host,
+        port=options.port,
+        ca=options.ca,
     )
 
 
