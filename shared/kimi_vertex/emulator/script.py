@@ -43,6 +43,7 @@ Dialect: TypeAlias = Literal[
     "vllm-no-parser",
     "close-tag-only",
     "sglang-no-tool-parser",
+    "calls-in-thinking",
     "llama.cpp",
     "moonshot",
     "gateway",
@@ -55,7 +56,8 @@ Dialect: TypeAlias = Literal[
 - `vllm-no-parser`: vLLM without a reasoning parser. `<think>...</think>` inside the content.
 - `close-tag-only`: Kimi K2.5 without a reasoning parser. Thinking, then a lone `</think>`, then the answer.
 - `sglang-no-tool-parser`: SGLang without a tool parser. Calls as Kimi's own tokens inside the content.
-- `llama.cpp`: random ids, usage in a chunk of its own together with timings.
+- `calls-in-thinking`: any server whose model forgot to end its thinking. Calls as Kimi's own tokens behind it.
+- `llama.cpp`: random ids, timings, usage in a chunk of its own if asked for.
 - `moonshot`: Moonshot's own API. Usage inside the choice, ids `NAME:N`.
 - `gateway`: a gateway such as OpenRouter. Comments, thinking twice, two finish chunks.
 """
