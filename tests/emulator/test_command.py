@@ -5,13 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from kimi_vertex.emulator import Emulator
 from kimi_vertex.emulator.__main__ import main
 
 
@@ -91,14 +89,6 @@ def test_an_impossible_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
     assert "try --port 0" in capsys.readouterr().err
 
 
-def test_it_starts_at_once() -> None:
-    """From the constructor to the open socket it takes less than 0.3 seconds."""
-    start = time.perf_counter()
-    with Emulator() as emulator:
-        assert emulator.host
-        assert time.perf_counter() - start < 0.3
-
-
 def test_the_command_says_when_it_cannot_listen() -> None:
     """An address that cannot be bound is one line and status 1."""
     command = [sys.executable, "-m", "kimi_vertex.emulator", "--host", "192.0.2.1"]
@@ -106,13 +96,3 @@ def test_the_command_says_when_it_cannot_listen() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("cannot listen on 192.0.2.1:")
     assert "Traceback" not in done.stderr
-
-
-def test_the_emulator_imports_no_framework() -> None:
-    """Importing the emulator loads neither LangChain nor LlamaIndex."""
-    code = (
-        "import sys, kimi_vertex.emulator\n"
-        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'langchain_core', 'llama_index', 'pydantic'}))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
