@@ -140,6 +140,20 @@ def test_verify_names_what_is_left_and_what_came(kimi: Any) -> None:
     kimi.emulator.verify()
 
 
+def test_verify_says_why_no_rule_answered(kimi: Any) -> None:
+    """For a request that nobody scripted it names what did not match in each rule, and which one was used up."""
+    kimi.emulator.on("rain", tools=["look"], headers={"X-Team": "red"}).answer("a")
+    kimi.emulator.on("snow").answer("b")
+    kimi.text("Will it snow?")
+    kimi.text("Will it snow?")
+    with pytest.raises(AssertionError) as caught:
+        kimi.emulator.verify(consumed=False)
+    words = str(caught.value)
+    assert "the rule for text='rain', tools=['look'], headers={'X-Team': 'red'} does not match in" in words
+    assert "does not match in tools, text, header X-Team" in words
+    assert "the rule for text='snow' has no answer left" in words
+
+
 def test_a_script_is_copied(kimi: Any) -> None:
     """Two emulators that share a script do not use up each other's answers."""
     script = Script()
