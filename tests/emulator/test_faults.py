@@ -171,14 +171,15 @@ def test_impossible_rates_are_refused(rates: dict[FaultKind, float]) -> None:
 
 def test_a_quota_answers_429_until_there_is_room(http: httpx.Client) -> None:
     """What exceeds the quota is refused with the wait, and admitted when the window has moved on."""
-    with Emulator(quota=Quota(requests=2, window=0.25, retry_after=True)) as emulator:
+    with Emulator(quota=Quota(requests=2, retry_after=True)) as emulator:
         assert statuses(emulator, http, 3) == [200, 200, 429]
         refused = http.post(
             f"{emulator.base_url}/chat/completions",
             json={"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]},
         )
-        assert refused.headers["retry-after"] == "1"
-        time.sleep(0.27)
+        assert 50 < int(refused.headers["retry-after"]) <= 60
+        emulator.quota = Quota(requests=2, window=0.05)
+        time.sleep(0.06)
         assert statuses(emulator, http, 1) == [200]
 
 
@@ -190,12 +191,16 @@ def test_a_quota_counts_tokens(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_latency_takes_its_time(kimi: Any, stream: bool) -> None:
-    """An answer takes the time to its first token and that of the others."""
-    kimi.emulator.latency = Latency(first_token=0.1, tokens_per_second=200)
-    kimi.emulator.enqueue(Turn(text="x" * 80))
-    start = time.perf_counter()
-    kimi.post("Hi", stream=stream)
-    assert 0.19 <= time.perf_counter() - start < 0.6
+    """An answer takes the time to its first token and that of the others, and one without latency takes less."""
+    seconds = []
+    for latency in (Latency(first_token=0.1, tokens_per_second=200), None):
+        kimi.emulator.latency = latency
+        kimi.emulator.enqueue(Turn(text="x" * 80))
+        start = time.perf_counter()
+        kimi.post("Hi", stream=stream)
+        seconds.append(time.perf_counter() - start)
+    assert seconds[0] >= 0.19
+    assert seconds[0] > seconds[1]
 
 
 def test_latency_profiles_have_names() -> None:
