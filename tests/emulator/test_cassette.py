@@ -225,6 +225,7 @@ def test_a_broken_end_keeps_no_half() -> None:
     assert clean[2] == "data: {"
     assert redactor.body('{"message": "I am my-pro') == '{"message": "I am PROJECT'
     assert redactor.body('{"message": "This is my') == '{"message": "This is my'
+    assert redactor.body('{"message": "Ask joe@exam') == '{"message": "Ask EMAIL'
 
 
 def test_an_escape_hides_nothing_in_what_is_no_json() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
 import pytest
 
+from kimi_vertex.emulator import Rules
+from kimi_vertex.emulator.__main__ import _rules as rules_of
 from kimi_vertex.emulator.__main__ import main
 
 
@@ -63,6 +66,42 @@ def test_the_command_takes_a_script_a_dialect_and_faults(tmp_path: Path) -> None
     assert "'reasoning': 'Hm.'" in message
 
 
+def test_the_command_takes_every_rule() -> None:
+    """Each field of `Rules` has a spelling on the command line."""
+    given = {
+        "duplicate_ids": ("error", "error"),
+        "foreign_ids": ("degrade", "degrade"),
+        "unanswered_calls": ("accept", "accept"),
+        "temperature": ("true", True),
+        "schema_dialect": ("false", False),
+        "context_window": ("1000", 1000),
+        "max_payload": ("2000", 2000),
+        "project": ("mine", "mine"),
+        "models": ("a/b, c/d", ["a/b", "c/d"]),
+        "retired_models": ("e/f", ["e/f"]),
+        "expiring_tokens": ("true", True),
+    }
+    assert set(given) == {field.name for field in fields(Rules)}
+    read = rules_of([f"{name}={spelt}" for name, (spelt, _) in given.items()])
+    assert read == Rules(**{name: value for name, (_, value) in given.items()})  # type: ignore[arg-type]
+
+
+def test_the_command_keeps_rules_and_lets_tokens_fail() -> None:
+    """A rule and a rate for the token endpoint hold in the process."""
+    options = ["--port", "0", "--quiet", "--rule", "temperature=true", "--token-fault", "503=1"]
+    command = [sys.executable, "-m", "kimi_vertex.emulator", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        host = process.stdout.readline().strip().partition("=")[2]
+        body = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5}
+        refused = httpx.post(f"http://{host}/v1/chat/completions", json=body)
+        grant = {"grant_type": "refresh_token", "refresh_token": "r"}
+        failed = httpx.post(f"http://{host}/token", data=grant)
+        process.send_signal(signal.SIGTERM)
+    assert "only 1 is allowed" in refused.text
+    assert failed.status_code == 503
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -70,6 +109,11 @@ def test_the_command_takes_a_script_a_dialect_and_faults(tmp_path: Path) -> None
         (["--fault", "gremlin=1"], "must be one of"),
         (["--script", "/nowhere.yaml"], "nowhere.yaml"),
         (["--replay", "/nowhere.json"], "nowhere.json"),
+        (["--token-fault", "503"], "--token-fault 503: expected KIND=RATE"),
+        (["--rule", "foreign_ids"], "expected NAME=VALUE with a name of duplicate_ids"),
+        (["--rule", "foreign_ids=maybe"], "must be one of accept, degrade, error"),
+        (["--rule", "temperature=1"], "expected true or false"),
+        (["--rule", "context_window=big"], "--rule context_window=big: invalid literal"),
         (["--record", "x.json"], "belong together"),
     ],
 )

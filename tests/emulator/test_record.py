@@ -12,12 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kimi_vertex import APIError, Completion, KimiVertexClient
+from kimi_vertex import APIError, KimiVertexClient
 from kimi_vertex.emulator import Call, Cassette, Emulator, Fault, Raw, Recorder, Turn
 
-TOKEN = "ya29.a0-very-secret-token"
-PROJECT = "acme-secret-42"
-TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+from .support_record import PROJECT, TOKEN, ask
+
 TURNS = [
     Turn(thinking=["A gre", "eting."], text=["Héllo ", "世界"], pause=0.02),
     Turn(thinking="Look it up.", tool_calls=[Call("look", {"at": "sky"})]),
@@ -36,15 +35,6 @@ def target(origin: str, endpoint: str = "openapi") -> str:
 
 def client(origin: str, token: str | None = TOKEN) -> KimiVertexClient:
     return KimiVertexClient(base_url=target(origin), access_token=token, max_retries=0)
-
-
-def ask(kimi: KimiVertexClient, words: str, stream: bool) -> Completion:
-    if not stream:
-        return kimi.complete(words, tools=[TOOL])
-    with kimi.stream(words, tools=[TOOL]) as events:
-        for _ in events:
-            pass
-        return events.completion
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -22,15 +22,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kimi_vertex import Completion, KimiVertexClient
+from kimi_vertex import KimiVertexClient
 from kimi_vertex.emulator import Call, Cassette, Emulator, Fault, Recorder, Turn
 
-TOKEN = "ya29.a0-very-secret-token"
-PROJECT = "acme-secret-42"
+from .support_record import PROJECT, TOKEN, ask
+
 ENDPOINT = "4815162342108"
 MAIL = f"runner@{PROJECT}.iam.gserviceaccount.com"
 PATH = f"/v1/projects/{PROJECT}/locations/us-central1/endpoints/{ENDPOINT}"
-TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 SECRETS = (TOKEN, PROJECT, ENDPOINT, MAIL, "runner@")
 
 
@@ -110,15 +109,6 @@ def upstream(authority: tuple[Path, ssl.SSLContext]) -> Iterator[tuple[Emulator,
     """An emulator and the https origin in front of it."""
     with Emulator(require_token=True) as emulator, behind_tls(emulator, authority[1]) as origin:
         yield emulator, origin
-
-
-def ask(kimi: KimiVertexClient, words: str, stream: bool) -> Completion:
-    if not stream:
-        return kimi.complete(words, tools=[TOOL])
-    with kimi.stream(words, tools=[TOOL]) as events:
-        for _ in events:
-            pass
-        return events.completion
 
 
 @pytest.mark.parametrize("stream", [False, True])

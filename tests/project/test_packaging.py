@@ -130,4 +130,5 @@ def test_the_core_needs_neither_framework(metadata: Message) -> None:
         "h11",
         "httpx",
         "httpx-sse",
+        "orjson",
     ]

@@ -17,6 +17,7 @@ _AUTH_HEADERS = ("authorization", "proxy-authorization", "x-goog-api-key", "api-
 # What a delta repeats instead of going on with it.
 _NO_FRAGMENTS = ("role", "type", "id", "name", "format")
 _SHORTEST_HALF = 4
+_HALF_EMAIL = re.compile(r"[\w.+%-]+@[\w.-]*$")
 _SECRET_NAMES = re.compile(r"(?i).*(token|secret|password|credential|assertion|api_?key|private_?key)")
 # Order counts: a dedicated DNS name holds an endpoint's and a project's number.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -72,7 +73,7 @@ class Redactor:
 
     def end(self, text: str) -> str:
         """A text that broke off, without secrets and without the beginning of one at its end."""
-        text = self.text(text)
+        text = _HALF_EMAIL.sub("EMAIL", self.text(text))
         longest = max(map(len, self._words), default=0)
         for size in range(min(longest, len(text)), _SHORTEST_HALF - 1, -1):
             tail = text[-size:].lower()
