@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 
-from kimi_vertex.emulator import DIALECTS, Call, Dialect, Turn
+from kimi_vertex.emulator import DIALECTS, Call, Dialect, Emulator, Turn
 
 THINKING, TEXT = "I look it up.", "It snows."
 TURN = Turn(thinking=THINKING, text=TEXT, tool_calls=[Call("look", {"at": "sky"})])
@@ -151,6 +152,26 @@ def test_token_cuts_leave_kimis_tokens_whole(kimi: Any) -> None:
     kimi.emulator.enqueue(TURN)
     pieces = [choice["delta"].get("content") for chunk in kimi.events("Hi") for choice in chunk["choices"]]
     assert {"<|tool_calls_section_begin|>", "<|tool_call_argument_begin|>"} <= set(pieces)
+
+
+def test_random_cuts_come_from_the_seed() -> None:
+    """With `random` the pieces have 1 to 12 characters, the same ones with the same seed and others with another."""
+
+    def pieces(seed: int) -> list[str]:
+        turn = Turn(text="A sentence of some length, to be cut somewhere. " * 4)
+        body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+        with Emulator(chunking="random", seed=seed) as emulator:
+            emulator.enqueue(turn)
+            httpx.post(f"{emulator.origin}/v1/chat/completions", json=body)
+            events = [event for _, event in emulator.exchanges[0].events if isinstance(event, dict)]
+        deltas = [choice["delta"].get("content") for event in events for choice in event["choices"]]
+        assert "".join(filter(None, deltas)) == turn.text
+        return [delta for delta in deltas if delta]
+
+    first = pieces(1)
+    assert len({len(piece) for piece in first}) > 3
+    assert all(len(piece) <= 12 for piece in first)
+    assert pieces(1) == first != pieces(2)
 
 
 def test_servers_say_that_they_are_healthy(kimi: Any) -> None:

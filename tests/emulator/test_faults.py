@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -269,6 +270,17 @@ def test_latency_takes_its_time(kimi: Any, stream: bool) -> None:
         seconds.append(time.perf_counter() - start)
     assert seconds[0] >= 0.19
     assert seconds[0] > seconds[1]
+
+
+def test_latency_spreads_around_its_figure() -> None:
+    """With a spread of 35 % waits lie between 65 % and 135 %, drawn from what is given; without one they are all alike."""
+    spread, draw = Latency(first_token=1.0, tokens_per_second=10, spread=0.35), random.Random(1)
+    waits = [spread.start(draw) for _ in range(200)] + [spread.duration(10, draw) for _ in range(200)]
+    assert all(0.65 <= wait <= 1.35 for wait in waits)
+    assert min(waits) < 0.7
+    assert max(waits) > 1.3
+    fixed = Latency(first_token=1.0, tokens_per_second=10)
+    assert {fixed.start(draw), fixed.duration(10, draw)} == {1.0}
 
 
 def test_latency_profiles_have_names() -> None:
