@@ -152,7 +152,7 @@ def main() -> int:
     parser.add_argument("--dialects", default=",".join(DIALECTS), help="which of them (default: all)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into a page too")
     arguments = parser.parse_args()
-    dialects = [name for name in DIALECTS if name in arguments.dialects.split(",")]
+    dialects: list[Dialect] = [name for name in DIALECTS if name in arguments.dialects.split(",")]
     text = f"Run on {datetime.now(UTC).date().isoformat()}.\n\n"
     text += "| suite | client | dialect | passed | failed |\n| --- | --- | --- | --- | --- |\n"
     for given in arguments.clones:
@@ -160,7 +160,7 @@ def main() -> int:
         if name not in SUITES:
             parser.error(f"no suite is named {name!r}; there are {', '.join(SUITES)}")
         path = Path(clone).resolve()
-        outcomes = {dialect: run(SUITES[name], path, dialect) for dialect in dialects}
+        outcomes: dict[Dialect, Outcome] = {one: run(SUITES[name], path, one) for one in dialects}
         text += document(SUITES[name], _commit(path), outcomes)
     print(text, end="")
     if arguments.write:
