@@ -47,7 +47,20 @@ def signed(names: list[x509.GeneralName], signer: Any = None, issuer: str = "Tes
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+    # From 3.13 on Python asks authorities and certificates for these.
+    authority_key = (signer or key).public_key()
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key), critical=False
+    )
+    usage = dict.fromkeys(
+        "digital_signature content_commitment key_encipherment data_encipherment key_agreement encipher_only "
+        "decipher_only key_cert_sign crl_sign".split(),
+        False,
+    )
+    usage |= {"key_cert_sign": True} if signer is None else {"digital_signature": True}
+    builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return key, builder.sign(signer or key, hashes.SHA256())
