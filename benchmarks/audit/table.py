@@ -82,14 +82,14 @@ def document(found: Findings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def insert(page: Path, text: str) -> None:
+def insert(page: Path, text: str, marker: str = _MARKER) -> None:
     """Put the findings into a page, in place of what is between its two markers.
 
     Raises:
         ValueError: The page has not exactly these two.
     """
-    before, _, after = page.read_text(encoding="utf-8").split(_MARKER)
-    page.write_text(f"{before}{_MARKER}\n{text}{_MARKER}{after}", encoding="utf-8")
+    before, _, after = page.read_text(encoding="utf-8").split(marker)
+    page.write_text(f"{before}{marker}\n{text}{marker}{after}", encoding="utf-8")
 
 
 def _when(found: Findings) -> str:

@@ -61,9 +61,8 @@ def kimi_emulator(
     merged = dict(kimi_emulator_settings)
     for marker in reversed(list(request.node.iter_markers(_MARKER))):
         if marker.args:
-            raise pytest.UsageError(
-                f"pytest.mark.{_MARKER} takes keyword arguments only, got {marker.args!r}"
-            )
+            words = f"pytest.mark.{_MARKER} takes keyword arguments only, got {marker.args!r}"
+            pytest.fail(words, pytrace=False)
         merged |= marker.kwargs
     settings, verify = _split(merged)
     failures = request.session.testsfailed
@@ -83,9 +82,8 @@ def _split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]
         "expected": _VERIFY[1:],
     }
     if verify not in wanted:
-        raise pytest.UsageError(
-            f'kimi_emulator: verify={verify!r}; it must be "consumed", "expected" or "all"'
-        )
+        words = f'kimi_emulator: verify={verify!r}; it must be "consumed", "expected" or "all"'
+        pytest.fail(words, pytrace=False)
     return rest, wanted[verify]
 
 
@@ -94,13 +92,16 @@ def _run(
 ) -> Iterator[Emulator]:
     from kimi_vertex.emulator import Emulator, Script  # noqa: PLC0415  # see the module's docstring
 
-    script = settings.get("script")
-    if isinstance(script, str | os.PathLike):
-        settings["script"] = Script.from_yaml(os.fspath(script))
     try:
-        emulator = Emulator(**settings)
-    except TypeError as error:
-        raise pytest.UsageError(f"kimi_emulator: {error}") from error
+        script = settings.get("script")
+        if isinstance(script, str | os.PathLike):
+            settings["script"] = Script.from_yaml(os.fspath(script))
+        emulator, mistake = Emulator(**settings), ""
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        emulator, mistake = None, str(error)
+    if emulator is None:
+        # The reader wants the words, not the way through the emulator's insides.
+        pytest.fail(f"kimi_emulator: {mistake}", pytrace=False)
     with emulator:
         patch.setenv("KIMI_VERTEX_EMULATOR_HOST", emulator.host)
         for name in _CLEARED:
@@ -110,4 +111,10 @@ def _run(
             patch.setenv(name, f"{given},127.0.0.1,localhost" if given else "127.0.0.1,localhost")
         yield emulator
     if not failed():
-        emulator.verify(**{name: name in verify for name in _VERIFY})
+        complaint = ""
+        try:
+            emulator.verify(**{name: name in verify for name in _VERIFY})
+        except AssertionError as error:
+            complaint = str(error)
+        if complaint:
+            pytest.fail(complaint, pytrace=False)

@@ -22,8 +22,7 @@ from kimi_vertex import (
     StreamInterruptedError,
     Timeouts,
 )
-from kimi_vertex.emulator import Emulator, Raw
-from kimi_vertex.emulator.script import Part
+from kimi_vertex.emulator import Emulator, Part, Raw
 
 from .support_core import (
     DONE,

@@ -32,8 +32,7 @@ from kimi_vertex import (
     RequestTooLargeError,
     Timeouts,
 )
-from kimi_vertex.emulator import Emulator, Raw
-from kimi_vertex.emulator.script import Part
+from kimi_vertex.emulator import Emulator, Part, Raw
 
 from .support_core import (
     GOOD_STREAM,

@@ -50,10 +50,10 @@ class Asker:
         return [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in calls]
 
     def events(self, messages: str | Sequence[Mapping[str, Any]], **body: Any) -> list[dict[str, Any]]:
-        """The chunks of a streamed answer, without the closing mark."""
+        """The chunks of a streamed answer, without comments and the closing mark."""
         lines = self.post(messages, stream=True, **body).content.split(b"\n\n")
         assert lines[-2:] == [b"data: [DONE]", b""]
-        return [json.loads(line.removeprefix(b"data: ")) for line in lines[:-2]]
+        return [json.loads(line.removeprefix(b"data: ")) for line in lines[:-2] if line[:1] != b":"]
 
     def loop(
         self,

@@ -188,3 +188,52 @@ def test_a_body_is_read_before_it_is_redacted() -> None:
     item = Interaction.of(request, 200, {"content-type": "application/json"}, [(0.0, b'"my\\u002dproj-1"')])
     assert item.body == "PROJECT"
     assert item.parts[0].text == '"PROJECT"'
+
+
+def streamed(*deltas: dict[str, Any]) -> list[str]:
+    """Events with these deltas."""
+    return ["data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}) + "\n\n" for delta in deltas]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda text: {"reasoning_details": [{"type": "reasoning.text", "text": text, "index": 0}]},
+        lambda text: {"tool_calls": [{"index": 1, "function": {"arguments": text}}]},
+        lambda text: {"audio": {"transcript": text}},
+        lambda text: {"reasoning": text},
+    ],
+)
+def test_nothing_in_a_delta_hides_a_project(make: Any) -> None:
+    """A project that is cut apart is found wherever in its delta a server puts text."""
+    clean = Redactor({"my-project-7": "PROJECT"}).stream(streamed(make("I am my-pr"), make("oject-7.")))
+    assert "my-pr" not in "".join(clean)
+    assert "oject-7" not in "".join(clean)
+    assert "I am PROJECT" in "".join(clean)
+
+
+def test_a_broken_end_keeps_no_half() -> None:
+    """The beginning of a secret at the end of what broke off goes, and so does a half event; other ends stay."""
+    redactor = Redactor({"my-project-7": "PROJECT"})
+    events = [
+        *streamed({"content": "I am "}, {"content": "my-pro"}),
+        'data: {"choices":[{"index":0,"delta":{',
+    ]
+    assert "my-pro" in "".join(redactor.stream(events))
+    clean = redactor.stream(events, cut=True)
+    assert json.loads(clean[1].removeprefix("data:"))["choices"][0]["delta"]["content"] == "PROJECT"
+    assert clean[2] == "data: {"
+    assert redactor.body('{"message": "I am my-pro') == '{"message": "I am PROJECT'
+    assert redactor.body('{"message": "This is my') == '{"message": "This is my'
+    assert redactor.body('{"message": "Ask joe@exam') == '{"message": "Ask EMAIL'
+
+
+def test_an_escape_hides_nothing_in_what_is_no_json() -> None:
+    """Escapes are seen through in broken JSON too."""
+    assert Redactor({"my-proj-1": "PROJECT"}).body('{"m": "my\\u002Dproj-1') == '{"m": "PROJECT'
+
+
+def test_a_body_that_is_nested_too_deeply_is_text() -> None:
+    """What Python's parser gives up on is redacted as text."""
+    deep = "[" * 100_000 + '"my-proj-1"' + "]" * 100_000
+    assert "my-proj-1" not in Redactor({"my-proj-1": "PROJECT"}).body(deep)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -16,14 +19,17 @@ from kimi_vertex import (
     APIStatusError,
     APITimeoutError,
     AuthenticationError,
+    BadRequestError,
     CredentialsError,
     InternalServerError,
     KimiVertexClient,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    RequestTooLargeError,
     StreamInterruptedError,
     Timeouts,
+    accumulate,
 )
 from kimi_vertex.emulator import FAULTS, Emulator, Fault, FaultKind, Faults, Latency, Quota, Turn
 
@@ -32,6 +38,20 @@ TURN = Turn(thinking="I think about it.", text="A few words in answer.")
 STREAMED: dict[FaultKind, type[Exception] | None] = {
     "reset": APIConnectionError,
     "close": APIConnectionError,
+    "garbage": APIConnectionError,
+    "307": APIStatusError,
+    "400": BadRequestError,
+    "413": RequestTooLargeError,
+    "stall-head": APITimeoutError,
+    "null-choices": None,
+    "wrong-shape": APIError,
+    "bad-gzip": APIError,
+    "half-event": APIError,
+    "keep-alive": None,
+    "plain-text": None,
+    "no-reason": None,
+    "no-done": None,
+    "open-end": None,
     "stall": APITimeoutError,
     "401": AuthenticationError,
     "403": PermissionDeniedError,
@@ -71,7 +91,7 @@ def client(emulator: Emulator) -> Any:
 @pytest.mark.parametrize("kind", FAULTS)
 def test_each_fault_reaches_the_client(emulator: Emulator, client: Any, kind: FaultKind) -> None:
     """Each kind of fault is the documented error of the client, or, where it harms nothing, an answer."""
-    emulator.enqueue(Fault(kind, turn=TURN, seconds=0.2 if kind == "trickle" else 30))
+    emulator.enqueue(Fault(kind, turn=TURN, seconds=0.2 if kind in {"trickle", "keep-alive"} else 30))
     expected = STREAMED[kind]
     if expected is None:
         list(client.stream("Hi"))
@@ -94,7 +114,8 @@ def test_a_late_fault_lets_a_part_through(emulator: Emulator, http: httpx.Client
     except httpx.HTTPError:
         assert kind in {"reset-mid", "cut-mid", "stall-mid"}
     assert got.count(b'"finish_reason":null') >= 2
-    assert (b"[DONE]" in got) == (kind in {"trickle", "oversized-line"})
+    whole = {"trickle", "keep-alive", "oversized-line", "plain-text", "no-reason", "open-end"}
+    assert (b"[DONE]" in got) == (kind in whole)
 
 
 def test_whole_answers_are_struck_too(emulator: Emulator, client: Any) -> None:
@@ -105,6 +126,28 @@ def test_whole_answers_are_struck_too(emulator: Emulator, client: Any) -> None:
             client.complete("Hi")
     emulator.enqueue(Fault("oversized-line", turn=TURN))
     assert client.complete("Hi").text == TURN.text
+
+
+@pytest.mark.parametrize("kind", ["keep-alive", "plain-text", "no-reason", "no-done", "open-end", "trickle"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_whole_but_odd_is_read_whole(
+    emulator: Emulator, client: Any, kind: FaultKind, stream: bool
+) -> None:
+    """Signs of life, another content type and missing marks at the end cost nothing of the answer."""
+    emulator.enqueue(Fault(kind, seconds=0.2, turn=TURN))
+    read = accumulate(client.stream("Hi")) if stream else client.complete("Hi")
+    assert (read.thinking, read.text) == (TURN.thinking, TURN.text)
+
+
+def test_a_missing_reason_is_missing_on_the_wire(kimi: Any) -> None:
+    """With `no-reason` the finish reason is null everywhere, with `no-done` the closing mark is not there."""
+    kimi.emulator.enqueue(*[Fault("no-reason", turn=TURN)] * 2, Fault("no-done", turn=TURN))
+    assert kimi.post("Hi").json()["choices"][0]["finish_reason"] is None
+    streamed, undone = kimi.post("Hi", stream=True).content, kimi.post("Hi", stream=True).content
+    assert b'"finish_reason":"' not in streamed
+    assert streamed.endswith(b"data: [DONE]\n\n")
+    assert b'"finish_reason":"stop"' in undone
+    assert b"[DONE]" not in undone
 
 
 def test_retry_after_is_sent_if_it_is_set(kimi: Any) -> None:
@@ -134,6 +177,32 @@ def test_the_token_endpoint_can_fail(emulator: Emulator, kind: FaultKind) -> Non
         emulator.reset()
         client.complete("Hi")
     assert emulator.requests[-1].bearer == emulator.issued_tokens[-1]
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_every_fault_strikes_every_route(
+    emulator: Emulator, http: httpx.Client, kind: FaultKind, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tokens, endpoint resources, text of the metadata server and `:predict` can fail in each way; the emulator does not."""
+    place = f"{emulator.origin}/v1/projects/p/locations/l/endpoints/7"
+    message = {"role": "user", "content": "Hi"}
+    predict = {"instances": [{"@requestFormat": "chatCompletions", "messages": [message]}]}
+    flavor = {"metadata-flavor": "Google"}
+    email = f"{emulator.origin}/computeMetadata/v1/instance/service-accounts/default/email"
+    grant = {"grant_type": "refresh_token", "refresh_token": "r"}
+    fault = Fault(kind, seconds=0.01)
+    calls: list[tuple[Literal["token", "endpoint", "chat"], Callable[[], object]]] = [
+        ("token", lambda: http.post(emulator.token_uri, data=grant)),
+        ("token", lambda: http.get(email, headers=flavor)),
+        ("endpoint", lambda: http.get(place)),
+        ("chat", lambda: http.post(f"{place}:predict", json=predict)),
+    ]
+    for route, ask in calls:
+        emulator.enqueue(fault, route=route)
+        with contextlib.suppress(httpx.HTTPError):
+            ask()
+        assert emulator.pending == 0
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def statuses(emulator: Emulator, http: httpx.Client, number: int) -> list[int]:
@@ -171,14 +240,15 @@ def test_impossible_rates_are_refused(rates: dict[FaultKind, float]) -> None:
 
 def test_a_quota_answers_429_until_there_is_room(http: httpx.Client) -> None:
     """What exceeds the quota is refused with the wait, and admitted when the window has moved on."""
-    with Emulator(quota=Quota(requests=2, window=0.25, retry_after=True)) as emulator:
+    with Emulator(quota=Quota(requests=2, retry_after=True)) as emulator:
         assert statuses(emulator, http, 3) == [200, 200, 429]
         refused = http.post(
             f"{emulator.base_url}/chat/completions",
             json={"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]},
         )
-        assert refused.headers["retry-after"] == "1"
-        time.sleep(0.27)
+        assert 50 < int(refused.headers["retry-after"]) <= 60
+        emulator.quota = Quota(requests=2, window=0.05)
+        time.sleep(0.06)
         assert statuses(emulator, http, 1) == [200]
 
 
@@ -190,12 +260,27 @@ def test_a_quota_counts_tokens(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_latency_takes_its_time(kimi: Any, stream: bool) -> None:
-    """An answer takes the time to its first token and that of the others."""
-    kimi.emulator.latency = Latency(first_token=0.1, tokens_per_second=200)
-    kimi.emulator.enqueue(Turn(text="x" * 80))
-    start = time.perf_counter()
-    kimi.post("Hi", stream=stream)
-    assert 0.19 <= time.perf_counter() - start < 0.6
+    """An answer takes the time to its first token and that of the others, and one without latency takes less."""
+    seconds = []
+    for latency in (Latency(first_token=0.1, tokens_per_second=200), None):
+        kimi.emulator.latency = latency
+        kimi.emulator.enqueue(Turn(text="x" * 80))
+        start = time.perf_counter()
+        kimi.post("Hi", stream=stream)
+        seconds.append(time.perf_counter() - start)
+    assert seconds[0] >= 0.19
+    assert seconds[0] > seconds[1]
+
+
+def test_latency_spreads_around_its_figure() -> None:
+    """With a spread of 35 % waits lie between 65 % and 135 %, drawn from what is given; without one they are all alike."""
+    spread, draw = Latency(first_token=1.0, tokens_per_second=10, spread=0.35), random.Random(1)
+    waits = [spread.start(draw) for _ in range(200)] + [spread.duration(10, draw) for _ in range(200)]
+    assert all(0.65 <= wait <= 1.35 for wait in waits)
+    assert min(waits) < 0.7
+    assert max(waits) > 1.3
+    fixed = Latency(first_token=1.0, tokens_per_second=10)
+    assert {fixed.start(draw), fixed.duration(10, draw)} == {1.0}
 
 
 def test_latency_profiles_have_names() -> None:

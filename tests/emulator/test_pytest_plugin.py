@@ -173,8 +173,9 @@ def test_a_script_may_be_a_file(run: Any, pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1)
 
 
-def test_wrong_settings_are_usage_errors(run: Any) -> None:
-    """A misspelt setting is named instead of being ignored."""
+def test_wrong_settings_are_named(run: Any, pytester: pytest.Pytester) -> None:
+    """A misspelt setting, or a mistake in a script, is told in words, without a way through the plugin's insides."""
+    pytester.makefile(".yaml", wrong="rules:\n  - match: x\n    anwser: y")
     result = run(
         """
         import pytest
@@ -183,13 +184,21 @@ def test_wrong_settings_are_usage_errors(run: Any) -> None:
             pytest.param(1, marks=pytest.mark.kimi_emulator(unknown=1)),
             pytest.param(2, marks=pytest.mark.kimi_emulator(verify="x")),
             pytest.param(3, marks=pytest.mark.kimi_emulator(3)),
+            pytest.param(4, marks=pytest.mark.kimi_emulator(script="wrong.yaml")),
+            pytest.param(5, marks=pytest.mark.kimi_emulator(script="nowhere.yaml")),
+            pytest.param(6, marks=pytest.mark.kimi_emulator(dialect="latin")),
         ])
         def test_it(kimi_emulator, n):
             pass
         """
     )
-    result.assert_outcomes(errors=3)
+    result.assert_outcomes(errors=6)
+    assert "another exception" not in result.stdout.str()
+    assert "__init__.py" not in result.stdout.str()
     for words in (
+        "*wrong.yaml:3: rules[[]0]: unknown key 'anwser'*",
+        "*No such file or directory: 'nowhere.yaml'*",
+        "*dialect 'latin' is unknown*",
         "*unexpected keyword argument 'unknown'*",
         "*verify='x'; it must be*",
         "*keyword arguments only*",

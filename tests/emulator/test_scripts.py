@@ -140,6 +140,20 @@ def test_verify_names_what_is_left_and_what_came(kimi: Any) -> None:
     kimi.emulator.verify()
 
 
+def test_verify_says_why_no_rule_answered(kimi: Any) -> None:
+    """For a request that nobody scripted it names what did not match in each rule, and which one was used up."""
+    kimi.emulator.on("rain", tools=["look"], headers={"X-Team": "red"}).answer("a")
+    kimi.emulator.on("snow").answer("b")
+    kimi.text("Will it snow?")
+    kimi.text("Will it snow?")
+    with pytest.raises(AssertionError) as caught:
+        kimi.emulator.verify(consumed=False)
+    words = str(caught.value)
+    assert "the rule for text='rain', tools=['look'], headers={'X-Team': 'red'} does not match in" in words
+    assert "does not match in tools, text, header X-Team" in words
+    assert "the rule for text='snow' has no answer left" in words
+
+
 def test_a_script_is_copied(kimi: Any) -> None:
     """Two emulators that share a script do not use up each other's answers."""
     script = Script()
@@ -196,27 +210,81 @@ def chat(text: str, tool: str = "", team: str = "") -> tuple[ChatRequest, Record
     return asked, Recorded("POST", "/v1/chat/completions", "", {"x-team": team}, b"")
 
 
+RULE = "rules:\n  - match: first\n    answer: x\n  - match: {}\n    {}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rules: 3", "expected a list"),
-        ("rule: []", "unknown key 'rule'"),
-        ("rules: [{match: x}]", "rules[0]: a rule needs"),
-        ("rules: [{match: {txt: x}, answer: y}]", "rules[0].match: unknown key 'txt'"),
-        ("rules: [{answer: [{fault: 418}]}]", "rules[0].answer[0]: fault '418' is unknown"),
-        ("rules: [{answer: [{tool_calls: [{}]}]}]", "tool_calls[0]: a call needs"),
-        ("rules: [{answer: {dialect: latin}}]", "dialect 'latin' is unknown"),
-        ("rules: [{match: {text: {regex: '('}}, answer: x}]", "no regular expression"),
-        ("rules: [", "is not YAML"),
+        ("", "1: expected a list of rules, got nothing"),
+        ("rules: 3", "1: rules: expected a list"),
+        ("rule: []", "1: unknown key 'rule'"),
+        ("\nrules:\n  - [", ": this is not YAML"),
+        ("rules:\n\t- x", "2: this is not YAML: found character '\\t'"),
+        ("rules:\n  - match: x", "2: rules[0]: a rule needs"),
+        ("rules:\n  - answer: x\n    always: y\n    answer: z", "4: rules[0] has the key 'answer' twice"),
+        (RULE.format("{txt: x}", "answer: y"), "4: rules[1].match: unknown key 'txt'"),
+        (RULE.format("{turn: zero}", "answer: y"), "4: rules[1].match.turn: expected a whole number"),
+        (RULE.format("{tools: [yes]}", "answer: y"), "rules[1].match.tools[0]: expected a text, got true"),
+        (RULE.format("{headers: [a]}", "answer: y"), "rules[1].match.headers: expected a mapping"),
+        (RULE.format("{text: {regex: '('}}", "answer: x"), "4: rules[1].match.text.regex: '(' is no"),
+        (RULE.format("[x]", "answer: x"), "4: rules[1].match: expected a mapping, got a list"),
+        (RULE.format("x", "answer: []"), "5: rules[1].answer: the list is empty"),
+        (RULE.format("x", "answer: [y, {fault: 418}]"), "rules[1].answer[1]: fault '418' is unknown"),
+        (RULE.format("x", "answer: {fault: 429, after: -1}"), "rules[1].answer.after: expected a whole"),
+        (RULE.format("x", "answer: {tool_calls: [{}]}"), "tool_calls[0]: a call needs"),
+        (RULE.format("x", "answer: {tool_calls: {name: y}}"), "tool_calls: expected a list of calls"),
+        (RULE.format("x", "answer: {tool_calls: [{name: y, arguments: [1]}]}"), "arguments: expected a map"),
+        (RULE.format("x", "answer: {dialect: latin}"), "5: rules[1].answer: dialect 'latin' is unknown"),
+        (RULE.format("x", "answer: {text: x, pause: long}"), "5: rules[1].answer.pause: expected seconds"),
+        (RULE.format("x", "answer: {text: {a: 1}}"), "rules[1].answer.text: expected a text, got a mapping"),
+        (RULE.format("x", "answer: {usage: 5}"), "rules[1].answer.usage: expected a mapping"),
+        (RULE.format("x", "answer: {raw: [{a: 1}]}"), "rules[1].answer.raw[0]: expected seconds"),
+        (RULE.format("x", "answer: {raw: x, status: ok}"), "rules[1].answer.status: expected a whole"),
+        (RULE.format("x", "answer: y\n    times: 0"), "6: rules[1].times: expected a whole number from 1"),
+        (RULE.format("x", "always: y\n    times: 2"), "6: rules[1]: `times` says how often `answer`"),
+        ("rules: !!python/object/apply:os.getcwd []", "1: this is not YAML: could not determine"),
     ],
 )
-def test_a_wrong_script_is_refused_with_its_place(tmp_path: Path, text: str, words: str) -> None:
-    """The error names the file, the place in it and the mistake."""
+def test_a_wrong_script_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    """The error names the file, the line, the place in it and the mistake, all in one line."""
     path = tmp_path / "script.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"script\.yaml") as caught:
+    with pytest.raises(ValueError, match=r"script\.yaml:\d+: ") as caught:
         Script.from_yaml(path)
     assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_are_texts_where_texts_are_wanted(tmp_path: Path) -> None:
+    """`answer: 42` needs no quotes, nor do a header's number and a tool's name."""
+    path = tmp_path / "script.yaml"
+    path.write_text("[{match: 42, answer: [43, {text: [4, 5]}]}]", encoding="utf-8")
+    script = Script.from_yaml(path)
+    assert [script.take(*chat("is it 42?")) for _ in "ab"] == [Turn(text="43"), Turn(text=["4", "5"])]
+
+
+def test_what_an_alias_repeats_is_read_once(tmp_path: Path) -> None:
+    """A file of aliases of aliases is refused as quickly as any other."""
+    levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 30))
+    path = tmp_path / "script.yaml"
+    path.write_text(f"l0: &l0 [x]\n{levels}", encoding="utf-8")
+    with pytest.raises(ValueError, match="unknown key 'l0'"):
+        Script.from_yaml(path)
+
+
+def test_data_is_refused_with_its_place() -> None:
+    """Without a file there is no line, but a place."""
+    with pytest.raises(ValueError, match=r"^script: \[0\]\.match: unknown key 'txt'"):
+        Script.from_data([{"match": {"txt": "x"}, "answer": "y"}])
+
+
+def test_a_rule_needs_something_to_answer() -> None:
+    """No answers, and no times, are a mistake, and not a rule that never answers."""
+    with pytest.raises(ValueError, match="needs an answer"):
+        Script().on("x").answer()
+    with pytest.raises(ValueError, match="needs an answer"):
+        Script().on("x").answer("y", times=0)
 
 
 def test_without_pyyaml_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

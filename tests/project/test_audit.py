@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,11 @@ from benchmarks.audit.base import Peer, Reply
 from benchmarks.audit.peers import LABELS, OURS
 from benchmarks.audit.plain import Core
 from benchmarks.audit.rules import RULES, Make, Rule, Verdict
+from benchmarks.audit.suites import MARKER as SUITES_MARKER
+from benchmarks.audit.suites import SUITES, Outcome, run
+from benchmarks.audit.suites import document as table_of
 from benchmarks.audit.table import audit, bounded, document, insert
+from kimi_vertex.emulator import Emulator
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
 MARKER = "<!-- python -m benchmarks.audit -->"
@@ -116,3 +122,33 @@ def test_the_page_shows_every_rule_and_every_client() -> None:
     assert head == f"| rule | {' | '.join(LABELS.values())} |"
     assert [row.split(" | ")[0] for row in rows] == [f"| {rule.title}" for rule in RULES.values()]
     assert all(row.split(" | ")[1 : 1 + len(OURS)] == ["yes"] * len(OURS) for row in rows)
+
+
+def test_a_foreign_suite_is_run_against_the_emulator(tmp_path: Path) -> None:
+    """A suite finds the emulator where it expects its own server, and its failures are named."""
+    with Emulator() as gone:
+        port = int(gone.host.partition(":")[2])
+    (tmp_path / "tests" / "test_vllm").mkdir(parents=True)
+    (tmp_path / "tests" / "test_vllm" / "test_it.py").write_text(
+        "import pytest, urllib.request\n"
+        f"URL = 'http://127.0.0.1:{port}'\n"
+        "def test_health(): assert urllib.request.urlopen(URL + '/health').status == 200\n"
+        "def test_more(): urllib.request.urlopen(URL + '/v1/embeddings')\n"
+        "@pytest.mark.skip\n"
+        "def test_not(): pass\n"
+    )
+    suite = replace(SUITES["openmockllm"], port=port)
+    outcome = run(suite, tmp_path, "vllm-new")
+    assert outcome == Outcome(1, ("test_more",))
+    row = table_of(suite, "abc", {"vertex": outcome, "moonshot": outcome, "gateway": Outcome(2, ())})
+    assert "at abc | openai SDK, sync and async | every dialect but `gateway` | 1 | `test_more` |" in row
+    assert "| `gateway` | 2 | none |" in row
+
+
+def test_the_page_shows_the_foreign_suites() -> None:
+    """Each suite has a row, with the commit that was run."""
+    shown = PAGE.read_text(encoding="utf-8").split(SUITES_MARKER)[1]
+    for suite in SUITES.values():
+        assert re.search(
+            rf"\({re.escape(f'https://github.com/{suite.repository}')}\) at [0-9a-f]{{10}} ", shown
+        )

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+import kimi_vertex.emulator
+
 ROOT = Path(__file__).parents[2]
 ADAPTERS = {
     "langchain_kimi_vertex": ("langchain_core", "langchain"),
@@ -97,6 +99,26 @@ def test_adapters_use_only_public_names_of_the_core(module: str) -> None:
     found = [i for i in imports_of(module) if i.top == "kimi_vertex"]
     private = [i for i in found if any(p.startswith("_") and p != "__version__" for p in i.parts)]
     assert [*private, *(i for i in found if "emulator" in i.parts)] == []
+
+
+def users_of_the_emulator() -> list[str]:
+    """Every file outside the emulator and its own tests: what stands for a user of it."""
+    own = ("tests/emulator/", "shared/kimi_vertex/")
+    folders = ("tests", "examples", "benchmarks", "shared/pytest_kimi_vertex")
+    return [module for folder in folders for module in modules(folder) if not module.startswith(own)]
+
+
+@pytest.mark.parametrize("module", users_of_the_emulator())
+def test_the_emulator_is_used_through_its_public_names(module: str) -> None:
+    """Tests, examples and benchmarks take what `kimi_vertex.emulator` itself offers, and nothing underscored of it."""
+    used = [i for i in imports_of(module) if i.module.startswith("kimi_vertex.emulator")]
+    assert [i for i in used if i.module != "kimi_vertex.emulator"] == []
+    assert [i for i in used if i.name is not None and i.name not in kimi_vertex.emulator.__all__] == []
+    names = {"emulator", "lenient_emulator", "kimi_emulator", "recorder"}
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    touched = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr[0] == "_"]
+    owners = [node.value.id for node in touched if isinstance(node.value, ast.Name)]
+    assert [owner for owner in owners if owner in names] == []
 
 
 @pytest.mark.parametrize("module", ADAPTER_MODULES)
@@ -195,3 +217,18 @@ def test_an_adapter_loads_only_its_framework(adapter: str) -> None:
     (other,) = set(ADAPTERS) - {adapter}
     tops = {name.partition(".")[0] for name in loaded_after(f"import {adapter}")}
     assert tops & {other, ADAPTERS[other][0]} == set()
+
+
+def test_a_running_emulator_has_loaded_almost_nothing() -> None:
+    """Of all that is installed, starting it and answering a call loads h11 and orjson, and no HTTP client or framework."""
+    code = (
+        "import sys, urllib.request\n"
+        "from kimi_vertex.emulator import Emulator\n"
+        "with Emulator() as emulator:\n"
+        '    body = b\'{"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]}\'\n'
+        "    urllib.request.urlopen(emulator.base_url + '/chat/completions', body).read()\n"
+        "tops = {name.partition('.')[0] for name in sys.modules if not name.startswith('_')}\n"
+        "print(*sorted(tops - set(sys.stdlib_module_names)))\n"
+    )
+    done = interpreter(code)
+    assert done.stdout.split() == ["h11", "kimi_vertex", "orjson"], done.stderr

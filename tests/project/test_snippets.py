@@ -2,7 +2,8 @@
 
 A comment on a line before the fence changes how a snippet runs:
 `<!-- snippet: continues -->` runs it after the snippet before it, in the same namespace;
-`<!-- snippet: skip=REASON -->` leaves it out, for those that need a Google account.
+`<!-- snippet: skip=REASON -->` leaves it out, for those that need a Google account;
+`<!-- file: PATH -->` makes the block, whatever its language, a file of a project whose tests pytest runs.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -20,7 +24,9 @@ from kimi_vertex.emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-MAX_SKIPPED = 4
+MAX_SKIPPED = 2
+PLUGIN = ["-p", "pytest_kimi_vertex"]
+_FILE = re.compile(r"^<!-- file: (?P<path>\S+) -->\n+^```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SNIPPET = re.compile(
     r"(?:^<!-- snippet: (?P<option>[^\n]*?) -->\n+)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -52,6 +58,8 @@ class Snippet:
 def snippets_of(path: Path) -> Iterator[Snippet]:
     """The snippets of one document, in order."""
     text = path.read_text(encoding="utf-8")
+    # A block that is a file keeps its lines, so that those of the others stay where they are.
+    text = _FILE.sub(lambda found: "\n" * found[0].count("\n"), text)
     current: Snippet | None = None
     for match in _SNIPPET.finditer(text):
         line = text.count("\n", 0, match.start("code"))
@@ -69,6 +77,12 @@ def snippets_of(path: Path) -> Iterator[Snippet]:
         yield current
 
 
+def files_of(path: Path) -> dict[str, str]:
+    """The files that a document shows, by their paths."""
+    return {match["path"]: match["text"] for match in _FILE.finditer(path.read_text(encoding="utf-8"))}
+
+
+PROJECTS = [pytest.param(path, id=path.name) for path in DOCUMENTS if files_of(path)]
 SNIPPETS = [snippet for path in DOCUMENTS for snippet in snippets_of(path)]
 RUNNABLE = [pytest.param(snippet, id=snippet.id) for snippet in SNIPPETS if snippet.skip is None]
 
@@ -106,12 +120,34 @@ def test_snippet_runs(
     assert ("print(" not in snippet.code) or capsys.readouterr().out.strip()
 
 
+@pytest.mark.parametrize("document", PROJECTS)
+def test_the_project_that_a_document_shows_passes(document: Path, tmp_path: Path) -> None:
+    """Written down as they stand, its files are a project whose every test passes, by the plugin's entry point alone."""
+    files = files_of(document)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    plugin = [] if any(e.name == "kimi_vertex" for e in entry_points(group="pytest11")) else PLUGIN
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio", *plugin]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+    tests = sum(len(re.findall(r"^def test_", text, re.MULTILINE)) for text in files.values())
+    assert f"{tests} passed" in done.stdout.splitlines()[-1], done.stdout + done.stderr
+
+
+def test_a_test_in_a_document_is_run() -> None:
+    """A function `test_...` that is not in a file would only be defined."""
+    assert [
+        snippet.id for snippet in SNIPPETS if re.search(r"^(async )?def test_", snippet.code, re.MULTILINE)
+    ] == []
+
+
 def test_every_python_block_is_seen() -> None:
     """No fence hides a snippet from this runner: indented, or with words after `python`."""
     fences = sum(
         len(re.findall(r"^\s*```py", p.read_text(encoding="utf-8"), re.MULTILINE)) for p in DOCUMENTS
     )
-    assert fences == sum(len(snippet.blocks) for snippet in SNIPPETS)
+    files = sum(name.endswith(".py") for path in DOCUMENTS for name in files_of(path))
+    assert fences == files + sum(len(snippet.blocks) for snippet in SNIPPETS)
 
 
 def test_few_snippets_are_skipped() -> None:

@@ -7,18 +7,26 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from typing import cast, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast, get_args
 
 from kimi_vertex.emulator._emulator import Emulator
 from kimi_vertex.emulator.cassette import Cassette, Matching
 from kimi_vertex.emulator.conditions import Faults, LatencyProfile, Quota
 from kimi_vertex.emulator.record import Recorder
+from kimi_vertex.emulator.rules import Rules
 from kimi_vertex.emulator.script import CHUNKINGS, DIALECTS, FAULTS, FaultKind
 from kimi_vertex.emulator.scripts import Script
 from kimi_vertex.emulator.watch import line
 
 __all__ = ["main"]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +73,22 @@ def _parser() -> argparse.ArgumentParser:
         help=f"let calls fail at a rate from 0 to 1; repeatable; kinds: {', '.join(FAULTS)}",
     )
     parser.add_argument(
-        "--requests-per-minute", type=int, help="answer 429 to what exceeds it (default: no limit)"
+        "--token-fault",
+        action="append",
+        default=[],
+        metavar="KIND=RATE",
+        help="the same for requests to the token endpoint, the STS and the metadata server",
+    )
+    parser.add_argument(
+        "--rule",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a rule beyond those of Kimi's servers, such as foreign_ids=error or context_window=262144; "
+        f"repeatable; names: {', '.join(_RULES)}",
+    )
+    parser.add_argument(
+        "--requests-per-minute", type=_positive, help="answer 429 to what exceeds it (default: no limit)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument(
@@ -83,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "--record", metavar="FILE", help="emulate nothing: forward calls to --target and write a cassette"
     )
     parser.add_argument("--target", metavar="URL", help="where --record forwards to: https://HOST[/PATH]")
+    parser.add_argument("--ca", metavar="FILE", help="PEM file of the authorities that vouch for --target")
     parser.add_argument(
         "--redact",
         action="append",
@@ -110,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         server.start()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         print(f"cannot listen on {options.host}:{options.port}: {error}; try --port 0", file=sys.stderr)
         return 1
     if isinstance(server, Recorder):
@@ -128,7 +152,12 @@ def _recorder(options: argparse.Namespace) -> Recorder:
     if not (options.record and options.target):
         raise ValueError("--record FILE and --target URL belong together; give both")
     return Recorder(
-        options.target, options.record, redact=options.redact, host=options.host, port=options.port
+        options.target,
+        options.record,
+        redact=options.redact,
+        host=options.host,
+        port=options.port,
+        ca=options.ca,
     )
 
 
@@ -145,7 +174,8 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         dialect=options.dialect,
         chunking=options.chunking,
         latency=options.latency,
-        faults=_faults(options.fault, options.seed),
+        rules=_rules(options.rule),
+        faults=_faults(options.fault, options.token_fault, options.seed),
         quota=Quota(requests=options.requests_per_minute) if options.requests_per_minute else None,
         seed=options.seed,
         replay=Cassette.load(options.replay, redact=options.redact) if options.replay else None,
@@ -157,15 +187,52 @@ def _emulator(options: argparse.Namespace) -> Emulator:
     return emulator
 
 
-def _faults(given: Sequence[str], seed: int) -> Faults | None:
+def _faults(chat: Sequence[str], token: Sequence[str], seed: int) -> Faults | None:
+    if not (chat or token):
+        return None
+    return Faults(_rates("--fault", chat), _rates("--token-fault", token), seed=seed)
+
+
+def _rates(option: str, given: Sequence[str]) -> dict[FaultKind, float]:
     rates: dict[FaultKind, float] = {}
     for item in given:
         kind, _, rate = item.partition("=")
         try:
             rates[cast(FaultKind, kind)] = float(rate)
         except ValueError:
-            raise ValueError(f"--fault {item}: expected KIND=RATE, such as 429=0.1") from None
-    return Faults(rates, seed=seed) if rates else None
+            raise ValueError(f"{option} {item}: expected KIND=RATE, such as 429=0.1") from None
+    return rates
+
+
+def _rules(given: Sequence[str]) -> Rules:
+    found: dict[str, Any] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if name not in _RULES or not equals:
+            raise ValueError(f"--rule {item}: expected NAME=VALUE with a name of {', '.join(_RULES)}")
+        try:
+            found[name] = _RULES[name](value)
+        except ValueError as error:
+            raise ValueError(f"--rule {item}: {error}") from None
+    return Rules(**found)
+
+
+def _switch(value: str) -> bool:
+    if value not in {"true", "false"}:
+        raise ValueError("expected true or false")
+    return value == "true"
+
+
+def _list(value: str) -> list[str]:
+    return [name.strip() for name in value.split(",")]
+
+
+_RULES: Final[dict[str, Callable[[str], Any]]] = {
+    **dict.fromkeys(("duplicate_ids", "foreign_ids", "unanswered_calls", "project"), str),
+    **dict.fromkeys(("temperature", "schema_dialect", "expiring_tokens"), _switch),
+    **dict.fromkeys(("context_window", "max_payload"), int),
+    **dict.fromkeys(("models", "retired_models"), _list),
+}
 
 
 if __name__ == "__main__":

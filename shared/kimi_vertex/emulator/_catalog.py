@@ -48,7 +48,7 @@ def _publisher(publisher: str, model: str | None, names: Collection[str]) -> Rep
         {
             "name": f"publishers/{publisher}/models/{name.partition('/')[2]}",
             "versionId": "default",
-            "openSourceCategory": "PROPRIETARY",
+            "openSourceCategory": "THIRD_PARTY_OWNED_OSS",
             "launchStage": "GA",
         }
         for name in names

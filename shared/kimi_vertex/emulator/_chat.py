@@ -83,14 +83,18 @@ class ChatRequest:
         return cls(
             model=model,
             messages=[_message(message) for message in body["messages"]],
-            tools=[_tool(tool) for tool in body.get("tools") or () if isinstance(tool, Mapping)],
+            tools=[_tool(tool) for tool in _objects(body.get("tools"))],
             tool_choice=choice,
             named_tool=named,
             response_format=_mapping(body.get("response_format")) or None,
             stream=bool(body.get("stream")) if stream is None else stream,
             include_usage=bool(_mapping(body.get("stream_options")).get("include_usage")),
-            max_tokens=limit if isinstance(limit, int) else None,
-            stop=[stop] if isinstance(stop, str) else [text for text in stop or () if text],
+            max_tokens=limit if isinstance(limit, int) and not isinstance(limit, bool) else None,
+            stop=[
+                text
+                for text in (stop if isinstance(stop, list) else [stop])
+                if text and isinstance(text, str)
+            ],
             parallel=body.get("parallel_tool_calls") is not False,
             thinking=all(_mapping(body.get(outer)).get(inner) != off for outer, inner, off in _OFF),
         )
@@ -100,15 +104,19 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    """The objects in a list; none if it is no list."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    parts = [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
-    return "\n".join(str(part["text"]) for part in parts if isinstance(part.get("text"), str))
+    return "\n".join(str(part["text"]) for part in _objects(content) if isinstance(part.get("text"), str))
 
 
 def _message(message: Mapping[str, Any]) -> PastMessage:
-    calls = [_call(call) for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
+    calls = [_call(call) for call in _objects(message.get("tool_calls"))]
     call_id = message.get("tool_call_id")
     return PastMessage(
         role=str(message.get("role")),

@@ -39,8 +39,8 @@ class Spelling:
 
     thinking: ClassVar[Literal["field", "tags", "closing-tag"]] = "field"
     """Where thinking stands: in a field, between tags, or before a lone closing tag."""
-    native_calls: ClassVar[bool] = False
-    """Whether calls are text in Kimi's own notation."""
+    native_calls: ClassVar[Literal["content", "thinking"] | None] = None
+    """Where calls are text in Kimi's own notation, if they are."""
     field: ClassVar[str] = "reasoning_content"
 
     def __init__(
@@ -137,7 +137,7 @@ class Spelling:
 
 
 class _SglangBare(Spelling):
-    native_calls = True
+    native_calls = "content"
 
     def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
         counts = {"prompt_tokens": prompt, "completion_tokens": completion}
@@ -147,6 +147,12 @@ class _SglangBare(Spelling):
             "prompt_tokens_details": None,
             "reasoning_tokens": 0,
         }
+
+
+class _Leaking(Spelling):
+    """A tool section inside the thinking: https://github.com/MoonshotAI/Kimi-K2/issues/89."""
+
+    native_calls = "thinking"
 
 
 class _Vllm(Spelling):
@@ -229,10 +235,14 @@ class _Llama(_Vllm):
         return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
 
     def ending(self, reason: str) -> Iterator[bytes]:
-        yield self.chunk([{"finish_reason": reason, "index": 0, "delta": {}}])
-        usage = self.usage()
+        finish = {"finish_reason": reason, "index": 0, "delta": {}}
         timings = {"prompt_n": self._counts[0], "predicted_n": self._counts[1], "predicted_per_second": 50.0}
-        yield self.chunk([], usage=usage, timings=timings)
+        # Some versions of 2025 sent it unasked: https://github.com/ggml-org/llama.cpp/issues/16048.
+        if self.chat.include_usage:
+            yield self.chunk([finish])
+            yield self.chunk([], usage=self.usage(), timings=timings)
+        else:
+            yield self.chunk([finish], timings=timings)
         yield _DONE
 
 
@@ -339,6 +349,7 @@ _SPELLINGS: dict[Dialect, type[Spelling]] = {
     "vllm-no-parser": _VllmTags,
     "close-tag-only": _VllmClosingTag,
     "sglang-no-tool-parser": _SglangBare,
+    "calls-in-thinking": _Leaking,
     "llama.cpp": _Llama,
     "moonshot": _Moonshot,
     "gateway": _Gateway,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from kimi_vertex.emulator._dialects import event
@@ -13,6 +14,7 @@ from kimi_vertex.emulator.script import Fault, Part
 __all__ = ["early_reply", "exhausted", "struck"]
 
 _STATUSES: Final[dict[str, tuple[str, str]]] = {
+    "400": ("INVALID_ARGUMENT", "Request contains an invalid argument."),
     "401": (
         "UNAUTHENTICATED",
         (
@@ -41,16 +43,22 @@ _STATUSES: Final[dict[str, tuple[str, str]]] = {
     "504": ("DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
 }
 _OAUTH: Final = {
+    "400": ("invalid_grant", "Bad Request"),
     "401": ("invalid_client", "The OAuth client was not found."),
     "403": ("access_denied", "Account restricted."),
     "404": ("invalid_request", "Not found."),
     "429": ("rate_limit_exceeded", "Too many token requests."),
 }
-_HTML: Final = (
-    b"<!DOCTYPE html>\n<html lang=en>\n<title>Error 502 (Server Error)!!1</title>\n"
-    b"<p><b>502.</b> <ins>That's an error.</ins>\n<p>The server encountered a temporary error.\n</html>\n"
+_PAGE: Final = (
+    "<!DOCTYPE html>\n<html lang=en>\n<title>Error {0} ({1})!!1</title>\n"
+    "<p><b>{0}.</b> <ins>That's an error.</ins>\n<p>{2}\n</html>\n"
 )
+_PAGES: Final = {
+    "413": ("Request Entity Too Large", "Your client issued a request that was too large."),
+    "502": ("Server Error", "The server encountered a temporary error."),
+}
 _LONG_LINE: Final = 2 << 20
+_ODD_ENDS: Final = ("no-reason", "no-done", "open-end")
 _BROKEN_OFF: Final[dict[str, Literal["reset", "cut"]]] = {"reset-mid": "reset", "cut-mid": "cut"}
 
 
@@ -67,29 +75,47 @@ def early_reply(fault: Fault, *, streaming: bool, token: bool = False) -> Reply:
         return Reply(None, ("reset",))
     if kind == "close":
         return Reply(None, ("cut",))
+    if kind == "garbage":
+        return Reply(None, (b"220 mail ready\r\n", "cut"))
     if kind == "stall":
         return Reply(None, (fault.seconds, "cut"))
+    if kind == "307":
+        return body_reply(b"", "text/html", 307, {"location": "/elsewhere"})
+    if kind in _PAGES:
+        return _page(kind, int(kind), _retry_after(fault))
+    if kind.isdecimal():
+        return _status_reply(fault, streaming=streaming, token=token)
+    return _useless(fault, EVENT_STREAM if streaming else "application/json", streaming=streaming)
+
+
+def _useless(fault: Fault, content_type: str, *, streaming: bool) -> Reply:
+    """A 200 that is no answer."""
+    kind = fault.kind
+    if kind == "stall-head":
+        return Reply(200, (fault.seconds, "cut"), {"content-type": content_type})
     if kind == "empty-body":
-        return body_reply(b"", EVENT_STREAM if streaming else "application/json")
+        return body_reply(b"", content_type)
     if kind == "wrong-content-type":
-        return body_reply(_HTML, "text/html; charset=UTF-8")
-    if kind == "empty-choices":
-        body = {
-            "id": "emulator",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "emulator",
-            "choices": [],
-        }
-        if not streaming:
-            return json_reply(body)
-        chunk = event({**body, "object": "chat.completion.chunk"})
-        return Reply(200, (chunk, b"data: [DONE]\n\n"), {"content-type": EVENT_STREAM})
+        return _page("502", 200)
+    if kind == "bad-gzip":
+        return body_reply(b"this is no gzip", content_type, headers={"content-encoding": "gzip"})
     if kind == "error-200":
         return json_reply({"error": _error("503")})
-    if kind == "502":
-        return body_reply(_HTML, "text/html; charset=UTF-8", 502, _retry_after(fault))
-    return _status_reply(fault, streaming=streaming, token=token)
+    name = "chat.completion.chunk" if streaming else "chat.completion"
+    body: dict[str, Any] = {"id": "emulator", "object": name, "created": 0, "model": "emulator"}
+    if kind == "wrong-shape":
+        body = {"answer": "Hello"}
+    else:
+        body["choices"] = [] if kind == "empty-choices" else None
+    if not streaming:
+        return json_reply(body)
+    return Reply(200, (event(body), b"data: [DONE]\n\n"), {"content-type": EVENT_STREAM})
+
+
+def _page(kind: str, status: int, headers: Mapping[str, str] | None = None) -> Reply:
+    """A page of HTML about an error, as front ends send it."""
+    page = _PAGE.format(kind, *_PAGES[kind]).encode()
+    return body_reply(page, "text/html; charset=UTF-8", status, headers)
 
 
 def _status_reply(fault: Fault, *, streaming: bool, token: bool) -> Reply:
@@ -108,6 +134,10 @@ def exhausted(*, streaming: bool, retry_after: str | None) -> Reply:
 
 def struck(fault: Fault, reply: Reply, *, streaming: bool) -> Reply:
     """An answer that a fault strikes in the middle."""
+    if fault.kind in _ODD_ENDS and not (streaming or fault.kind == "no-reason"):
+        return reply
+    if fault.kind == "plain-text":
+        return replace(reply, headers={**reply.headers, "content-type": "text/plain"})
     if streaming:
         head = {name: value for name, value in reply.headers.items() if name != "content-length"}
         return Reply(reply.status, _struck_stream(fault, reply.parts), head, reply.delay)
@@ -118,6 +148,13 @@ def struck(fault: Fault, reply: Reply, *, streaming: bool) -> Reply:
 def _struck_stream(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
     if fault.kind == "trickle":
         yield from _trickle(fault, parts)
+        return
+    if fault.kind == "keep-alive":
+        yield from _waiting(fault, b": keep-alive\n\n")
+        yield from parts
+        return
+    if fault.kind in _ODD_ENDS:
+        yield from _oddly_ended(fault, parts)
         return
     sent, part, rest = 0, None, iter(parts)
     for part in rest:
@@ -156,6 +193,44 @@ def _blow(fault: Fault) -> Iterator[Part]:
         )
     elif fault.kind == "malformed-json":
         yield b'data: {"choices":[{"delta":{"content":"bro\n\n'
+    elif fault.kind == "half-event":
+        yield b'data: {"choices":[{"index":0,"delta":{"content":"bro'
+
+
+def _oddly_ended(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
+    """The whole answer, but for the marks at its end."""
+    for part in parts:
+        if fault.kind == "no-done" and part == b"data: [DONE]\n\n":
+            continue
+        if fault.kind == "no-reason" and isinstance(part, bytes) and _ends(part):
+            yield event(_without_reason(json.loads(part.removeprefix(b"data: "))))
+        else:
+            yield part
+    if fault.kind == "open-end":
+        yield fault.seconds
+
+
+def _unreasoned(body: bytes, reply: Reply) -> Reply:
+    """A whole answer without its finish reason; what is no answer of the model has none."""
+    try:
+        value = json.loads(body)
+        inner = value.get("predictions", value)
+        value = _without_reason(inner) if inner is value else {**value, "predictions": _without_reason(inner)}
+    except (AttributeError, KeyError, ValueError):
+        return reply
+    return json_reply(value)
+
+
+def _without_reason(body: Any) -> Any:
+    choices = [{**choice, "finish_reason": None} for choice in body["choices"]]
+    return {**body, "choices": choices}
+
+
+def _waiting(fault: Fault, sign: bytes) -> Iterator[Part]:
+    """Signs of life, and nothing else."""
+    for _ in range(10):
+        yield fault.seconds / 10
+        yield sign
 
 
 def _trickle(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
@@ -174,7 +249,9 @@ def _struck_body(fault: Fault, body: bytes, reply: Reply) -> Reply:
     if fault.kind.startswith("error-event"):
         error: Any = {"error": _error("429")}
         return json_reply([error] if fault.kind == "error-event-list" else error)
-    if fault.kind in ("malformed-json", "no-finish"):
+    if fault.kind == "no-reason":
+        return _unreasoned(body, reply)
+    if fault.kind in ("malformed-json", "half-event", "no-finish"):
         return body_reply(half, "application/json; charset=UTF-8")
     if fault.kind in _BROKEN_OFF:
         parts = (half, 0.05, _BROKEN_OFF[fault.kind])
@@ -182,8 +259,11 @@ def _struck_body(fault: Fault, body: bytes, reply: Reply) -> Reply:
         parts = (half, fault.seconds, "cut")
     elif fault.kind == "trickle":
         parts = tuple(_trickle(fault, (body,)))
-    else:
+    elif fault.kind == "keep-alive":
         # JSON allows white space around a value.
+        head = {**reply.headers, "content-length": str(len(body) + 10)}
+        return Reply(reply.status, (*_waiting(fault, b" "), body), head, reply.delay)
+    else:
         return body_reply(b" " * _LONG_LINE + body, "application/json; charset=UTF-8")
     return Reply(reply.status, parts, reply.headers, reply.delay)
 

@@ -14,6 +14,10 @@ __all__ = ["Redactor"]
 
 _PROJECT = re.compile(r"/projects/([^/]+)/")
 _AUTH_HEADERS = ("authorization", "proxy-authorization", "x-goog-api-key", "api-key", "x-api-key")
+# What a delta repeats instead of going on with it.
+_NO_FRAGMENTS = ("role", "type", "id", "name", "format")
+_SHORTEST_HALF = 4
+_HALF_EMAIL = re.compile(r"[\w.+%-]+@[\w.-]*$")
 _SECRET_NAMES = re.compile(r"(?i).*(token|secret|password|credential|assertion|api_?key|private_?key)")
 # Order counts: a dedicated DNS name holds an endpoint's and a project's number.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -41,7 +45,7 @@ class Redactor:
     def __init__(self, words: dict[str, str]) -> None:
         self._words = {word.lower(): by for word, by in words.items() if word}
         longest_first = sorted(self._words, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if words else None
+        self._known = re.compile("|".join(map(_spelt, longest_first)), re.IGNORECASE) if words else None
 
     @classmethod
     def of(cls, request: Recorded, extra: Collection[str] = (), endpoint: str | None = None) -> Redactor:
@@ -62,9 +66,19 @@ class Redactor:
     def text(self, text: str) -> str:
         """A text without secrets."""
         if self._known is not None:
-            text = self._known.sub(lambda found: self._words.get(found[0].lower(), "REDACTED"), text)
+            text = self._known.sub(lambda found: self._words.get(_plain(found[0]), "REDACTED"), text)
         for pattern, by in _PATTERNS:
             text = pattern.sub(by, text)
+        return text
+
+    def end(self, text: str) -> str:
+        """A text that broke off, without secrets and without the beginning of one at its end."""
+        text = _HALF_EMAIL.sub("EMAIL", self.text(text))
+        longest = max(map(len, self._words), default=0)
+        for size in range(min(longest, len(text)), _SHORTEST_HALF - 1, -1):
+            tail = text[-size:].lower()
+            if by := next((by for word, by in self._words.items() if word.startswith(tail)), None):
+                return text[:-size] + by
         return text
 
     def data(self, value: Any) -> Any:
@@ -84,22 +98,29 @@ class Redactor:
         return urlencode(kept)
 
     def body(self, text: str) -> str:
-        """A body: as JSON if it is JSON, so that no escape hides anything, else as text."""
+        """A body: as JSON if it is JSON, so that no escape hides anything, else as text, which may have broken off."""
         try:
             value = json.loads(text)
-        except ValueError:
-            return self.text(text)
+        except (ValueError, RecursionError):
+            return self.end(text)
         clean = self.data(value)
         return text if clean == value else json.dumps(clean, ensure_ascii=False, separators=(",", ":"))
 
-    def stream(self, events: Sequence[str]) -> list[str]:
-        """The events of a stream; also what is cut into several deltas is found."""
+    def stream(self, events: Sequence[str], *, cut: bool = False) -> list[str]:
+        """The events of a stream; also what is cut into several deltas is found.
+
+        Args:
+            events: The events with their blank lines.
+            cut: The stream broke off. Nothing is kept of an event that broke off with it but where it begins.
+        """
         texts = list(events)
+        if cut and texts and not texts[-1].endswith("\n\n"):
+            texts[-1] = texts[-1][: len("data: {")] if texts[-1].startswith("data: {") else ""
         parsed: dict[int, Any] = {}
         for number, event in enumerate(texts):
             try:
                 parsed[number] = json.loads(event.removeprefix("data:"))
-            except ValueError:
+            except (ValueError, RecursionError):
                 texts[number] = self.text(event)
         before = {number: json.dumps(value) for number, value in parsed.items()}
         fragments: dict[tuple[Any, ...], list[tuple[dict[str, Any], str]]] = {}
@@ -107,7 +128,7 @@ class Redactor:
             for key, holder, name in _fragments(value):
                 fragments.setdefault(key, []).append((holder, name))
         for places in fragments.values():
-            self._join(places)
+            self._join(places, cut=cut)
         # Joined first: the half of a secret that a pattern takes for a whole one would leave the other half.
         for number, value in ((number, self.data(value)) for number, value in parsed.items()):
             if json.dumps(value) != before[number]:
@@ -115,9 +136,9 @@ class Redactor:
                 texts[number] = f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}{end}"
         return texts
 
-    def _join(self, places: Sequence[tuple[dict[str, Any], str]]) -> None:
+    def _join(self, places: Sequence[tuple[dict[str, Any], str]], *, cut: bool) -> None:
         whole = "".join(holder[name] for holder, name in places)
-        clean = self.text(whole)
+        clean = self.end(whole) if cut else self.text(whole)
         if clean == whole:
             return
         # What differs lies between the common beginning and the common end; it moves to one delta as a whole.
@@ -130,11 +151,11 @@ class Redactor:
         middle, position = clean[start : len(clean) - tail], 0
         for holder, name in places:
             text: str = holder[name]
-            head, cut = max(0, start - position), max(0, position + len(text) - (len(whole) - tail))
+            head, past = max(0, start - position), max(0, position + len(text) - (len(whole) - tail))
             position += len(text)
             inside = position > start and position - len(text) < len(whole) - tail
             if inside:
-                holder[name] = text[:head] + middle + text[len(text) - cut :]
+                holder[name] = text[:head] + middle + text[len(text) - past :]
                 middle = ""
         if middle:
             holder, name = places[0]
@@ -152,20 +173,31 @@ def _query_secret(name: str) -> bool:
 
 
 def _fragments(value: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
-    """The texts in an event that go on in later events."""
+    """The texts in an event that go on in later events: all that a delta holds, however deep."""
     choices = value.get("choices") if isinstance(value, dict) else None
     for choice in choices if isinstance(choices, list) else ():
-        delta = choice.get("delta") if isinstance(choice, dict) else None
-        if not isinstance(delta, dict):
-            continue
-        yield from (
-            ((choice.get("index"), name), delta, name)
-            for name in delta
-            if isinstance(delta[name], str) and name != "role"
-        )
-        calls = delta.get("tool_calls")
-        for number, call in enumerate(calls if isinstance(calls, list) else ()):
-            function = call.get("function") if isinstance(call, dict) else None
-            if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-                key = (choice.get("index"), "arguments", call.get("index", number))
-                yield key, function, "arguments"
+        if isinstance(choice, dict) and isinstance(choice.get("delta"), dict):
+            yield from _texts(choice["delta"], (choice.get("index"),))
+
+
+def _texts(
+    holder: dict[str, Any], place: tuple[Any, ...]
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
+    for name, value in holder.items():
+        if isinstance(value, str) and name not in _NO_FRAGMENTS:
+            yield (*place, name), holder, name
+        elif isinstance(value, dict):
+            yield from _texts(value, (*place, name))
+        elif isinstance(value, list):
+            for number, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from _texts(item, (*place, name, item.get("index", number)))
+
+
+def _spelt(word: str) -> str:
+    """A pattern for a word, each character of which may be escaped as in JSON."""
+    return "".join(f"(?:{re.escape(char)}|\\\\u{ord(char):04x})" for char in word)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text).lower()

@@ -50,8 +50,10 @@ def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner = _D
         }
         for index, (call, call_id, arguments) in enumerate(_calls(turn, speller))
     ]
-    if speller.native_calls and calls:
+    if speller.native_calls == "content" and calls:
         text, calls = (text or "") + _native(turn, speller), []
+    elif speller.native_calls == "thinking" and calls:
+        thinking, calls = (thinking or "") + _native(turn, speller), []
     return speller.body(speller.message(thinking, text, calls), _finish_reason(turn, speller))
 
 
@@ -114,7 +116,7 @@ def _deltas(turn: Turn, speller: Spelling, manner: Manner) -> Iterator[tuple[dic
     if speller.thinking == "field":
         if turn.thinking == "":
             yield speller.thinking_delta(""), ""
-        for piece in _cut(turn.thinking, manner):
+        for piece in _thought(turn, speller, manner):
             yield speller.thinking_delta(piece), piece
     for piece in _content(turn, speller, manner):
         yield speller.text_delta(piece), piece
@@ -126,6 +128,15 @@ def _deltas(turn: Turn, speller: Spelling, manner: Manner) -> Iterator[tuple[dic
             yield speller.arguments_delta(index, piece), piece
 
 
+def _thought(turn: Turn, speller: Spelling, manner: Manner) -> list[str]:
+    """The pieces of the thinking, with calls behind it where the dialect lets them stay there."""
+    pieces = _cut(turn.thinking, manner)
+    if speller.native_calls != "thinking" or not turn.tool_calls:
+        return pieces
+    pieces = [*pieces, *cut(_native(turn, speller), False, manner.chunking, manner.draw)]
+    return ["".join(pieces)] if manner.chunking == "whole" else pieces
+
+
 def _content(turn: Turn, speller: Spelling, manner: Manner) -> list[str]:
     """The pieces of the content, with whatever the dialect puts into it."""
     pieces = _cut(turn.text, manner)
@@ -133,9 +144,9 @@ def _content(turn: Turn, speller: Spelling, manner: Manner) -> list[str]:
         opening, _, closing = _tags(speller, turn)
         around = [_cut_tag(tag, manner) for tag in (opening, closing)]
         pieces = [*around[0], *_cut(turn.thinking, manner), *around[1], *pieces]
-    if speller.native_calls and turn.tool_calls:
+    if speller.native_calls == "content" and turn.tool_calls:
         pieces += cut(_native(turn, speller), False, manner.chunking, manner.draw)
-    mixed = speller.thinking != "field" or speller.native_calls
+    mixed = speller.thinking != "field" or speller.native_calls == "content"
     return ["".join(pieces)] if mixed and manner.chunking == "whole" and pieces else pieces
 
 

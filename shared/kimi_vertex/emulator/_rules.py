@@ -72,6 +72,8 @@ def _refuse_message(message: Mapping[str, Any], index: int, *, thinking: bool, i
     calls = message.get("tool_calls")
     if not calls:
         return None
+    if not isinstance(calls, list):
+        return moonshot_error(f"Invalid request: tool_calls is no list in message at index {index}")
     if thinking and all(message.get(key) is None for key in _THINKING_KEYS):
         return moonshot_error(
             "thinking is enabled but reasoning_content is missing in assistant tool call message "
@@ -114,6 +116,7 @@ def _refuse_call(call: Any, index: int) -> Reply | None:
 def _refuse_orphans(messages: Sequence[Mapping[str, Any]]) -> Reply | None:
     known: set[str] = set()
     for message in messages:
+        # Whatever else can be wrong with a call has been refused already.
         known.update(str(call.get("id")) for call in message.get("tool_calls") or ())
         if message.get("role") == "tool" and str(message.get("tool_call_id")) not in known:
             return moonshot_error(f"Invalid request: tool_call_id {message.get('tool_call_id')} is not found")

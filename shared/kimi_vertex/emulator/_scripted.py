@@ -35,6 +35,8 @@ class Conditions(TypedDict, total=False):
     when: Callable[[ChatRequest], bool]
 
 
+_MOST_RULES = 8
+
 Route: TypeAlias = Literal["chat", "token", "endpoint"]
 
 
@@ -154,7 +156,8 @@ class Scripted:
             if self._player is not None:
                 faults += [f"not asked for: recorded {words}" for words in self._player.unused]
         if expected:
-            faults += [f"not scripted: {told(request)}" for request in self.unexpected]
+            for request in self.unexpected:
+                faults += [f"not scripted: {told(request)}", *self._refusals(request)]
         if faults:
             raise self._failure("\n".join(faults))
 
@@ -178,7 +181,7 @@ class Scripted:
         return [
             exchange
             for exchange in self._journal
-            if (chat := _chat_of(exchange)) is not None
+            if (chat := _chat_of(exchange.request)) is not None
             and match(chat, exchange.request)
             and status in (None, exchange.status)
             and finish_reason in (None, exchange.finish_reason)
@@ -213,6 +216,16 @@ class Scripted:
         wanted += "" if finish_reason is None else f", finish_reason={finish_reason!r}"
         number = "at least 1" if times is None else str(times)
         raise self._failure(f"expected {number} exchange(s) with {wanted}; there were {len(found)}")
+
+    def _refusals(self, request: Recorded) -> list[str]:
+        """In words, why no rule of the script answered a request: what the reader wants to know first."""
+        chat = _chat_of(request)
+        rules = self.script.rules if chat is not None else []
+        words = [f"  {rule.refusal(chat, request)}" for rule in rules if chat is not None]
+        return [
+            *words[:_MOST_RULES],
+            *([f"  and {len(words) - _MOST_RULES} more"] if len(words) > _MOST_RULES else []),
+        ]
 
     def _failure(self, words: str) -> AssertionError:
         seen = [f"  {number}. {exchange}" for number, exchange in enumerate(self._journal, start=1)]
@@ -257,9 +270,11 @@ class Scripted:
         return limited(respond(chat, self.pace), chat)
 
 
-def _chat_of(exchange: Exchange) -> ChatRequest | None:
-    """The chat request of an exchange, `None` if it is none that can be read."""
-    if not exchange.chat or not exchange.messages:
+def _chat_of(request: Recorded) -> ChatRequest | None:
+    """What a request asks the model, `None` if it does not, or not readably."""
+    body = (json_object(request) or {}) if is_chat(request) else {}
+    given = body.get("messages")
+    messages = [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
+    if not messages:
         return None
-    body = json_object(exchange.request) or {}
-    return ChatRequest.from_body({**body, "messages": exchange.messages}, model=exchange.model)
+    return ChatRequest.from_body({**body, "messages": messages}, model=str(body.get("model") or ""))

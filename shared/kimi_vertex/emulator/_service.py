@@ -110,7 +110,12 @@ class Service(Scripted):
         self.requests.append(request)
         self._journal.trim(self.requests)
         if is_chat(request):
-            return self._chat(request)
+            try:
+                return self._chat(request)
+            except RecursionError:
+                return google_error(400, "INVALID_ARGUMENT", "The request is nested too deeply.")
+        if (request.method, request.path) == ("GET", "/health"):
+            return json_reply({"status": "ok"})
         match = ENDPOINT.fullmatch(request.path)
         if match is not None and match["verb"] is None and request.method == "GET":
             scripted = self._early("endpoint")
@@ -128,7 +133,7 @@ class Service(Scripted):
                 404,
                 "NOT_FOUND",
                 f"The kimi-vertex emulator has no route {request.method} {request.path}. It serves "
-                "endpoints/openapi/chat/completions, endpoints/ID and its methods, models, and token endpoints.",
+                "endpoints/openapi/chat/completions, endpoints/ID and its methods, models, token endpoints, and health.",
             )
         if scripted := self._early("token"):
             return scripted

@@ -91,7 +91,7 @@ class Interaction:
         streamed = "event-stream" in headers.get("content-type", "")
         found = _events(chunks) if streamed else _joined(chunks)
         texts = [text for _, text in found]
-        clean = redactor.stream(texts) if streamed else [redactor.body(text) for text in texts]
+        clean = redactor.stream(texts, cut=cut) if streamed else [redactor.body(text) for text in texts]
         return cls(
             method=request.method,
             path=redactor.text(request.path),
@@ -227,7 +227,7 @@ def clean_body(request: Recorded, redactor: Redactor) -> Any:
     text = request.body.decode("utf-8", "surrogateescape")
     try:
         return redactor.data(json.loads(text)) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return redactor.text(text)
 
 

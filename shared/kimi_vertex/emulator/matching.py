@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Self, TypeAlias
@@ -48,31 +48,39 @@ class Match:
 
     def __call__(self, chat: ChatRequest, request: Recorded) -> bool:
         """Whether the request fulfils all conditions."""
+        return next(self._unmet(chat, request), None) is None
+
+    def unmet(self, chat: ChatRequest, request: Recorded) -> list[str]:
+        """The conditions that a request does not fulfil, by name."""
+        return list(self._unmet(chat, request))
+
+    def _unmet(self, chat: ChatRequest, request: Recorded) -> Iterator[str]:
         declared = {tool.name for tool in chat.tools}
         if self.tools is not None and not (set(self.tools) <= declared if self.tools else not declared):
-            return False
+            yield "tools"
         if self.turn is not None and self.turn != sum(m.role == "assistant" for m in chat.messages):
-            return False
+            yield "turn"
         if self.model is not None and not fnmatchcase(chat.model, self.model):
-            return False
+            yield "model"
         if self.path is not None and not fnmatchcase(request.path, self.path):
-            return False
-        return (
-            all(_holds(match, text) for match, text in self._texts(chat))
-            and all(_holds(match, request.headers.get(n.lower(), "")) for n, match in self.headers.items())
-            and (self.when is None or self.when(chat))
-        )
+            yield "path"
+        yield from (name for name, text in self._texts(chat) if not _holds(getattr(self, name), text))
+        for name, match in self.headers.items():
+            if not _holds(match, request.headers.get(name.lower(), "")):
+                yield f"header {name}"
+        if self.when is not None and not self.when(chat):
+            yield "when"
 
-    def _texts(self, chat: ChatRequest) -> list[tuple[TextMatch | None, str | None]]:
+    def _texts(self, chat: ChatRequest) -> list[tuple[str, str | None]]:
         messages = chat.messages
         spoken = [message.text for message in messages if message.role == "user"]
         system = [message.text for message in messages if message.role == "system"]
         last = messages[-1]
         return [
-            (self.text, spoken[-1] if spoken else ""),
-            (self.anywhere, "\n".join(message.text for message in messages)),
-            (self.system, "\n".join(system)),
-            (self.result, last.text if last.role == "tool" else None),
+            ("text", spoken[-1] if spoken else ""),
+            ("anywhere", "\n".join(message.text for message in messages)),
+            ("system", "\n".join(system)),
+            ("result", last.text if last.role == "tool" else None),
         ]
 
     def __str__(self) -> str:
@@ -123,7 +131,10 @@ class Rule:
 
         Raises:
             TypeError: An answer is something else.
+            ValueError: No answer is given, or `times` is less than 1.
         """
+        if not answers or times < 1:
+            raise ValueError(f"answer() needs an answer, and times from 1; got {len(answers)} and {times}")
         self._queue.extend([as_answer(answer) for answer in answers] * times)
         return self
 
@@ -152,6 +163,12 @@ class Rule:
         if self._queue:
             return f"{len(self._queue)} answer(s) for {self.match}"
         return f"the answer for {self.match}" if self._always is not None and not self.used else None
+
+    def refusal(self, chat: ChatRequest, request: Recorded) -> str:
+        """In words, why it does not answer a request."""
+        unmet = self.match.unmet(chat, request)
+        why = f"does not match in {', '.join(unmet)}" if unmet else "has no answer left"
+        return f"the rule for {self.match} {why}"
 
     def take(self, chat: ChatRequest, request: Recorded) -> Answer | None:
         """The answer to a request, `None` if it does not match or nothing is left."""

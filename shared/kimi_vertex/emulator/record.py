@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import ssl
 import time
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
@@ -53,9 +54,11 @@ class Recorder(Server):
         redact: Further texts that must not be in it, such as names of customers.
         host: Address to bind; default loopback.
         port: Port to bind; default 0, a free one.
+        ca: A PEM file with the authorities that may vouch for the target, for a private endpoint with a
+            certificate of your own; default those that httpx brings.
 
     Raises:
-        OSError: The cassette exists and cannot be read.
+        OSError: The cassette exists and cannot be read, or the PEM file cannot.
         ValueError: The target is no such URL, or the file is no cassette.
     """
 
@@ -67,8 +70,10 @@ class Recorder(Server):
         redact: Collection[str] = (),
         host: str = "127.0.0.1",
         port: int = 0,
+        ca: str | Path | None = None,
     ) -> None:
         Server.__init__(self, host, port)
+        self._trust = None if ca is None else ssl.create_default_context(cafile=ca)
         self._target, self._prefix, self._local = _checked(target)
         self._path = Path(path)
         self._redact = tuple(redact)
@@ -97,7 +102,10 @@ class Recorder(Server):
 
         began = time.monotonic()
         client = self._client = self._client or httpx.AsyncClient(
-            timeout=httpx.Timeout(_SECONDS, connect=10.0), follow_redirects=False, trust_env=not self._local
+            verify=True if self._trust is None else self._trust,
+            timeout=httpx.Timeout(_SECONDS, connect=10.0),
+            follow_redirects=False,
+            trust_env=not self._local,
         )
         try:
             response = await client.send(self._onward(client, request), stream=True)

@@ -43,6 +43,7 @@ Dialect: TypeAlias = Literal[
     "vllm-no-parser",
     "close-tag-only",
     "sglang-no-tool-parser",
+    "calls-in-thinking",
     "llama.cpp",
     "moonshot",
     "gateway",
@@ -55,7 +56,8 @@ Dialect: TypeAlias = Literal[
 - `vllm-no-parser`: vLLM without a reasoning parser. `<think>...</think>` inside the content.
 - `close-tag-only`: Kimi K2.5 without a reasoning parser. Thinking, then a lone `</think>`, then the answer.
 - `sglang-no-tool-parser`: SGLang without a tool parser. Calls as Kimi's own tokens inside the content.
-- `llama.cpp`: random ids, usage in a chunk of its own together with timings.
+- `calls-in-thinking`: any server whose model forgot to end its thinking. Calls as Kimi's own tokens behind it.
+- `llama.cpp`: random ids, timings, usage in a chunk of its own if asked for.
 - `moonshot`: Moonshot's own API. Usage inside the choice, ids `NAME:N`.
 - `gateway`: a gateway such as OpenRouter. Comments, thinking twice, two finish chunks.
 """
@@ -79,39 +81,56 @@ CHUNKINGS: Final[tuple[Chunking, ...]] = get_args(Chunking)
 FaultKind: TypeAlias = Literal[
     "reset",
     "close",
+    "garbage",
     "stall",
+    "307",
+    "400",
     "401",
     "403",
     "404",
     "408",
+    "413",
     "429",
     "500",
     "502",
     "503",
     "504",
+    "stall-head",
     "empty-body",
     "empty-choices",
+    "null-choices",
+    "wrong-shape",
     "wrong-content-type",
+    "bad-gzip",
     "error-200",
     "reset-mid",
     "cut-mid",
     "stall-mid",
-    "trickle",
     "no-finish",
+    "half-event",
     "error-event",
     "error-event-list",
     "error-event-flat",
     "malformed-json",
+    "trickle",
+    "keep-alive",
     "oversized-line",
+    "plain-text",
+    "no-reason",
+    "no-done",
+    "open-end",
 ]
 """A way in which an answer fails.
 
-Before the head: `reset` (TCP RST), `close` (clean), `stall` (silence). An HTTP status in Google's shape, or in
-the token endpoint's; `502` is a gateway's HTML page. A useless 200: `empty-body`, `empty-choices`,
-`wrong-content-type` (HTML), `error-200` (an error object). After a part of the answer: `reset-mid`, `cut-mid`
-(closed in the middle), `stall-mid`, `no-finish` (a clean end without finish reason and `[DONE]`), an
-`error-event` as an object, in a list or flat, `malformed-json`; and an answer that is whole, but comes as a
-`trickle` or holds an `oversized-line` (a comment of 2 MB).
+Before the head: `reset` (TCP RST), `close` (clean), `garbage` (no HTTP), `stall` (silence). An HTTP status in
+Google's shape, or in the token endpoint's; `413` and `502` are pages of HTML, `307` leads nowhere. A useless 200:
+`stall-head` (silence after it), `empty-body`, `empty-choices`, `null-choices`, `wrong-shape` (other JSON),
+`wrong-content-type` (HTML), `bad-gzip`, `error-200` (an error object). After a part of the answer: `reset-mid`,
+`cut-mid` (closed in the middle), `stall-mid`, `no-finish` (a clean end without finish reason and `[DONE]`),
+`half-event` (a clean end in an event), an `error-event` as an object, in a list or flat, `malformed-json`. An answer
+that is whole, but odd: it comes as a `trickle`, after `keep-alive` comments, with an `oversized-line` (a comment of
+2 MB), as `plain-text`, with `no-reason` (the finish reason is null), with `no-done`, or with an `open-end` (the
+connection stays open for a while).
 """
 
 FAULTS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
@@ -199,7 +218,7 @@ class Fault:
     after: int = 3
     """For faults in the middle of a stream: how many events come before it. Of a whole body, half comes."""
     seconds: float = 30.0
-    """How long `stall` and `stall-mid` are silent before they close; how long the whole of a `trickle` takes."""
+    """How long a stall and an `open-end` are silent, and how long a `trickle` and `keep-alive` comments take."""
     retry_after: str | None = None
     """The `Retry-After` header of an HTTP status: seconds or an HTTP date. Default: none is sent."""
     turn: Turn | None = None
@@ -246,9 +265,12 @@ class Recorded:
         """The body as JSON.
 
         Raises:
-            ValueError: The body is no JSON.
+            ValueError: The body is no JSON, or nested deeper than Python reads.
         """
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("the body is nested too deeply") from error
 
     @property
     def form(self) -> dict[str, str]:

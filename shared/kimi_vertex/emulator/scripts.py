@@ -5,13 +5,13 @@ The queue of `Emulator.enqueue` comes before any script, the brain after it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kimi_vertex.emulator._chat import ChatRequest
-from kimi_vertex.emulator._script_data import read_rules
+from kimi_vertex.emulator._script_data import MisplacedError, read_rules
+from kimi_vertex.emulator._yaml import read_yaml
 from kimi_vertex.emulator.matching import Match, Rule, TextMatch
 from kimi_vertex.emulator.script import Answer, Recorded
 
@@ -107,7 +107,10 @@ class Script:
         Raises:
             ValueError: The data is no script; the text says where.
         """
-        return cls(read_rules(data, "script"))
+        try:
+            return cls(read_rules(data))
+        except MisplacedError as error:
+            raise ValueError(f"script: {error}") from error
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Script:
@@ -116,16 +119,10 @@ class Script:
         Raises:
             ImportError: PyYAML is not installed.
             OSError: The file cannot be read.
-            ValueError: The file is no script; the text says where.
+            ValueError: The file is no script; the text says in which line.
         """
+        document = read_yaml(path)
         try:
-            yaml: Any = importlib.import_module("yaml")  # optional, without types, and slow to import
-        except ImportError as error:
-            raise ImportError(
-                'Scripts in YAML need PyYAML: pip install "kimi-vertex[testing]" (or pip install pyyaml).'
-            ) from error
-        try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not YAML: {error}") from error
-        return cls(read_rules(data, str(path)))
+            return cls(read_rules(document.data))
+        except MisplacedError as error:
+            raise ValueError(f"{path}:{document.line(error.place)}: {error}") from error

@@ -11,6 +11,7 @@ from kimi_vertex.emulator.brain._passages import best_sentences, find_task
 from kimi_vertex.emulator.brain._plan import Exchange, exchange, next_calls
 from kimi_vertex.emulator.brain._prompts import known_values, prompt_answer
 from kimi_vertex.emulator.brain._schema import Sources
+from kimi_vertex.emulator.brain._tidy import tidied
 from kimi_vertex.emulator.brain._values import Values, squeezed
 from kimi_vertex.emulator.script import Call, Turn
 
@@ -28,7 +29,7 @@ def respond(chat: ChatRequest, pace: float = 0.0) -> Turn:
         chat: The request.
         pace: Seconds between two events when streamed.
     """
-    chat = readable(obedient(chat))
+    chat = tidied(readable(obedient(chat)))
     now = exchange(chat)
     known = known_values(now.question)
     if calls := next_calls(chat, now, known):

@@ -9,6 +9,7 @@ from typing import Any
 
 from kimi_vertex.emulator._chat import ChatRequest
 from kimi_vertex.emulator.brain._schema import Sources, dumps, instance
+from kimi_vertex.emulator.brain._tidy import tidy
 
 __all__ = ["json_objects", "structured_answer", "without_json"]
 
@@ -32,7 +33,7 @@ def structured_answer(chat: ChatRequest, prompt: str, sources: Sources) -> str |
         schema = _described(prompt) or _schema_of_keys(prompt)
     elif _ASKS_FOR_JSON.search(prompt):
         schema = _described(prompt)
-    return None if schema is None else dumps(instance(schema, sources))
+    return None if schema is None else dumps(instance(tidy(schema), sources))
 
 
 def _described(prompt: str) -> Mapping[str, Any] | None:
