@@ -87,8 +87,13 @@ class Intake(Protocol):
         """Whether it wants no more, whatever follows in the body."""
         ...
 
-    def take(self, batch: list[str]) -> list[Event]:
-        """Read the data of events that came together; return what is to be shown for them. Raises nothing."""
+    def take(self, batch: list[str], *, last: bool = False) -> list[Event]:
+        """Read the data of events that came together; return what is to be shown for them. Raises nothing.
+
+        Args:
+            batch: The data.
+            last: It is what the body ended with, and may be half an event.
+        """
         ...
 
 

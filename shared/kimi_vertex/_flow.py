@@ -204,7 +204,7 @@ class _Intake:
     def finished(self) -> bool:
         return self._decoder.done or self.problem is not None
 
-    def take(self, batch: list[str]) -> list[Event]:
+    def take(self, batch: list[str], *, last: bool = False) -> list[Event]:
         decoder = self._decoder
         events: list[Event] = []
         try:
@@ -213,7 +213,9 @@ class _Intake:
                 if decoder.done:
                     break
         except (StreamErrorEvent, UnreadableData) as problem:
-            self.problem = problem
+            # Half a chunk at the end says that the body broke off, which is not the server's spelling.
+            if not (last and isinstance(problem, UnreadableData) and batch[-1].startswith("{")):
+                self.problem = problem
         if self._coalesce:
             events = coalesced(events)
         if events:

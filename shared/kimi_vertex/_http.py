@@ -110,7 +110,7 @@ class _Driver:
         """The events that the body ended with; `None` if there are none, and from the second time on."""
         data = [] if self._ended else self._reader.close()
         self._ended = True
-        return (intake.take(data) if data else None) or None
+        return (intake.take(data, last=True) if data else None) or None
 
     def _identity(self, headers: dict[str, str], tokens: TokenSource) -> Identity:
         return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh)

@@ -126,6 +126,14 @@ FAULTS = [
         shown=True,
     ),
     Fault(
+        "clean end in an event",
+        both([THINKING, TEXT, FINISH[:40]], [HALF]),
+        StreamInterruptedError,
+        APIResponseError,
+        r"without a finish reason|not JSON",
+        shown=True,
+    ),
+    Fault(
         "stall before the head",
         alike(Raw([STALL], status=None)),
         APITimeoutError,
