@@ -32,8 +32,11 @@ class Client:
         self.origin = origin
 
     def url(self, scenario: Scenario) -> str:
-        """The base URL with which the server plays this scenario."""
-        return f"{self.origin}/{scenario.name}"
+        """The base URL with which the server plays this scenario.
+
+        It ends as that of the managed service, so that all clients send thinking in one field: the same bytes.
+        """
+        return f"{self.origin}/{scenario.name}/endpoints/openapi"
 
     def stream(self, case: Case, think: Sink, say: Sink) -> None:
         """Read a stream to its end, every piece into one of the two sinks."""
