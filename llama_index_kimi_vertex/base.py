@@ -30,6 +30,7 @@ from llama_index.core.tools.types import BaseTool
 
 from kimi_vertex import CallOptions, Message, ThinkingDelta
 
+from ._callbacks import astream_callback, stream_callback
 from ._messages import renamed_tools, to_core_messages, wire_name
 from ._parameters import KimiVertexSettings
 from ._responses import ResponseBuilder, chat_response, keep_first_call, tool_selections
@@ -130,7 +131,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a conversation."""
         return self._chat(messages, **kwargs)
 
-    @llm_chat_callback()
+    @stream_callback(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece; closing the generator closes the connection."""
         return self._stream_chat(messages, **kwargs)
@@ -140,7 +141,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a conversation."""
         return await self._achat(messages, **kwargs)
 
-    @llm_chat_callback()
+    @astream_callback(llm_chat_callback)
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece; closing the generator closes the connection."""
         return await self._astream_chat(messages, **kwargs)

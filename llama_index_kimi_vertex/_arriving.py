@@ -1,0 +1,178 @@
+"""Responses on their way. What they hold so far is joined only when somebody looks at it.
+
+LlamaIndex's responses are cumulative: made at once, each would copy all the text before it, and a stream would cost
+the square of its length. Most readers look at `delta` and `additional_kwargs` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ContentBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+)
+from llama_index.core.llms.llm import ToolSelection
+
+from kimi_vertex import ToolCall
+
+from ._calls import call_block, call_dict
+from ._partial import PartialObject, parse_prefix
+
+__all__ = ["Arrival", "ArrivingCall", "GrowingText", "StreamedResponse"]
+
+
+class GrowingText:
+    """Text that arrives in pieces, any beginning of which can be had at any time, in any thread."""
+
+    __slots__ = ("_joined", "_pieces", "length")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._pieces: list[str] = []
+        self._joined = (0, "")  # how many pieces, and their text: one value, so that no thread sees half of it
+
+    def add(self, piece: str) -> None:
+        """Take the next piece."""
+        self._pieces.append(piece)
+        self.length += len(piece)
+
+    def upto(self, length: int) -> str:
+        """The first `length` characters."""
+        count, text = self._joined
+        if length > len(text):
+            new = self._pieces[count:]
+            text += "".join(new)
+            self._joined = (count + len(new), text)
+        return text[:length]
+
+
+class ArrivingCall:
+    """One tool call on its way."""
+
+    __slots__ = ("_partial", "arguments", "id", "name")
+
+    def __init__(self, id: str, name: str) -> None:
+        self.id = id
+        self.name = name
+        self.arguments = GrowingText()
+        self._partial = PartialObject()
+
+    def upto(self, length: int) -> ToolCall:
+        """The call as it was when so many characters of its arguments were there."""
+        return ToolCall(self.id, self.name, self.arguments.upto(length))
+
+    def selection(self, length: int) -> ToolSelection:
+        """The call as it was then, its arguments read as far as they are certain."""
+        text = self.arguments.upto(length)
+        # The partial object reads a text that grows; whoever looks back reads for himself.
+        arguments = self._partial.update(text) if length >= self._partial.length else parse_prefix(text)
+        return ToolSelection(tool_id=self.id, tool_name=self.name, tool_kwargs=arguments)
+
+
+class Arrival(NamedTuple):
+    """How far a turn had come at one moment."""
+
+    thinking: GrowingText
+    thinking_length: int
+    """-1 as long as the model has said nothing of its thinking, not even that there is none."""
+    text: GrowingText
+    text_length: int
+    calls: tuple[tuple[ArrivingCall, int], ...]
+    """The calls, with the lengths of their arguments."""
+
+    def response(self, delta: str, additional_kwargs: dict[str, Any]) -> ChatResponse:
+        """The response of this moment, made the ordinary way."""
+        return ChatResponse(
+            message=self._message(),
+            delta=delta,
+            raw={"choices": [{"index": 0, "delta": {"content": delta} if delta else {}}]},
+            additional_kwargs=additional_kwargs,
+        )
+
+    def _message(self) -> ChatMessage:
+        blocks: list[ContentBlock] = []
+        kwargs: dict[str, Any] = {}
+        if self.thinking_length >= 0:
+            kwargs["reasoning_content"] = thinking = self.thinking.upto(self.thinking_length)
+            if thinking:
+                blocks.append(ThinkingBlock(content=thinking))
+        if self.text_length or not self.calls:
+            blocks.append(TextBlock(text=self.text.upto(self.text_length)))
+        if self.calls:
+            calls = [call.upto(length) for call, length in self.calls]
+            blocks.extend(call_block(call) for call in calls)
+            kwargs["tool_calls"] = [call_dict(call) for call in calls]
+        return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+
+    def selections(self) -> list[ToolSelection]:
+        """The calls of this moment, their arguments read as far as they are certain."""
+        return [call.selection(length) for call, length in self.calls]
+
+
+_set: Final = object.__setattr__
+_SLOTS: Final = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+_ARRIVAL: Final = "_arrival"
+_fields: Final[Any] = next(vars(base)["__dict__"] for base in ChatResponse.__mro__ if "__dict__" in vars(base))
+"""The descriptor of an instance's own `__dict__`, which `StreamedResponse` covers."""
+
+
+class StreamedResponse(ChatResponse):
+    """A response on its way: `delta`, `additional_kwargs`, and the means to make the rest.
+
+    The first look at anything else turns it, in place, into the `ChatResponse` that the ordinary constructor makes:
+    class, fields and all. Pydantic and its serialisers read an instance's `__dict__`, so that is such a look, too.
+    """
+
+    @classmethod
+    def arriving(cls, delta: str, additional_kwargs: dict[str, Any], arrival: Arrival) -> StreamedResponse:
+        """Make one."""
+        made = cls.__new__(cls)
+        _fields.__set__(made, {"delta": delta, "additional_kwargs": additional_kwargs, _ARRIVAL: arrival})
+        return made
+
+    def arrival(self) -> Arrival | None:
+        """How far the turn had come; `None` if this is an ordinary response already."""
+        found: Arrival | None = _fields.__get__(self).get(_ARRIVAL)
+        return found
+
+    def settle(self) -> ChatResponse:
+        """Turn it into an ordinary response."""
+        if (arrival := self.arrival()) is not None:
+            ordinary = arrival.response(self.delta or "", self.additional_kwargs)
+            fields = vars(ordinary)
+            fields["additional_kwargs"] = self.additional_kwargs  # somebody may hold and change it
+            for name in _SLOTS:
+                _set(self, name, getattr(ordinary, name))
+            _fields.__set__(self, fields)
+        _set(self, "__class__", ChatResponse)
+        return self
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        return vars(self.settle())
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for what is not there yet: fields, and pydantic's own slots.
+        return getattr(self.settle(), name)
+
+    def __eq__(self, other: object) -> bool:
+        return self.settle() == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.settle())
+
+    def __copy__(self) -> ChatResponse:  # type: ignore[override]
+        return self.settle().__copy__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> ChatResponse:  # type: ignore[override]
+        return self.settle().__deepcopy__(memo)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.settle().__reduce_ex__(protocol)
