@@ -23,7 +23,7 @@ from kimi_vertex import ToolCall
 from ._calls import call_block, call_dict
 from ._partial import PartialObject, parse_prefix
 
-__all__ = ["Arrival", "ArrivingCall", "GrowingText", "StreamedResponse"]
+__all__ = ["Arrival", "ArrivingCall", "GrowingText", "StreamedResponse", "arrival_of", "arriving"]
 
 
 class GrowingText:
@@ -34,7 +34,10 @@ class GrowingText:
     def __init__(self) -> None:
         self.length = 0
         self._pieces: list[str] = []
-        self._joined = (0, "")  # how many pieces, and their text: one value, so that no thread sees half of it
+        self._joined = (
+            0,
+            "",
+        )  # how many pieces, and their text: one value, so that no thread sees half of it
 
     def add(self, piece: str) -> None:
         """Take the next piece."""
@@ -116,8 +119,9 @@ class Arrival(NamedTuple):
 
 _set: Final = object.__setattr__
 _SLOTS: Final = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-_ARRIVAL: Final = "_arrival"
-_fields: Final[Any] = next(vars(base)["__dict__"] for base in ChatResponse.__mro__ if "__dict__" in vars(base))
+_fields: Final[Any] = next(
+    vars(base)["__dict__"] for base in ChatResponse.__mro__ if "__dict__" in vars(base)
+)
 """The descriptor of an instance's own `__dict__`, which `StreamedResponse` covers."""
 
 
@@ -128,51 +132,55 @@ class StreamedResponse(ChatResponse):
     class, fields and all. Pydantic and its serialisers read an instance's `__dict__`, so that is such a look, too.
     """
 
-    @classmethod
-    def arriving(cls, delta: str, additional_kwargs: dict[str, Any], arrival: Arrival) -> StreamedResponse:
-        """Make one."""
-        made = cls.__new__(cls)
-        _fields.__set__(made, {"delta": delta, "additional_kwargs": additional_kwargs, _ARRIVAL: arrival})
-        return made
-
-    def arrival(self) -> Arrival | None:
-        """How far the turn had come; `None` if this is an ordinary response already."""
-        found: Arrival | None = _fields.__get__(self).get(_ARRIVAL)
-        return found
-
-    def settle(self) -> ChatResponse:
-        """Turn it into an ordinary response."""
-        if (arrival := self.arrival()) is not None:
-            ordinary = arrival.response(self.delta or "", self.additional_kwargs)
-            fields = vars(ordinary)
-            fields["additional_kwargs"] = self.additional_kwargs  # somebody may hold and change it
-            for name in _SLOTS:
-                _set(self, name, getattr(ordinary, name))
-            _fields.__set__(self, fields)
-        _set(self, "__class__", ChatResponse)
-        return self
-
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
-        return vars(self.settle())
+        return vars(_settled(self))
 
     def __getattr__(self, name: str) -> Any:
         # Reached for what is not there yet: fields, and pydantic's own slots.
-        return getattr(self.settle(), name)
+        return getattr(_settled(self), name)
 
     def __eq__(self, other: object) -> bool:
-        return self.settle() == other
+        return _settled(self) == other
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return repr(self.settle())
+        return repr(_settled(self))
 
     def __copy__(self) -> ChatResponse:  # type: ignore[override]
-        return self.settle().__copy__()
+        return _settled(self).__copy__()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> ChatResponse:  # type: ignore[override]
-        return self.settle().__deepcopy__(memo)
+        return _settled(self).__deepcopy__(memo)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.settle().__reduce_ex__(protocol)
+        return _settled(self).__reduce_ex__(protocol)
+
+
+def arriving(delta: str, additional_kwargs: dict[str, Any], arrival: Arrival) -> StreamedResponse:
+    """Make a response on its way."""
+    made = StreamedResponse.__new__(StreamedResponse)
+    _fields.__set__(made, {"delta": delta, "additional_kwargs": additional_kwargs, "_arrival": arrival})
+    return made
+
+
+def arrival_of(response: ChatResponse) -> Arrival | None:
+    """How far the turn had come; `None` for an ordinary response, or one that has become one."""
+    found: Arrival | None = _fields.__get__(response).get("_arrival")
+    return found
+
+
+def _settled(response: ChatResponse) -> ChatResponse:
+    """The same object as an ordinary response. Threads that look at the same time find the same message."""
+    fields = _fields.__get__(response)
+    arrival: Arrival | None = fields.get("_arrival")
+    if arrival is not None:
+        kwargs = fields["additional_kwargs"]
+        ordinary = fields.setdefault("_ordinary", arrival.response(fields["delta"], kwargs))
+        vars(ordinary)["additional_kwargs"] = kwargs  # somebody may hold and change it
+        for name in _SLOTS:
+            _set(response, name, getattr(ordinary, name))
+        _fields.__set__(response, vars(ordinary))
+    _set(response, "__class__", ChatResponse)
+    return response

@@ -32,11 +32,12 @@ from kimi_vertex import (
     Usage,
 )
 
-from ._arriving import Arrival, ArrivingCall, GrowingText, StreamedResponse
+from ._arriving import Arrival, ArrivingCall, GrowingText, StreamedResponse, arrival_of, arriving
 from ._calls import call_block, call_dict, read_arguments
 from ._messages import arguments_text, legacy_tool_calls
 
 __all__ = ["ResponseBuilder", "chat_response", "keep_first_call", "tool_selections", "with_calls"]
+
 
 def chat_response(
     completion: Completion, *, single_call: bool = False, names: Mapping[str, str] = MappingProxyType({})
@@ -178,12 +179,12 @@ class ResponseBuilder:
         thinking = self._thinking
         length = thinking.length if self._has_thinking else -1
         arrival = Arrival(thinking, length, self._text, self._text.length, self._calls)
-        return StreamedResponse.arriving(delta, additional_kwargs, arrival)
+        return arriving(delta, additional_kwargs, arrival)
 
 
 def tool_selections(response: ChatResponse) -> list[ToolSelection]:
     """The calls of a response. Half-streamed arguments are read as far as they are certain; nothing raises."""
-    if isinstance(response, StreamedResponse) and (arrival := response.arrival()) is not None:
+    if (arrival := arrival_of(response)) is not None:
         return arrival.selections()
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     calls = [
