@@ -6,11 +6,13 @@ the square of its length. Most readers look at `delta` and `additional_kwargs` a
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from llama_index.core.base.llms.generic_utils import stream_chat_response_to_completion_response
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
+    CompletionResponse,
     ContentBlock,
     MessageRole,
     TextBlock,
@@ -21,9 +23,19 @@ from llama_index.core.llms.llm import ToolSelection
 from kimi_vertex import ToolCall
 
 from ._calls import call_block, call_dict
+from ._lazy import Lazy, lazy, source_of
 from ._partial import PartialObject, parse_prefix
 
-__all__ = ["Arrival", "ArrivingCall", "GrowingText", "StreamedResponse", "arrival_of", "arriving"]
+__all__ = [
+    "Arrival",
+    "ArrivingCall",
+    "GrowingText",
+    "StreamedCompletion",
+    "StreamedResponse",
+    "arrival_of",
+    "arriving",
+    "completion_of",
+]
 
 
 class GrowingText:
@@ -88,13 +100,14 @@ class Arrival(NamedTuple):
     calls: tuple[tuple[ArrivingCall, int], ...]
     """The calls, with the lengths of their arguments."""
 
-    def response(self, delta: str, additional_kwargs: dict[str, Any]) -> ChatResponse:
+    def ordinary(self, shown: dict[str, Any]) -> ChatResponse:
         """The response of this moment, made the ordinary way."""
+        delta = shown["delta"]
         return ChatResponse(
             message=self._message(),
             delta=delta,
             raw={"choices": [{"index": 0, "delta": {"content": delta} if delta else {}}]},
-            additional_kwargs=additional_kwargs,
+            additional_kwargs=shown["additional_kwargs"],
         )
 
     def _message(self) -> ChatMessage:
@@ -117,70 +130,36 @@ class Arrival(NamedTuple):
         return [call.selection(length) for call, length in self.calls]
 
 
-_set: Final = object.__setattr__
-_SLOTS: Final = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-_fields: Final[Any] = next(
-    vars(base)["__dict__"] for base in ChatResponse.__mro__ if "__dict__" in vars(base)
-)
-"""The descriptor of an instance's own `__dict__`, which `StreamedResponse` covers."""
+class StreamedResponse(Lazy, ChatResponse):
+    """A response on its way: `delta`, `additional_kwargs`, and the rest when somebody looks."""
 
 
-class StreamedResponse(ChatResponse):
-    """A response on its way: `delta`, `additional_kwargs`, and the means to make the rest.
+class StreamedCompletion(Lazy, CompletionResponse):
+    """A completion on its way: `delta`, and the rest when somebody looks."""
 
-    The first look at anything else turns it, in place, into the `ChatResponse` that the ordinary constructor makes:
-    class, fields and all. Pydantic and its serialisers read an instance's `__dict__`, so that is such a look, too.
-    """
 
-    @property
-    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
-        return vars(_settled(self))
+class _Completed(NamedTuple):
+    chat: ChatResponse
 
-    def __getattr__(self, name: str) -> Any:
-        # Reached for what is not there yet: fields, and pydantic's own slots.
-        return getattr(_settled(self), name)
-
-    def __eq__(self, other: object) -> bool:
-        return _settled(self) == other
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(_settled(self))
-
-    def __copy__(self) -> ChatResponse:  # type: ignore[override]
-        return _settled(self).__copy__()
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> ChatResponse:  # type: ignore[override]
-        return _settled(self).__deepcopy__(memo)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return _settled(self).__reduce_ex__(protocol)
+    def ordinary(self, shown: dict[str, Any]) -> CompletionResponse:
+        [made] = stream_chat_response_to_completion_response(response for response in [self.chat])
+        return made
 
 
 def arriving(delta: str, additional_kwargs: dict[str, Any], arrival: Arrival) -> StreamedResponse:
     """Make a response on its way."""
-    made = StreamedResponse.__new__(StreamedResponse)
-    _fields.__set__(made, {"delta": delta, "additional_kwargs": additional_kwargs, "_arrival": arrival})
-    return made
+    return lazy(StreamedResponse, {"delta": delta, "additional_kwargs": additional_kwargs}, arrival)
 
 
 def arrival_of(response: ChatResponse) -> Arrival | None:
     """How far the turn had come; `None` for an ordinary response, or one that has become one."""
-    found: Arrival | None = _fields.__get__(response).get("_arrival")
-    return found
+    source = source_of(response)
+    return source if isinstance(source, Arrival) else None
 
 
-def _settled(response: ChatResponse) -> ChatResponse:
-    """The same object as an ordinary response. Threads that look at the same time find the same message."""
-    fields = _fields.__get__(response)
-    arrival: Arrival | None = fields.get("_arrival")
-    if arrival is not None:
-        kwargs = fields["additional_kwargs"]
-        ordinary = fields.setdefault("_ordinary", arrival.response(fields["delta"], kwargs))
-        vars(ordinary)["additional_kwargs"] = kwargs  # somebody may hold and change it
-        for name in _SLOTS:
-            _set(response, name, getattr(ordinary, name))
-        _fields.__set__(response, vars(ordinary))
-    _set(response, "__class__", ChatResponse)
-    return response
+def completion_of(response: ChatResponse) -> CompletionResponse:
+    """The completion that LlamaIndex makes of a streamed response; on its way, if the response is."""
+    completed = _Completed(response)
+    if not isinstance(response, StreamedResponse):
+        return completed.ordinary({})
+    return lazy(StreamedCompletion, {"delta": response.delta}, completed)

@@ -15,7 +15,7 @@ from llama_index.core.llms.callbacks import dispatcher
 from llama_index_instrumentation.dispatcher import Dispatcher
 from llama_index_instrumentation.event_handlers import NullEventHandler
 
-from ._arriving import StreamedResponse
+from ._lazy import Lazy
 
 __all__ = ["astream_callback", "somebody_listens", "stream_callback"]
 
@@ -74,7 +74,7 @@ class _Shown:
     """Which responses the framework's generator has to see, and what it is given next.
 
     It has to see the first, to be on its way when the stream fails or is closed; those that somebody watches; and
-    the last, which it reports at the end. The last one is no `StreamedResponse`.
+    the last, which it reports at the end. The last one is not lazy.
     """
 
     __slots__ = ("item", "source", "started")
@@ -88,7 +88,7 @@ class _Shown:
 
     def must_see(self, response: object) -> bool:
         """Whether this response must go through the framework's generator."""
-        return not self.started or not isinstance(response, StreamedResponse) or somebody_listens(dispatcher)
+        return not self.started or not isinstance(response, Lazy) or somebody_listens(dispatcher)
 
     def take(self) -> Any:
         """What comes next; `None` at the end."""

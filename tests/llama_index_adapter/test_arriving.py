@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from llama_index.core.base.llms.generic_utils import stream_chat_response_to_completion_response
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
+    CompletionResponse,
     ContentBlock,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
 )
-from llama_index.core.instrumentation.events.llm import LLMChatInProgressEvent
+from llama_index.core.instrumentation.events.llm import LLMChatInProgressEvent, LLMCompletionInProgressEvent
 from pydantic import BaseModel, TypeAdapter
 
 from kimi_vertex import (
@@ -34,7 +36,8 @@ from kimi_vertex import (
     ToolCallDelta,
     accumulate,
 )
-from llama_index_kimi_vertex._arriving import GrowingText, StreamedResponse
+from llama_index_kimi_vertex._arriving import GrowingText, StreamedResponse, completion_of
+from llama_index_kimi_vertex._lazy import Lazy
 from llama_index_kimi_vertex._responses import ResponseBuilder, tool_selections
 
 TURN: list[Event] = [
@@ -90,23 +93,21 @@ def streamed(events: Sequence[Event]) -> list[StreamedResponse]:
 class Holder(BaseModel):
     """A user's own model that has a response in it."""
 
-    response: ChatResponse
-    either: ChatResponse | str = ""
-    anything: Any = None
+    response: ChatResponse | CompletionResponse
+    either: CompletionResponse | str | ChatResponse
+    anything: Any
 
 
-def held(response: ChatResponse) -> Holder:
+def held(response: Any) -> Holder:
     return Holder(response=response, either=response, anything=response)
 
 
-def changed(response: ChatResponse, name: str, value: Any) -> dict[str, Any]:
+def changed(response: BaseModel, name: str, value: Any) -> dict[str, Any]:
     setattr(response, name, value)
     return response.model_dump(exclude_unset=True)
 
 
-LOOKS: dict[str, Callable[[ChatResponse], Any]] = {
-    "message": lambda r: r.message,
-    "content": lambda r: r.message.content,
+LOOKS: dict[str, Callable[[Any], Any]] = {
     "raw": lambda r: r.raw,
     "logprobs": lambda r: r.logprobs,
     "str": str,
@@ -122,15 +123,11 @@ LOOKS: dict[str, Callable[[ChatResponse], Any]] = {
     "dump of what is set": lambda r: r.model_dump(exclude_unset=True),
     "dump of what is not default": lambda r: r.model_dump(exclude_defaults=True),
     "JSON": lambda r: r.model_dump_json(),
-    "adapter": lambda r: TypeAdapter(ChatResponse).dump_json(r),
     "adapter of anything": lambda r: TypeAdapter[Any](Any).dump_json(r),
-    "validation": ChatResponse.model_validate,
-    "validation of a dump": lambda r: ChatResponse.model_validate(r.model_dump()),
     "in another model": lambda r: held(r).model_dump(),
     "in another model's JSON": lambda r: held(r).model_dump_json(),
     "another model": held,
     "in a copy of another model": lambda r: held(r).model_copy(deep=True),
-    "in an event": lambda r: LLMChatInProgressEvent(messages=[], response=r).model_dump()["response"],
     "pickle": lambda r: pickle.loads(pickle.dumps(r)),
     "bytes of the pickle": pickle.dumps,
     "pickle in a list": lambda r: pickle.loads(pickle.dumps([r])),
@@ -141,24 +138,56 @@ LOOKS: dict[str, Callable[[ChatResponse], Any]] = {
     "changed copy": lambda r: r.model_copy(update={"delta": "x"}),
     "deep model copy": lambda r: r.model_copy(deep=True),
     "set delta": lambda r: changed(r, "delta", "x"),
-    "set message": lambda r: changed(r, "message", ChatMessage("x")),
     "attribute that does not exist": lambda r: getattr(r, "nonsense", None),
+    """Whatever is asked of a streamed response first has the answer of an ordinary one, and makes it one."""
+    "validation": lambda r: kind_of(r).model_validate(r),
+    "validation of a dump": lambda r: kind_of(r).model_validate(r.model_dump()),
+    "adapter": lambda r: TypeAdapter(kind_of(r)).dump_json(r),
+}
+CHAT_LOOKS: dict[str, Callable[[Any], Any]] = {
+    **LOOKS,
+    "message": lambda r: r.message,
+    "content": lambda r: r.message.content,
+    "set message": lambda r: changed(r, "message", ChatMessage("x")),
+    "in an event": lambda r: LLMChatInProgressEvent(messages=[], response=r).model_dump()["response"],
+}
+COMPLETION_LOOKS: dict[str, Callable[[Any], Any]] = {
+    **LOOKS,
+    "text": lambda r: r.text,
+    "additional_kwargs": lambda r: r.additional_kwargs,
+    "in an event": lambda r: LLMCompletionInProgressEvent(prompt="", response=r).model_dump()["response"],
 }
 
 
-@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
-def test_every_look_shows_an_ordinary_response(look: Callable[[ChatResponse], Any]) -> None:
+def kind_of(response: BaseModel) -> type[BaseModel]:
+    return ChatResponse if isinstance(response, ChatResponse) else CompletionResponse
+
+
+def check(response: BaseModel, expected: BaseModel, look: Callable[[Any], Any]) -> None:
+    assert isinstance(response, Lazy)
+    shown = look(response)
+    assert shown == look(expected)
+    if isinstance(shown, BaseModel) and type(shown) not in (Holder, ChatMessage):
+        assert type(shown) is kind_of(expected)
+    assert type(response) is kind_of(expected)
+    assert look(response) == look(expected)
+
+
+@pytest.mark.parametrize("look", CHAT_LOOKS.values(), ids=CHAT_LOOKS.keys())
+def test_every_look_shows_an_ordinary_response(look: Callable[[Any], Any]) -> None:
     """Whatever is asked of a streamed response first has the answer of an ordinary one, and makes it one."""
     for place in PLACES:
         events = TURN[: place + 1]
-        response = streamed(events)[-1]
-        assert type(response) is StreamedResponse
-        expected, shown = ordinary(events), look(response)
-        assert shown == look(expected)
-        if isinstance(shown, ChatResponse):
-            assert type(shown) is ChatResponse
-        assert type(response) is ChatResponse
-        assert look(response) == look(expected)
+        check(streamed(events)[-1], ordinary(events), look)
+
+
+@pytest.mark.parametrize("look", COMPLETION_LOOKS.values(), ids=COMPLETION_LOOKS.keys())
+def test_every_look_shows_an_ordinary_completion(look: Callable[[Any], Any]) -> None:
+    """The same of completions, which are what LlamaIndex makes of the responses."""
+    for place in PLACES:
+        events = TURN[: place + 1]
+        [expected] = stream_chat_response_to_completion_response(item for item in [ordinary(events)])
+        check(completion_of(streamed(events)[-1]), expected, look)
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -13,15 +13,25 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, ChatResponseAsyncGen, ChatResponseGen
+from llama_index.core.base.llms.generic_utils import (
+    astream_chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+)
 from llama_index.core.callbacks import CallbackManager, CBEventType
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler, NullEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
-from llama_index.core.instrumentation.events.llm import LLMChatInProgressEvent
+from llama_index.core.instrumentation.events.llm import LLMChatInProgressEvent, LLMCompletionInProgressEvent
 from llama_index.core.instrumentation.span import BaseSpan
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
-from llama_index.core.llms.callbacks import llm_chat_callback
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index_instrumentation import get_dispatcher
 from pydantic import PrivateAttr
 
@@ -30,7 +40,6 @@ from llama_index_kimi_vertex import KimiVertex
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]
 
-HI = [ChatMessage("Hi")]
 PIECE = b'data: {"choices":[{"index":0,"delta":{"content":"Hello fr"},"finish_reason":null}]}\n\n'
 WHOLE = Turn(
     thinking=["I must ", "add."],
@@ -59,6 +68,23 @@ class Decorated(KimiVertex):
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         return await self._astream_chat(messages, **kwargs)
 
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        return stream_chat_to_completion_decorator(self._stream_chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
+
+
+METHODS = ["stream_chat", "astream_chat", "stream_complete", "astream_complete"]
+
+
+def argument(method: str) -> Any:
+    return [ChatMessage("Hi")] if "chat" in method else "Hi"
+
 
 class Tape(list[Any]):
     """What was seen, in order, without what differs from run to run."""
@@ -85,7 +111,7 @@ class Events(BaseEventHandler):
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
         shown = type(event).__name__ if self.quiet else event.model_dump()
         self.tape.note("event", shown)
-        if not self.quiet and isinstance(event, LLMChatInProgressEvent):
+        if not self.quiet and isinstance(event, LLMChatInProgressEvent | LLMCompletionInProgressEvent):
             self.tape.note("response", event.response)
 
 
@@ -165,9 +191,9 @@ Act: TypeAlias = Callable[[int], Any]
 """What the reader does after a response: nothing, leave (`"close"`), or throw an exception into the stream."""
 
 
-def read(llm: KimiVertex, tape: Tape, act: Act, **options: Any) -> None:
+def read(llm: KimiVertex, method: str, tape: Tape, act: Act) -> None:
     try:
-        stream = llm.stream_chat(HI, **options)
+        stream = getattr(llm, method)(argument(method), temperature=0.5)
         for number, response in enumerate(stream):
             tape.note("given", response)
             if (done := act(number)) == "close":
@@ -178,9 +204,9 @@ def read(llm: KimiVertex, tape: Tape, act: Act, **options: Any) -> None:
         tape.note("raised", type(error).__name__, str(error))
 
 
-async def aread(llm: KimiVertex, tape: Tape, act: Act, **options: Any) -> None:
+async def aread(llm: KimiVertex, method: str, tape: Tape, act: Act) -> None:
     try:
-        stream = await llm.astream_chat(HI, **options)
+        stream = await getattr(llm, method)(argument(method), temperature=0.5)
         number = 0
         async for response in stream:
             tape.note("given", response)
@@ -196,7 +222,7 @@ async def aread(llm: KimiVertex, tape: Tape, act: Act, **options: Any) -> None:
 Run: TypeAlias = Callable[..., list[Tape]]
 
 
-@pytest.fixture(params=["stream_chat", "astream_chat"])
+@pytest.fixture(params=METHODS)
 def run(request: pytest.FixtureRequest, emulator: Emulator) -> Run:
     """Plays one script on both classes, with spans and callbacks watched; gives both tapes."""
 
@@ -210,10 +236,10 @@ def run(request: pytest.FixtureRequest, emulator: Emulator) -> Run:
             manager = CallbackManager([Callbacks(tape)])
             llm = kind(base_url=emulator.base_url, max_retries=0, callback_manager=manager)
             with watched_spans(tape), attach(tape):
-                if request.param == "stream_chat":
-                    read(llm, tape, act(tape), temperature=0.5)
+                if request.param.startswith("stream"):
+                    read(llm, request.param, tape, act(tape))
                 else:
-                    asyncio.run(aread(llm, tape, act(tape), temperature=0.5))
+                    asyncio.run(aread(llm, request.param, tape, act(tape)))
         return tapes
 
     return play
@@ -287,24 +313,25 @@ def test_a_listener_that_comes_and_goes(run: Run, added: int, kept: int) -> None
     assert ours == theirs
     last = sum(entry.startswith("('given'") for entry in ours) - 1
     assert heard(ours) == min(added + kept, last) - min(added, last)
-    assert heard(ours, "LLMChatEndEvent") == (added <= last < added + kept)
+    assert heard(ours, "EndEvent") == (added <= last < added + kept)
 
 
 def test_the_methods_look_like_decorated_ones(make_llm: MakeLLM) -> None:
     """Names, documentation and signature are those that span handlers and help know."""
-    for name in ("stream_chat", "astream_chat"):
+    for name in METHODS:
         ours, theirs = getattr(KimiVertex, name), getattr(Decorated, name)
         assert (ours.__name__, inspect.signature(ours)) == (name, inspect.signature(theirs))
-        assert ours.__doc__.startswith("Answer a conversation")
+        assert ours.__doc__.startswith("Answer a ")
         assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs)
 
 
-def test_a_stream_that_nobody_starts(emulator: Emulator, make_llm: MakeLLM) -> None:
+@pytest.mark.parametrize("method", ["stream_chat", "stream_complete"])
+def test_a_stream_that_nobody_starts(emulator: Emulator, make_llm: MakeLLM, method: str) -> None:
     """A generator that is dropped before its first response says nothing and sends nothing."""
     tape = Tape()
     with listening(Events(tape=tape, quiet=True)):
-        make_llm().stream_chat(HI).close()
-    assert [entry for entry in tape if "LLMChatStart" not in entry] == []
+        getattr(make_llm(), method)(argument(method)).close()
+    assert [entry for entry in tape if "StartEvent" not in entry] == []
     assert emulator.requests == []
 
 
@@ -317,7 +344,7 @@ async def test_a_cancelled_task_is_reported(emulator: Emulator, kind: type[KimiV
 
     async def consume() -> None:
         with listening(Events(tape=tape, quiet=True)):
-            async for _ in await llm.astream_chat(HI):
+            async for _ in await llm.astream_chat([ChatMessage("Hi")]):
                 started.set()
 
     started = asyncio.Event()
