@@ -70,35 +70,33 @@ def astream_callback(hook: Hook) -> Callable[[Callable[..., Any]], Callable[...,
     return wrap
 
 
-class _Shown:
-    """Which responses the framework's generator has to see, and what it is given next.
+class _Feed:
+    """Where the framework's generator takes its responses from: only those that it has to see.
 
-    It has to see the first, to be on its way when the stream fails or is closed; those that somebody watches; and
-    the last, which it reports at the end. The last one is not lazy.
+    They are those that somebody watches, and the last, which it reports at the end. An exception, and the end, it
+    sees in any case.
     """
 
-    __slots__ = ("item", "source", "started")
+    __slots__ = ("item", "source")
 
     source: Any
     """The stream itself."""
-
-    def __init__(self) -> None:
-        self.started = False
-        self.item: Any = None
-
-    def must_see(self, response: object) -> bool:
-        """Whether this response must go through the framework's generator."""
-        return not self.started or not isinstance(response, Lazy) or somebody_listens(dispatcher)
+    item: Any
+    """What comes next: a response, an exception, or `None` for the end."""
 
     def take(self) -> Any:
-        """What comes next; `None` at the end."""
-        self.started = True
+        """What comes next; raises if that is an exception."""
         if isinstance(self.item, BaseException):
             raise self.item
         return self.item
 
 
-class _Relay(_Shown):
+def _must_see(response: object) -> bool:
+    # The last one is not lazy.
+    return not isinstance(response, Lazy) or somebody_listens(dispatcher)
+
+
+class _Relay(_Feed):
     __slots__ = ()
 
     def shown(self) -> Generator[Any, None, None]:
@@ -111,22 +109,20 @@ class _Relay(_Shown):
         with closing(self.source), closing(reported):
             try:
                 for response in self.source:
-                    if self.must_see(response):
+                    if _must_see(response):
                         self.item = response
                         yield next(reported)
                     else:
                         yield response
             except BaseException as error:
-                if self.started:
-                    reported.throw(error)
                 self.item = error
-                next(reported)
+                next(reported, None)
                 raise
             self.item = None
             next(reported, None)
 
 
-class _AsyncRelay(_Shown):
+class _AsyncRelay(_Feed):
     __slots__ = ()
 
     async def shown(self) -> AsyncGenerator[Any, None]:
@@ -139,16 +135,14 @@ class _AsyncRelay(_Shown):
         async with aclosing(self.source), aclosing(reported):
             try:
                 async for response in self.source:
-                    if self.must_see(response):
+                    if _must_see(response):
                         self.item = response
                         yield await anext(reported)
                     else:
                         yield response
             except BaseException as error:
-                if self.started:
-                    await reported.athrow(error)
                 self.item = error
-                await anext(reported)
+                await anext(reported, None)
                 raise
             self.item = None
             await anext(reported, None)
