@@ -52,8 +52,8 @@ class Lazy:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __repr__(self) -> str:
-        return repr(_settled(self))
+    def __repr_name__(self) -> str:
+        return str(_settled(self).__repr_name__())
 
     def __copy__(self) -> Any:
         return _settled(self).__copy__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,8 @@ LOOKS: dict[str, Callable[[Any], Any]] = {
     "logprobs": lambda r: r.logprobs,
     "str": str,
     "repr": repr,
+    "pretty": lambda r: list(r.__pretty__(repr)),
+    "rich": lambda r: (r.__repr_name__(), list(r.__rich_repr__())),
     "dict": dict,
     "vars": vars,
     "fields set": lambda r: r.model_fields_set,
@@ -279,6 +282,30 @@ def test_held_responses_do_not_copy_the_text() -> None:
         return size
 
     assert peak(8_000) < 3 * peak(4_000)
+
+
+def test_responses_that_nobody_looks_at_are_cheap() -> None:
+    """They cost a fraction of what the constructors cost, and the same in a long stream as in a short one."""
+
+    def seconds(events: Sequence[Event], look: Callable[[ChatResponse], object]) -> float:
+        builder = ResponseBuilder()
+        start = time.process_time()
+        for event in events:
+            response = builder.add(event)
+            assert response is not None
+            look(response)
+        return (time.process_time() - start) / len(events)
+
+    def glance(response: ChatResponse) -> str | None:
+        return response.delta
+
+    def stare(response: ChatResponse) -> ChatMessage:
+        return response.message
+
+    short, long = ([TextDelta("0123")] * count for count in (1_000, 40_000))
+    tries = [(seconds(short, glance), seconds(long, glance), seconds(short, stare)) for _ in range(8)]
+    assert min(cheap / dear for cheap, _, dear in tries) < 0.5
+    assert min(late / early for early, late, _ in tries) < 2
 
 
 def test_threads_may_look_while_the_text_grows() -> None:
