@@ -9,20 +9,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from llama_index.core.base.llms.generic_utils import stream_chat_response_to_completion_response
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ChatResponse,
-    CompletionResponse,
-    ContentBlock,
-    MessageRole,
-    TextBlock,
-    ThinkingBlock,
-)
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
 from llama_index.core.llms.llm import ToolSelection
 
 from kimi_vertex import ToolCall
 
-from ._calls import call_block, call_dict
+from ._blocks import assistant_message
 from ._lazy import Lazy, lazy, source_of
 from ._partial import PartialObject, parse_prefix
 
@@ -46,10 +38,8 @@ class GrowingText:
     def __init__(self) -> None:
         self.length = 0
         self._pieces: list[str] = []
-        self._joined = (
-            0,
-            "",
-        )  # how many pieces, and their text: one value, so that no thread sees half of it
+        # How many pieces, and their text: one value, so that no thread sees half of it.
+        self._joined = (0, "")
 
     def add(self, piece: str) -> None:
         """Take the next piece."""
@@ -111,19 +101,9 @@ class Arrival(NamedTuple):
         )
 
     def _message(self) -> ChatMessage:
-        blocks: list[ContentBlock] = []
-        kwargs: dict[str, Any] = {}
-        if self.thinking_length >= 0:
-            kwargs["reasoning_content"] = thinking = self.thinking.upto(self.thinking_length)
-            if thinking:
-                blocks.append(ThinkingBlock(content=thinking))
-        if self.text_length or not self.calls:
-            blocks.append(TextBlock(text=self.text.upto(self.text_length)))
-        if self.calls:
-            calls = [call.upto(length) for call, length in self.calls]
-            blocks.extend(call_block(call) for call in calls)
-            kwargs["tool_calls"] = [call_dict(call) for call in calls]
-        return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+        thinking = self.thinking.upto(self.thinking_length) if self.thinking_length >= 0 else None
+        calls = [call.upto(length) for call, length in self.calls]
+        return assistant_message(thinking, self.text.upto(self.text_length), calls)
 
     def selections(self) -> list[ToolSelection]:
         """The calls of this moment, their arguments read as far as they are certain."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 __all__ = ["PartialObject", "parse_object", "parse_prefix"]
 
-_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*("|\\?\Z)|[{}\[\],]', re.DOTALL)
+_TOKENS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)|[{}\[\],]', re.DOTALL)
 _CUT_ESCAPE: Final = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _CLOSER: Final = {"{": "}", "[": "]"}
 _EXACT_UP_TO: Final = 256

@@ -1,8 +1,4 @@
-"""The core's events and answers to LlamaIndex's responses. Pure: no I/O, no callbacks.
-
-Blocks come as Thinking, one Text, ToolCalls. What core's own code and chat stores still read in
-`additional_kwargs` is mirrored there as plain JSON values.
-"""
+"""The core's events and answers to LlamaIndex's responses. Pure: no I/O, no callbacks."""
 
 from __future__ import annotations
 
@@ -14,10 +10,7 @@ from typing import Any
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
-    ContentBlock,
-    MessageRole,
     TextBlock,
-    ThinkingBlock,
     ToolCallBlock,
 )
 from llama_index.core.llms.llm import ToolSelection
@@ -33,8 +26,9 @@ from kimi_vertex import (
 )
 
 from ._arriving import Arrival, ArrivingCall, GrowingText, StreamedResponse, arrival_of, arriving
-from ._calls import call_block, call_dict, read_arguments
+from ._blocks import assistant_message, call_block, call_dict
 from ._messages import arguments_text, legacy_tool_calls
+from ._partial import parse_object, parse_prefix
 
 __all__ = ["ResponseBuilder", "chat_response", "keep_first_call", "tool_selections", "with_calls"]
 
@@ -62,21 +56,12 @@ def chat_response(
 
 
 def _message(completion: Completion, calls: tuple[ToolCall, ...]) -> ChatMessage:
-    blocks: list[ContentBlock] = []
-    kwargs: dict[str, Any] = {}
-    if completion.thinking is not None:
-        kwargs["reasoning_content"] = completion.thinking
-    if completion.thinking:
-        tokens = completion.usage.thinking_tokens if completion.usage else None
-        blocks.append(ThinkingBlock(content=completion.thinking, num_tokens=tokens or None))
-    if completion.text or not calls:
-        blocks.append(TextBlock(text=completion.text))
-    if calls:
-        blocks.extend(call_block(call) for call in calls)
-        kwargs["tool_calls"] = [call_dict(call) for call in calls]
+    tokens = completion.usage.thinking_tokens if completion.usage else None
+    message = assistant_message(completion.thinking, completion.text, calls, thinking_tokens=tokens or None)
     if completion.invalid_tool_calls:
-        kwargs["invalid_tool_calls"] = [dataclasses.asdict(call) for call in completion.invalid_tool_calls]
-    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+        invalid = [dataclasses.asdict(call) for call in completion.invalid_tool_calls]
+        message.additional_kwargs["invalid_tool_calls"] = invalid
+    return message
 
 
 def _response_kwargs(completion: Completion) -> dict[str, Any]:
@@ -195,10 +180,15 @@ def tool_selections(response: ChatResponse) -> list[ToolSelection]:
         ToolSelection(
             tool_id=call.id or f"functions.{call.name}:{index}",
             tool_name=call.name,
-            tool_kwargs=read_arguments(call.arguments),
+            tool_kwargs=_read_arguments(call.arguments),
         )
         for index, call in enumerate(calls)
     ]
+
+
+def _read_arguments(text: str) -> dict[str, Any]:
+    value = parse_object(text)
+    return parse_prefix(text) if value is None else value
 
 
 def keep_first_call(response: ChatResponse) -> ChatResponse:

@@ -41,16 +41,13 @@ from llama_index_kimi_vertex._arriving import GrowingText, StreamedResponse, com
 from llama_index_kimi_vertex._lazy import Lazy
 from llama_index_kimi_vertex._responses import ResponseBuilder, tool_selections
 
-TURN: list[Event] = [
-    ThinkingDelta("I must "),
-    ThinkingDelta("add."),
-    TextDelta("Let me "),
-    TextDelta("see."),
+TURN: list[Event] = [ThinkingDelta("I must "), ThinkingDelta("add.")]
+TURN += [TextDelta("Let me "), TextDelta("see.")]
+TURN += [
     ToolCallDelta(0, "functions.add:0", "add", '{"a": 1'),
     ToolCallDelta(1, "functions.mul:1", "mul", '{"x"'),
-    ToolCallDelta(0, None, None, ', "b": 2}'),
-    ToolCallDelta(1, None, None, ": 3}"),
 ]
+TURN += [ToolCallDelta(0, None, None, ', "b": 2}'), ToolCallDelta(1, None, None, ": 3}")]
 PLACES = range(len(TURN))
 
 
@@ -64,7 +61,7 @@ def ordinary(events: Sequence[Event]) -> ChatResponse:
     if done.thinking is not None:
         kwargs["reasoning_content"] = done.thinking
     if done.thinking:
-        blocks.append(ThinkingBlock(content=done.thinking))
+        blocks.append(ThinkingBlock(content=done.thinking, num_tokens=None))
     if done.text or not calls:
         blocks.append(TextBlock(text=done.text))
     if calls:
