@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
+from contextvars import ContextVar
 from functools import update_wrapper
 from typing import Any, TypeAlias
 
@@ -38,14 +39,22 @@ def stream_callback(hook: Hook) -> Callable[[Callable[..., Any]], Callable[..., 
     """Decorate a method that returns a generator, as `hook()` does."""
 
     def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
+        current: ContextVar[_Relay] = ContextVar("current")
+
+        def start(_self: Any, *args: Any, **kwargs: Any) -> Any:
+            relay = current.get()
+            relay.source = method(_self, *args, **kwargs)
+            return relay.shown()
+
+        hooked = hook()(start)
+
         def wrapper(_self: Any, *args: Any, **kwargs: Any) -> Any:
             relay = _Relay()
-
-            def start(_self: Any, *args: Any, **kwargs: Any) -> Any:
-                relay.source = method(_self, *args, **kwargs)
-                return relay.shown()
-
-            return relay.responses(hook()(start)(_self, *args, **kwargs))
+            token = current.set(relay)
+            try:
+                return relay.responses(hooked(_self, *args, **kwargs))
+            finally:
+                current.reset(token)
 
         return update_wrapper(wrapper, hook()(method))
 
@@ -56,14 +65,22 @@ def astream_callback(hook: Hook) -> Callable[[Callable[..., Any]], Callable[...,
     """Decorate a coroutine method that returns an asynchronous generator, as `hook()` does."""
 
     def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
+        current: ContextVar[_AsyncRelay] = ContextVar("current")
+
+        async def start(_self: Any, *args: Any, **kwargs: Any) -> Any:
+            relay = current.get()
+            relay.source = await method(_self, *args, **kwargs)
+            return relay.shown()
+
+        hooked = hook()(start)
+
         async def wrapper(_self: Any, *args: Any, **kwargs: Any) -> Any:
             relay = _AsyncRelay()
-
-            async def start(_self: Any, *args: Any, **kwargs: Any) -> Any:
-                relay.source = await method(_self, *args, **kwargs)
-                return relay.shown()
-
-            return relay.responses(await hook()(start)(_self, *args, **kwargs))
+            token = current.set(relay)
+            try:
+                return relay.responses(await hooked(_self, *args, **kwargs))
+            finally:
+                current.reset(token)
 
         return update_wrapper(wrapper, hook()(method))
 

@@ -28,12 +28,16 @@ from llama_index.core.callbacks import CallbackManager, CBEventType
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler, NullEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
-from llama_index.core.instrumentation.events.llm import LLMChatInProgressEvent, LLMCompletionInProgressEvent
+from llama_index.core.instrumentation.events.llm import (
+    LLMChatInProgressEvent,
+    LLMChatStartEvent,
+    LLMCompletionInProgressEvent,
+)
 from llama_index.core.instrumentation.span import BaseSpan
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index_instrumentation import get_dispatcher
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from kimi_vertex.emulator import Call, Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
@@ -353,3 +357,25 @@ async def test_a_cancelled_task_is_reported(emulator: Emulator, kind: type[KimiV
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert "ExceptionEvent" in tape[-1]
+
+
+class Nested(BaseEventHandler):
+    """Answers the start of one call with a whole call of its own."""
+
+    llm: Any
+    texts: list[str | None] = Field(default_factory=list)
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        if isinstance(event, LLMChatStartEvent) and not self.texts:
+            self.texts.append("")
+            self.texts.append([*self.llm.stream_chat([ChatMessage("Inner")])][-1].message.content)
+
+
+def test_a_handler_may_make_a_call_of_its_own(emulator: Emulator, make_llm: MakeLLM) -> None:
+    """A stream that begins while another one is about to begin does not take its place."""
+    emulator.enqueue(Turn(text="inner"), Turn(text="outer"))
+    llm = make_llm()
+    handler = Nested(llm=llm)
+    with listening(handler):
+        responses = [*llm.stream_chat([ChatMessage("Outer")])]
+    assert (handler.texts[-1], responses[-1].message.content) == ("inner", "outer")
