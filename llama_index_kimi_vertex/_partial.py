@@ -8,7 +8,7 @@ from typing import Any, Final
 
 __all__ = ["PartialObject", "parse_object", "parse_prefix"]
 
-_TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*("|\\?\Z)|[{}\[\],]', re.DOTALL)
+_TOKENS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)|[{}\[\],]', re.DOTALL)
 _CUT_ESCAPE: Final = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _CLOSER: Final = {"{": "}", "[": "]"}
 _EXACT_UP_TO: Final = 256
@@ -59,14 +59,17 @@ class PartialObject:
     Short texts are read on every call; a longer one is read again only when it has grown by a fixed share.
     """
 
-    __slots__ = ("_next", "value")
+    __slots__ = ("_next", "length", "value")
 
     def __init__(self) -> None:
         self.value: dict[str, Any] = {}
+        self.length = 0
+        """Of the text that was last taken."""
         self._next = 0
 
     def update(self, text: str) -> dict[str, Any]:
         """Take the text as far as it is known and return what is certain of its object."""
+        self.length = len(text)
         if len(text) >= self._next:
             self.value = parse_prefix(text)
             self._next = len(text) + 1 if len(text) < _EXACT_UP_TO else len(text) + len(text) // _GROWTH

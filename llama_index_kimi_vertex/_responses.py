@@ -1,27 +1,19 @@
-"""The core's events and answers to LlamaIndex's responses. Pure: no I/O, no callbacks.
-
-Blocks come as Thinking, one Text, ToolCalls. What core's own code and chat stores still read in
-`additional_kwargs` is mirrored there as plain JSON values.
-"""
+"""The core's events and answers to LlamaIndex's responses. Pure: no I/O, no callbacks."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
-    ContentBlock,
-    MessageRole,
     TextBlock,
-    ThinkingBlock,
     ToolCallBlock,
 )
 from llama_index.core.llms.llm import ToolSelection
-from pydantic import PrivateAttr
 
 from kimi_vertex import (
     Completion,
@@ -33,27 +25,12 @@ from kimi_vertex import (
     Usage,
 )
 
+from ._arriving import Arrival, ArrivingCall, GrowingText, StreamedResponse, arrival_of, arriving
+from ._blocks import assistant_message, call_block, call_dict
 from ._messages import arguments_text, legacy_tool_calls
-from ._partial import PartialObject, parse_object, parse_prefix
+from ._partial import parse_object, parse_prefix
 
 __all__ = ["ResponseBuilder", "chat_response", "keep_first_call", "tool_selections", "with_calls"]
-
-_EXACT_THINKING: Final = 65_536
-_THINKING_GROWTH: Final = 256
-
-
-class StreamedResponse(ChatResponse):
-    """A response on its way, which knows its calls' arguments as far as they can be read."""
-
-    _selections: list[ToolSelection] = PrivateAttr(default_factory=list)
-
-    def take_selections(self, selections: list[ToolSelection]) -> None:
-        """Set the calls as far as they can be read."""
-        self._selections = selections
-
-    def selections(self) -> list[ToolSelection]:
-        """The calls as far as they can be read."""
-        return list(self._selections)
 
 
 def chat_response(
@@ -72,36 +49,19 @@ def chat_response(
     )
     kwargs = _response_kwargs(completion)
     if single_call and len(calls) > 1:
-        kwargs["dropped_tool_calls"] = [_call_dict(call) for call in calls[1:]]
+        kwargs["dropped_tool_calls"] = [call_dict(call) for call in calls[1:]]
         calls = calls[:1]
     message = _message(completion, calls)
     return ChatResponse(message=message, raw=_raw(completion), delta="", additional_kwargs=kwargs)
 
 
 def _message(completion: Completion, calls: tuple[ToolCall, ...]) -> ChatMessage:
-    blocks: list[ContentBlock] = []
-    kwargs: dict[str, Any] = {}
-    if completion.thinking is not None:
-        kwargs["reasoning_content"] = completion.thinking
-    if completion.thinking:
-        tokens = completion.usage.thinking_tokens if completion.usage else None
-        blocks.append(ThinkingBlock(content=completion.thinking, num_tokens=tokens or None))
-    if completion.text or not calls:
-        blocks.append(TextBlock(text=completion.text))
-    if calls:
-        blocks.extend(_call_block(call) for call in calls)
-        kwargs["tool_calls"] = [_call_dict(call) for call in calls]
+    tokens = completion.usage.thinking_tokens if completion.usage else None
+    message = assistant_message(completion.thinking, completion.text, calls, thinking_tokens=tokens or None)
     if completion.invalid_tool_calls:
-        kwargs["invalid_tool_calls"] = [dataclasses.asdict(call) for call in completion.invalid_tool_calls]
-    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
-
-
-def _call_block(call: ToolCall) -> ToolCallBlock:
-    return ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments)
-
-
-def _call_dict(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        invalid = [dataclasses.asdict(call) for call in completion.invalid_tool_calls]
+        message.additional_kwargs["invalid_tool_calls"] = invalid
+    return message
 
 
 def _response_kwargs(completion: Completion) -> dict[str, Any]:
@@ -131,7 +91,7 @@ def _raw(completion: Completion) -> dict[str, Any]:
     if completion.thinking is not None:
         message["reasoning_content"] = completion.thinking
     if completion.tool_calls:
-        message["tool_calls"] = [_call_dict(call) for call in completion.tool_calls]
+        message["tool_calls"] = [call_dict(call) for call in completion.tool_calls]
     raw: dict[str, Any] = {
         **completion.metadata,
         "id": completion.response_id,
@@ -156,18 +116,6 @@ def _raw_usage(usage: Usage) -> dict[str, Any]:
     return raw
 
 
-class _Call:
-    """One call on its way."""
-
-    __slots__ = ("arguments", "id", "name", "partial")
-
-    def __init__(self, id: str, name: str) -> None:
-        self.id = id
-        self.name = name
-        self.arguments = ""
-        self.partial = PartialObject()
-
-
 class ResponseBuilder:
     """Turns the events of one stream into the cumulative responses that LlamaIndex expects.
 
@@ -177,92 +125,52 @@ class ResponseBuilder:
     def __init__(self, *, single_call: bool = False, names: Mapping[str, str] = MappingProxyType({})) -> None:
         self._single_call = single_call
         self._names = names
-        self._thinking = ""
-        self._unseen_thinking: list[str] = []
-        self._unseen_length = 0
+        self._thinking = GrowingText()
         self._has_thinking = False
-        self._text = ""
-        self._calls: list[_Call] = []
+        self._text = GrowingText()
+        self._calls: tuple[tuple[ArrivingCall, int], ...] = ()
 
-    def add(self, event: Event) -> ChatResponse | None:
+    def add(self, event: Event) -> StreamedResponse | None:
         """Take the next event; return the response to hand out, if the event has something to show."""
         if isinstance(event, ThinkingDelta):
-            self._add_thinking(event.text)
-            return self._partial("", event.text) if event.text else None
+            self._has_thinking = True
+            self._thinking.add(event.text)
+            return self._so_far("", {"thinking_delta": event.text}) if event.text else None
         if isinstance(event, TextDelta):
-            self._text += event.text
-            return self._partial(event.text, None)
+            self._text.add(event.text)
+            return self._so_far(event.text, {})
         if isinstance(event, ToolCallDelta):
-            return self._partial("", None) if self._add_call(event) else None
+            return self._so_far("", {}) if self._add_call(event) else None
         return None
 
     def finish(self, completion: Completion) -> ChatResponse:
         """The last response, made from the whole answer."""
         return chat_response(completion, single_call=self._single_call, names=self._names)
 
-    def _add_thinking(self, text: str) -> None:
-        self._has_thinking = True
-        self._unseen_thinking.append(text)
-        self._unseen_length += len(text)
-        length = len(self._thinking)
-        # Joined on every delta, very long thinking would cost the square of its length.
-        if length < _EXACT_THINKING or self._unseen_length * _THINKING_GROWTH >= length:
-            self._join_thinking()
-
-    def _join_thinking(self) -> None:
-        if self._unseen_thinking:
-            self._thinking += "".join(self._unseen_thinking)
-            self._unseen_thinking.clear()
-            self._unseen_length = 0
-
     def _add_call(self, event: ToolCallDelta) -> bool:
         if self._single_call and event.index > 0:
             return False
-        if event.index == len(self._calls):
+        index = event.index
+        if index == len(self._calls):
             name = event.name or ""
-            self._calls.append(_Call(event.id or "", self._names.get(name, name)))
-        self._calls[event.index].arguments += event.arguments
+            call = ArrivingCall(event.id or "", self._names.get(name, name))
+        else:
+            call, _ = self._calls[index]
+        call.arguments.add(event.arguments)
+        self._calls = (*self._calls[:index], (call, call.arguments.length), *self._calls[index + 1 :])
         return True
 
-    def _partial(self, delta: str, thinking_delta: str | None) -> ChatResponse:
-        if thinking_delta is None:
-            self._join_thinking()
-        blocks: list[ContentBlock] = []
-        kwargs: dict[str, Any] = {}
-        if self._has_thinking:
-            kwargs["reasoning_content"] = self._thinking
-            if self._thinking:
-                blocks.append(ThinkingBlock(content=self._thinking))
-        if self._text or not self._calls:
-            blocks.append(TextBlock(text=self._text))
-        response = (StreamedResponse if self._calls else ChatResponse)(
-            message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs),
-            delta=delta,
-            raw={"choices": [{"index": 0, "delta": {"content": delta} if delta else {}}]},
-            additional_kwargs={"thinking_delta": thinking_delta} if thinking_delta else {},
-        )
-        if isinstance(response, StreamedResponse):
-            self._put_calls(response)
-        return response
-
-    def _put_calls(self, response: StreamedResponse) -> None:
-        calls = [ToolCall(call.id, call.name, call.arguments) for call in self._calls]
-        response.message.blocks.extend(_call_block(call) for call in calls)
-        response.message.additional_kwargs["tool_calls"] = [_call_dict(call) for call in calls]
-        response.take_selections(
-            [
-                ToolSelection(
-                    tool_id=call.id, tool_name=call.name, tool_kwargs=call.partial.update(call.arguments)
-                )
-                for call in self._calls
-            ]
-        )
+    def _so_far(self, delta: str, additional_kwargs: dict[str, Any]) -> StreamedResponse:
+        thinking = self._thinking
+        length = thinking.length if self._has_thinking else -1
+        arrival = Arrival(thinking, length, self._text, self._text.length, self._calls)
+        return arriving(delta, additional_kwargs, arrival)
 
 
 def tool_selections(response: ChatResponse) -> list[ToolSelection]:
     """The calls of a response. Half-streamed arguments are read as far as they are certain; nothing raises."""
-    if isinstance(response, StreamedResponse):
-        return response.selections()
+    if (arrival := arrival_of(response)) is not None:
+        return arrival.selections()
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     calls = [
         ToolCall(block.tool_call_id or "", block.tool_name, arguments_text(block.tool_kwargs))
@@ -306,7 +214,7 @@ def with_calls(response: ChatResponse, calls: list[ToolCall], *, drop_text: bool
     blocks = [block for block in message.blocks if not isinstance(block, dropped)]
     changed = ChatMessage(
         role=message.role,
-        blocks=[*blocks, *(_call_block(call) for call in calls)],
-        additional_kwargs={**message.additional_kwargs, "tool_calls": [_call_dict(call) for call in calls]},
+        blocks=[*blocks, *(call_block(call) for call in calls)],
+        additional_kwargs={**message.additional_kwargs, "tool_calls": [call_dict(call) for call in calls]},
     )
     return response.model_copy(update={"message": changed})

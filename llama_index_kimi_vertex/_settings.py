@@ -187,8 +187,8 @@ class ClientSettings(FunctionCallingLLM):
         description="Options of every call: response_format, seed, reasoning_effort, chat_template_kwargs ...",
     )
 
-    _client: KimiVertexClient | None = PrivateAttr(default=None)
-    _client_settings: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _built: tuple[dict[str, Any], KimiVertexClient] | None = PrivateAttr(default=None)
+    """The settings that the client was built from, and the client: one attribute, because reading one is dear."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -200,7 +200,7 @@ class ClientSettings(FunctionCallingLLM):
         client = self.client
         if self.model is None and client.model is not None:
             self.model = client.model
-            self._client_settings = self._current_client_settings()
+            self._built = (self._current_client_settings(), client)
 
     @property
     def client(self) -> KimiVertexClient:
@@ -210,10 +210,10 @@ class ClientSettings(FunctionCallingLLM):
             ConfigurationError: A setting is wrong or missing.
         """
         settings = self._current_client_settings()
-        if self._client is None or settings != self._client_settings:
-            self._client = KimiVertexClient(**settings)
-            self._client_settings = settings
-        return self._client
+        built = self._built
+        if built is None or settings != built[0]:
+            built = self._built = (settings, KimiVertexClient(**settings))
+        return built[1]
 
     def close(self) -> None:
         """Close the connections of synchronous calls. The model stays usable."""
@@ -224,7 +224,8 @@ class ClientSettings(FunctionCallingLLM):
         await self.client.aclose()
 
     def _current_client_settings(self) -> dict[str, Any]:
-        settings = {name: getattr(self, name) for name in _CLIENT_FIELDS}
+        fields = self.__dict__
+        settings = {name: fields[name] for name in _CLIENT_FIELDS}
         if isinstance(token := settings["access_token"], SecretStr):
             settings["access_token"] = token.get_secret_value()
         return settings

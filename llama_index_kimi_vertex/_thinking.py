@@ -8,25 +8,15 @@ from __future__ import annotations
 from typing import Self
 
 from llama_index_instrumentation import get_dispatcher
-from llama_index_instrumentation.dispatcher import Dispatcher
-from llama_index_instrumentation.event_handlers import NullEventHandler
 
 from kimi_vertex import ThinkingCallback, ThinkingListener
 
+from ._callbacks import somebody_listens
 from .events import ThinkingDeltaEvent
 
 __all__ = ["ThinkingOut"]
 
 _dispatcher = get_dispatcher(__name__)
-
-
-def _somebody_listens() -> bool:
-    dispatcher: Dispatcher | None = _dispatcher
-    while dispatcher is not None:
-        if any(type(handler) is not NullEventHandler for handler in dispatcher.event_handlers):
-            return True
-        dispatcher = dispatcher.parent if dispatcher.propagate else None
-    return False
 
 
 class ThinkingOut:
@@ -60,5 +50,5 @@ class ThinkingOut:
                 await self._listener.anotify(text)
 
     def _dispatch(self, text: str) -> None:
-        if _somebody_listens():
+        if somebody_listens(_dispatcher):
             _dispatcher.event(ThinkingDeltaEvent(delta=text, model=self._model))

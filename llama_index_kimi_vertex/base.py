@@ -9,9 +9,8 @@ from typing import Any, Unpack, cast
 
 from llama_index.core.base.llms.generic_utils import (
     achat_to_completion_decorator,
-    astream_chat_to_completion_decorator,
     chat_to_completion_decorator,
-    stream_chat_to_completion_decorator,
+    prompt_to_messages,
 )
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -30,6 +29,8 @@ from llama_index.core.tools.types import BaseTool
 
 from kimi_vertex import CallOptions, Message, ThinkingDelta
 
+from ._arriving import completion_of
+from ._callbacks import astream_callback, stream_callback
 from ._messages import renamed_tools, to_core_messages, wire_name
 from ._parameters import KimiVertexSettings
 from ._responses import ResponseBuilder, chat_response, keep_first_call, tool_selections
@@ -130,7 +131,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a conversation."""
         return self._chat(messages, **kwargs)
 
-    @llm_chat_callback()
+    @stream_callback(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece; closing the generator closes the connection."""
         return self._stream_chat(messages, **kwargs)
@@ -140,7 +141,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a conversation."""
         return await self._achat(messages, **kwargs)
 
-    @llm_chat_callback()
+    @astream_callback(llm_chat_callback)
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece; closing the generator closes the connection."""
         return await self._astream_chat(messages, **kwargs)
@@ -152,22 +153,36 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a prompt, sent as one user message."""
         return chat_to_completion_decorator(self._chat)(prompt, **kwargs)
 
-    @llm_completion_callback()
+    @stream_callback(llm_completion_callback)
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Answer a prompt piece by piece."""
-        return stream_chat_to_completion_decorator(self._stream_chat)(prompt, **kwargs)
+        responses = self._stream_chat(prompt_to_messages(prompt), **kwargs)
+
+        def completions() -> CompletionResponseGen:
+            with closing(responses):
+                for response in responses:
+                    yield completion_of(response)
+
+        return completions()
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt, sent as one user message."""
         return await achat_to_completion_decorator(self._achat)(prompt, **kwargs)
 
-    @llm_completion_callback()
+    @astream_callback(llm_completion_callback)
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """Answer a prompt piece by piece."""
-        return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
+        responses = await self._astream_chat(prompt_to_messages(prompt), **kwargs)
+
+        async def completions() -> CompletionResponseAsyncGen:
+            async with aclosing(responses):
+                async for response in responses:
+                    yield completion_of(response)
+
+        return completions()
 
     # The calls themselves
 

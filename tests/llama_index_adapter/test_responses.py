@@ -191,19 +191,3 @@ def test_unreadable_arguments_never_raise(arguments: str) -> None:
     (selection,) = tool_selections(chat_response(completion))
     assert selection.tool_id == "functions.f:0"
     assert isinstance(selection.tool_kwargs, dict)
-
-
-def test_long_thinking_is_joined_seldom_and_completely() -> None:
-    """In very long thinking the block may lag behind by a hair, and is complete as soon as text or the end comes."""
-    pieces = ["0123456789"] * 12_000
-    builder = ResponseBuilder()
-    shown = [builder.add(ThinkingDelta(piece)) for piece in pieces]
-    whole = "".join(pieces)
-    last = shown[-1]
-    assert last is not None
-    seen = last.message.additional_kwargs["reasoning_content"]
-    assert whole.startswith(seen)
-    assert len(whole) - len(seen) <= len(whole) / 200
-    answer = builder.add(TextDelta("x"))
-    assert answer is not None
-    assert answer.message.additional_kwargs["reasoning_content"] == whole
