@@ -20,8 +20,11 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 _SHARED: Final = (str, int, float, bytes, type(None))
 """Types whose values all copies can have in common; everything else is made anew for each."""
 
-_set = object.__setattr__
-"""Pydantic's own `__setattr__` guards the four slots that make up an instance; its `model_construct` does this too."""
+_set_fields, _set_fields_set, _set_extra, _set_private = (
+    BaseModel.__dict__[name].__set__
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+"""The four slots that make up an instance, which pydantic's own `__setattr__` guards."""
 
 
 class Template(Generic[ModelT]):
@@ -58,10 +61,10 @@ class Template(Generic[ModelT]):
         for name, make in self._fresh:
             fields[name] = make()
         model: ModelT = self._new(self._class)
-        _set(model, "__dict__", fields)
-        _set(model, "__pydantic_fields_set__", set(self._fields_set))
-        _set(model, "__pydantic_extra__", self._extra and self._extra())
-        _set(model, "__pydantic_private__", self._private and self._private())
+        _set_fields(model, fields)
+        _set_fields_set(model, set(self._fields_set))
+        _set_extra(model, self._extra and self._extra())
+        _set_private(model, self._private and self._private())
         return model
 
 

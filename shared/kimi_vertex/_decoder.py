@@ -159,7 +159,9 @@ class Decoder:
         if choice is None:
             self._note(chunk, None)
             return []
-        delta = _wire.delta_of(choice, whole=whole)
+        delta = choice.get("message" if whole else "delta")
+        if delta is None:
+            delta = _wire.delta_of(choice, whole=whole)
         events: list[Event] = []
         if type(delta) is dict:
             try:

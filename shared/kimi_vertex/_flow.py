@@ -209,7 +209,7 @@ class _Intake:
         events: list[Event] = []
         try:
             for data in batch:
-                events += decoder.feed(data)
+                events = events + decoder.feed(data) if events else decoder.feed(data)
                 if decoder.done:
                     break
         except (StreamErrorEvent, UnreadableData) as problem:
