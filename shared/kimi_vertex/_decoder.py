@@ -243,9 +243,8 @@ class Decoder:
     def _give(self, events: list[Event]) -> list[Event]:
         if events:
             self.shown = True
-            add = self._accumulator.add
             for event in events:
-                add(event)
+                self._accumulator.add(event)
         return events
 
     @property

@@ -199,7 +199,9 @@ class _Intake:
         self._state = state
         self._decoder = decoder
         self._recorder = recorder
+        self._shows = state.call.shows_events
         self._coalesce = state.call.settings.coalesce_deltas
+        self._listens = recorder.listening
 
     def finished(self) -> bool:
         return self._decoder.done or self.problem is not None
@@ -219,7 +221,9 @@ class _Intake:
         if self._coalesce:
             events = coalesced(events)
         if events:
-            _note_shown(self._state, events, self._recorder)
+            self._state.shown = self._shows
+            if self._listens:
+                self._recorder.events(events)
         return events
 
 
@@ -230,15 +234,10 @@ def _read_stream(state: State, decoder: Decoder, recorder: StatsRecorder) -> Ste
         raise intake.problem
 
 
-def _note_shown(state: State, events: list[Event], recorder: StatsRecorder) -> None:
-    state.shown = state.call.shows_events
-    if recorder.listening:
-        recorder.events(events)
-
-
 def _show(state: State, events: list[Event], recorder: StatsRecorder) -> Steps[None]:
     if events:
-        _note_shown(state, events, recorder)
+        state.shown = state.call.shows_events
+        recorder.events(events)
         yield events
 
 

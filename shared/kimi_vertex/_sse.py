@@ -122,13 +122,15 @@ def _plain_events(chunk: bytes) -> list[str] | None:
 
     What httpx-sse would read from it, at a tenth of the cost.
     """
-    if chunk[:6] != b"data: " or chunk[-2:] != b"\n\n" or b"\r" in chunk:
+    if not (chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")) or b"\r" in chunk:
         return None
     try:
-        text = chunk.decode()
+        text = chunk[6:-2].decode()
     except UnicodeDecodeError:
         return None
-    events = text[6:-2].split("\n\ndata: ")
-    if text.count("\n") != 2 * len(events):
+    if "\n" not in text:
+        return [text] if text else []
+    events = text.split("\n\ndata: ")
+    if text.count("\n") != 2 * (len(events) - 1):
         return None
-    return events if all(events) else [event for event in events if event]
+    return [event for event in events if event]
