@@ -39,12 +39,14 @@ _THINKING: Final = Template(_thinking, "additional_kwargs", "response_metadata")
 _CALL: Final = Template(_call, "tool_call_chunks", "tool_calls", "invalid_tool_calls", "response_metadata")
 _SILENT_CHUNK: Final = Template(JoiningChunk(message=_thinking), "message")
 _TEXT_CHUNK: Final = Template(JoiningChunk(message=_text), "message", "text")
+_as_text: Final = type(JoiningChunk(message=_text).text)
+"""What LangChain makes of a message's text; a subclass of `str`."""
 
 
 def text_chunk(text: str) -> JoiningChunk:
     """A piece of the answer."""
     message = _TEXT.fill({"content": text, "response_metadata": {"model_provider": PROVIDER}})
-    return _TEXT_CHUNK.fill({"message": message, "text": message.text})
+    return _TEXT_CHUNK.fill({"message": message, "text": _as_text(text)})
 
 
 def thinking_chunk(text: str) -> JoiningChunk:

@@ -82,7 +82,6 @@ class _Driver:
         self._tokens = tokens
         self._response: httpx.Response | None = None
         self._reader = EventReader()
-        self._ended = False
 
     def _begin(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
         timeouts = request.timeouts
@@ -101,16 +100,15 @@ class _Driver:
 
     def _head(self, response: httpx.Response, request: Request) -> Head:
         self._response = response
-        self._reader, self._ended = EventReader(), False
+        self._reader = EventReader()
         # httpcore looks the timeout up again when it begins to read the body.
         response.request.extensions["timeout"]["read"] = request.timeouts.idle
         return Head(response.status_code, {k.lower(): v for k, v in response.headers.items()})
 
-    def _last_events(self, intake: Intake) -> list[Event] | None:
-        """The events that the body ended with; `None` if there are none, and from the second time on."""
-        data = [] if self._ended else self._reader.close()
-        self._ended = True
-        return (intake.take(data, last=True) if data else None) or None
+    def _last_events(self, intake: Intake) -> list[Event]:
+        """The events that the body ended with."""
+        data = self._reader.close()
+        return intake.take(data, last=True) if data else []
 
     def _identity(self, headers: dict[str, str], tokens: TokenSource) -> Identity:
         return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh)
@@ -149,8 +147,14 @@ class SyncDriver(_Driver):
                     continue
                 try:
                     if isinstance(step, ReadStream):
-                        while (events := self._read_events(step.intake)) is not None:
-                            yield from events
+                        chunks, intake = self._open_chunks(), step.intake
+                        read = self._reader.feed
+                        for chunk in chunks:
+                            yield from intake.take(read(chunk))
+                            if intake.finished():
+                                break
+                        else:
+                            yield from self._last_events(intake)
                     else:
                         reply = self._perform(step)  # type: ignore[arg-type]
                 except (CredentialsError, ConfigurationError) as error:
@@ -184,20 +188,9 @@ class SyncDriver(_Driver):
         built = self._begin(self._client, request)
         return self._head(self._client.send(built, stream=True, follow_redirects=False), request)
 
-    def _read_events(self, intake: Intake) -> list[Event] | None:
-        """The next events to show, or `None` at the end."""
-        chunks, read = self._chunks, self._reader.feed
-        if chunks is None:
-            chunks = self._chunks = self._open_response.iter_bytes()
-        if intake.finished():
-            return None
-        for chunk in chunks:
-            events = intake.take(read(chunk))
-            if events:
-                return events
-            if intake.finished():
-                return None
-        return self._last_events(intake)
+    def _open_chunks(self) -> Iterator[bytes]:
+        self._chunks = self._open_response.iter_bytes()
+        return self._chunks
 
     def _read_body(self) -> bytes:
         body = _Body()
@@ -267,8 +260,15 @@ class AsyncDriver(_Driver):
                     continue
                 try:
                     if isinstance(step, ReadStream):
-                        while (events := await self._read_events(step.intake)) is not None:
-                            for event in events:
+                        chunks, intake = self._open_chunks(), step.intake
+                        read = self._reader.feed
+                        async for chunk in chunks:
+                            for event in intake.take(read(chunk)):
+                                yield event
+                            if intake.finished():
+                                break
+                        else:
+                            for event in self._last_events(intake):
                                 yield event
                     else:
                         reply = await self._perform(step)  # type: ignore[arg-type]
@@ -314,20 +314,9 @@ class AsyncDriver(_Driver):
         if client is not None:
             await self._clients.agive_back(client)
 
-    async def _read_events(self, intake: Intake) -> list[Event] | None:
-        """The next events to show, or `None` at the end."""
-        chunks, read = self._chunks, self._reader.feed
-        if chunks is None:
-            chunks = self._chunks = self._open_response.aiter_bytes()
-        if intake.finished():
-            return None
-        async for chunk in chunks:
-            events = intake.take(read(chunk))
-            if events:
-                return events
-            if intake.finished():
-                return None
-        return self._last_events(intake)
+    def _open_chunks(self) -> AsyncIterator[bytes]:
+        self._chunks = self._open_response.aiter_bytes()
+        return self._chunks
 
     async def _read_body(self) -> bytes:
         body = _Body()
