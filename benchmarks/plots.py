@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +57,9 @@ def _bars(pyplot: Any, bars: Mapping[str, float], title: str, where: Mapping[str
     axes.bar_label(drawn, fmt="%.1f", padding=3)
     axes.invert_yaxis()
     axes.set_title(title, loc="left")
-    axes.set_xlabel(f"{where['date']}; {where['python']}; {where['machine']}", fontsize=7)
+    axes.margins(y=0.01)
+    run = f"{where['date']}; {where['python']}; {where['machine']}; {where['versions']}"
+    axes.set_xlabel("\n".join(textwrap.wrap(run, 110)), fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
