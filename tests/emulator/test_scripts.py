@@ -220,6 +220,8 @@ RULE = "rules:\n  - match: first\n    answer: x\n  - match: {}\n    {}\n"
         ("rules: 3", "1: rules: expected a list"),
         ("rule: []", "1: unknown key 'rule'"),
         ("\nrules:\n  - [", ": this is not YAML"),
+        ("rules:\n  - answer: 2026-12-24", "2: 2026-12-24 is a date; put quotes around it"),
+        ("rules:\n  - answer: 2026-13-45", "2: 2026-13-45 is a date; put quotes around it"),
         ("rules:\n\t- x", "2: this is not YAML: found character '\\t'"),
         ("rules:\n  - match: x", "2: rules[0]: a rule needs"),
         ("rules:\n  - answer: x\n    always: y\n    answer: z", "4: rules[0] has the key 'answer' twice"),

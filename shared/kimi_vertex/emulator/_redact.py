@@ -17,7 +17,7 @@ _AUTH_HEADERS = ("authorization", "proxy-authorization", "x-goog-api-key", "api-
 # What a delta repeats instead of going on with it.
 _NO_FRAGMENTS = ("role", "type", "id", "name", "format")
 _SHORTEST_HALF = 4
-_HALF_EMAIL = re.compile(r"[\w.+%-]+@[\w.-]*$")
+_HALF_EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]+@[\w.-]*$")
 _SECRET_NAMES = re.compile(r"(?i).*(token|secret|password|credential|assertion|api_?key|private_?key)")
 # Order counts: a dedicated DNS name holds an endpoint's and a project's number.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -28,7 +28,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1TOKEN"),
     (re.compile(r"\bya29\.[\w.-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*|\bAIza[\w-]{30,}|\bsk-[\w-]{20,}"), "TOKEN"),
     (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)"), "TOKEN"),
-    (re.compile(r"[\w.+%-]+@[\w-]+(\.[\w-]+)+"), "EMAIL"),
+    (re.compile(r"(?<![\w.+%-])[\w.+%-]+@[\w-]+(\.[\w-]+)+"), "EMAIL"),
     (re.compile(r"(?i)\b(projects/)[^/\s\"'?&,;)}\]]*[^/\s\"'?&,;)}\].:]"), r"\1PROJECT"),
     (re.compile(r"(?i)\b(project[\s_:=#]*(?:number|id)?[\s:=#'\"]*)\d{6,}"), r"\1PROJECT"),
     (re.compile(r"(?i)\b(endpoints/)(?!openapi\b)[^/\s\"'?&:,;)}\]]+"), r"\1ENDPOINT"),

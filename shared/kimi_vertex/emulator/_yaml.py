@@ -55,12 +55,12 @@ def read_yaml(path: str | Path) -> Document:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise ValueError(f"{path}:{mark.line + 1 if mark else 1}: this is not YAML: {problem}") from error
-    except _TwiceError as error:
+    except _LineError as error:
         raise ValueError(f"{path}:{error}") from error
 
 
-class _TwiceError(ValueError):
-    """A key is there twice."""
+class _LineError(ValueError):
+    """What is wrong, after its line."""
 
 
 def _note(node: Any, place: str, lines: dict[str, int], noted: set[int]) -> None:
@@ -69,6 +69,9 @@ def _note(node: Any, place: str, lines: dict[str, int], noted: set[int]) -> None
     if id(node) in noted:
         return
     noted.add(id(node))
+    if node.tag.endswith(":timestamp"):
+        # PyYAML makes a date of it, or raises if there is no such day.
+        raise _LineError(f"{node.start_mark.line + 1}: {node.value} is a date; put quotes around it")
     if node.id == "sequence":
         for index, item in enumerate(node.value):
             _note(item, f"{place}[{index}]", lines, noted)
@@ -77,7 +80,7 @@ def _note(node: Any, place: str, lines: dict[str, int], noted: set[int]) -> None
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in seen:
-                raise _TwiceError(f"{line}: {place or 'the file'} has the key {name!r} twice")
+                raise _LineError(f"{line}: {place or 'the file'} has the key {name!r} twice")
             seen.add(name)
             inner = f"{place}.{name}" if place else name
             lines[inner] = line
