@@ -87,7 +87,7 @@ def astream_callback(hook: Hook) -> Callable[[Callable[..., Any]], Callable[...,
     return wrap
 
 
-class _Feed:
+class _Inlet:
     """Where the framework's generator takes its responses from: only those that it has to see.
 
     They are those that somebody watches, and the last, which it reports at the end. An exception, and the end, it
@@ -113,7 +113,7 @@ def _must_see(response: object) -> bool:
     return not isinstance(response, Lazy) or somebody_listens(dispatcher)
 
 
-class _Relay(_Feed):
+class _Relay(_Inlet):
     __slots__ = ()
 
     def shown(self) -> Generator[Any, None, None]:
@@ -135,11 +135,12 @@ class _Relay(_Feed):
                 self.item = error
                 next(reported, None)
                 raise
-            self.item = None
+            finally:
+                self.item = None  # an exception's traceback holds this frame
             next(reported, None)
 
 
-class _AsyncRelay(_Feed):
+class _AsyncRelay(_Inlet):
     __slots__ = ()
 
     async def shown(self) -> AsyncGenerator[Any, None]:
@@ -161,5 +162,6 @@ class _AsyncRelay(_Feed):
                 self.item = error
                 await anext(reported, None)
                 raise
-            self.item = None
+            finally:
+                self.item = None  # an exception's traceback holds this frame
             await anext(reported, None)

@@ -97,6 +97,8 @@ def _settled(model: Any) -> Any:
         for name in _SLOTS:
             _set(model, name, getattr(ordinary, name))
         _fields.__set__(model, fields)
-    if isinstance(model, Lazy):
-        _set(model, "__class__", type(model).__bases__[-1])
+    # Asked for once: another thread may change it at any moment.
+    kind = type(model)
+    if issubclass(kind, Lazy):
+        _set(model, "__class__", kind.__bases__[-1])
     return model

@@ -6,8 +6,10 @@ The same script runs twice: on `KimiVertex`, and on a subclass whose methods hav
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import re
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -39,6 +41,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index_instrumentation import get_dispatcher
 from pydantic import Field, PrivateAttr
 
+from kimi_vertex import StreamInterruptedError
 from kimi_vertex.emulator import Call, Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
@@ -379,3 +382,28 @@ def test_a_handler_may_make_a_call_of_its_own(emulator: Emulator, make_llm: Make
     with listening(handler):
         responses = [*llm.stream_chat([ChatMessage("Outer")])]
     assert (handler.texts[-1], responses[-1].message.content) == ("inner", "outer")
+
+
+@pytest.mark.parametrize("left_early", [False, True], ids=["broken", "left early"])
+def test_a_stream_that_ended_badly_is_freed_at_once(
+    emulator: Emulator, make_llm: MakeLLM, left_early: bool
+) -> None:
+    """The conversation does not have to wait for the garbage collector in a cycle with the exception."""
+    emulator.enqueue(WHOLE if left_early else Raw([PIECE, PIECE, "cut"]))
+    message = ChatMessage("Hi")
+    freed = weakref.ref(message)
+    llm = make_llm()
+    gc.collect()
+    gc.disable()
+    try:
+        stream = llm.stream_chat([message])
+        next(stream)
+        if left_early:
+            stream.close()
+        else:
+            with pytest.raises(StreamInterruptedError):
+                list(stream)
+        del stream, message
+        assert freed() is None
+    finally:
+        gc.enable()
