@@ -24,7 +24,10 @@ _PIECE_KEYS: Final = tool_call_chunk().keys()
 
 
 class JoiningChunk(ChatGenerationChunk):
-    """A `ChatGenerationChunk` that adds a list of others in one go; the sum is an ordinary `ChatGenerationChunk`."""
+    """A `ChatGenerationChunk` that adds a list of others in one go; the sum is an ordinary `ChatGenerationChunk`.
+
+    It serialises as one, and has equal messages; pydantic does not take objects of two classes for equal.
+    """
 
     @classmethod
     def lc_id(cls) -> list[str]:

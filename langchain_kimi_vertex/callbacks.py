@@ -37,7 +37,8 @@ class ThinkingCallbackHandler(_Feed):
     Subclass it and override what you need, or pass functions. Works with `invoke` (for which `ChatKimiVertex`
     then streams behind the scenes), `stream`, `astream_events` and LangGraph, sync and async, and with any other
     model that has standard `reasoning` blocks. One handler may serve many runs at a time; tell them apart by
-    `run_id`. An exception in a hook is logged and does not disturb the call.
+    `run_id`. An exception in a hook is logged and does not disturb the call. In asynchronous calls the hooks run on
+    the event loop, so they must not block; `handler.run_inline = False` gives each a thread, which costs more.
 
     Example:
         >>> handler = ThinkingCallbackHandler(thinking=lambda text: print(text, end=""))

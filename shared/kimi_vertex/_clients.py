@@ -48,12 +48,13 @@ class _Pools(Generic[ClientT]):
 
     def borrow(self) -> ClientT:
         """A client for one more call."""
-        client = next((known for known in self._open if self._calls[known] < _CALLS_PER_POOL), None)
-        if client is None:
-            client = self._make()
-            self._open.append(client)
-            self._calls[client] = 0
-        self._calls[client] += 1
+        for client in self._open:
+            if self._calls[client] < _CALLS_PER_POOL:
+                self._calls[client] += 1
+                return client
+        client = self._make()
+        self._calls[client] = 1
+        self._open.append(client)
         return client
 
     def give_back(self, client: ClientT) -> ClientT | None:
@@ -115,7 +116,8 @@ class Clients:
         _INSTANCES.add(self)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may end a forgotten stream, which gives its client back, in the middle.
+        self._lock = threading.RLock()
         self._pools: _Pools[httpx.Client] | None = None
         self._finalizer: weakref.finalize[Any, Clients] | None = None
         self._by_loop: dict[

@@ -76,8 +76,8 @@ class Decoder:
         self._noted = False  # a chunk's id, model and metadata have been read
         self.done = False
         """Whether the server has sent `[DONE]`."""
-        self.shown = False
-        """Whether an event has been given out, so that the turn cannot be started anew unnoticed."""
+        self.failure: StreamErrorEvent | None = None
+        """The error that the last chunk held beside its events."""
         self.correction: tuple[Message, ...] = ()
         """After `finish`: messages to ask again with, because this answer is not to be used."""
 
@@ -176,7 +176,12 @@ class Decoder:
         if choice.get("logprobs"):
             self._logprobs += _wire.logprobs(choice["logprobs"])
         if reason or choice.get("error"):
-            self._end(choice, reason)
+            try:
+                self._end(choice, reason)
+            except StreamErrorEvent as failure:
+                if whole or not events:
+                    raise
+                self.failure = failure
         return events
 
     def _end(self, choice: dict[str, Any], reason: Any) -> None:
@@ -235,16 +240,16 @@ class Decoder:
 
     def _exact_calls(self, *, whole: bool) -> Any:
         """The calls of the last chunk as Python's parser reads them: with integers of any length."""
-        assert self._source is not None
-        chunk = _wire.unwrapped(json.loads(self._source))
+        source = self._source
+        assert source is not None
+        text = source if isinstance(source, str) else source.decode("utf-8-sig", "replace")
+        chunk = _wire.unwrapped(json.loads(text))
         choice = _wire.first_choice(chunk["choices"])
         return _wire.delta_of(choice or {}, whole=whole)["tool_calls"]
 
     def _give(self, events: list[Event]) -> list[Event]:
-        if events:
-            self.shown = True
-            for event in events:
-                self._accumulator.add(event)
+        for event in events:
+            self._accumulator.add(event)
         return events
 
     @property

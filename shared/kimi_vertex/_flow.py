@@ -211,12 +211,13 @@ class _Intake:
         events: list[Event] = []
         try:
             for data in batch:
-                events = events + decoder.feed(data) if events else decoder.feed(data)
+                events += decoder.feed(data)
                 if decoder.done:
                     break
+                if decoder.failure is not None:
+                    raise decoder.failure
         except (StreamErrorEvent, UnreadableData) as problem:
-            # Half a chunk at the end says that the body broke off, which is not the server's spelling.
-            if not (last and isinstance(problem, UnreadableData) and batch[-1].startswith("{")):
+            if not (last and isinstance(problem, UnreadableData) and _is_half(batch[-1])):
                 self.problem = problem
         if self._coalesce:
             events = coalesced(events)
@@ -225,6 +226,11 @@ class _Intake:
             if self._listens:
                 self._recorder.events(events)
         return events
+
+
+def _is_half(data: str) -> bool:
+    """Whether data at a body's end may be the beginning of a chunk, or of the end: the body then has broken off."""
+    return data.startswith("{") or "[DONE]".startswith(data.strip())
 
 
 def _read_stream(state: State, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:
@@ -258,7 +264,14 @@ def _feed_body(decoder: Decoder, source: bytes, content_type: str) -> list[Event
 
 def _feed_mislabelled(decoder: Decoder, text: str) -> list[Event]:
     """Read a stream that a proxy or a container declares as something else."""
-    return [event for data in _wire.event_data(text) if not decoder.done for event in decoder.feed(data)]
+    events: list[Event] = []
+    for data in _wire.event_data(text):
+        if decoder.done:
+            break
+        events += decoder.feed(data)
+        if decoder.failure is not None:
+            raise decoder.failure
+    return events
 
 
 def _finish(state: State, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:

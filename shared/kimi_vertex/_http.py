@@ -163,10 +163,12 @@ class SyncDriver(_Driver):
                     failure = _failure(error)
         finally:
             failure = None  # its traceback holds this frame
-            self._close()
-            if self._client is not None:
-                self._clients.give_back(self._client)
-            flow.close()
+            try:
+                self._close()
+            finally:
+                if self._client is not None:
+                    self._clients.give_back(self._client)
+                flow.close()
 
     def _perform(self, command: Command) -> Any:
         kind = type(command)
@@ -278,9 +280,13 @@ class AsyncDriver(_Driver):
                     failure = _failure(error)
         finally:
             failure = None  # its traceback holds this frame
-            await self._close()
-            await self._give_back()
-            flow.close()
+            try:
+                await self._close()  # may be cancelled once more
+            finally:
+                try:
+                    await self._give_back()
+                finally:
+                    flow.close()
 
     async def _perform(self, command: Command) -> Any:
         kind = type(command)

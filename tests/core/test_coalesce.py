@@ -69,12 +69,19 @@ def test_off_by_default(emulator: Emulator, form: str) -> None:
 
 @each_stream
 @pytest.mark.parametrize("coalesce", [False, True])
-def test_what_came_with_an_error_is_shown_before_it(emulator: Emulator, form: str, coalesce: bool) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        data({"content": "b"}) + b'data: {"error": {"code": 503, "message": "Busy."}}\n\n',
+        data({"content": "b"}, finish_reason="error"),
+    ],
+    ids=["an event", "a finish reason"],
+)
+def test_what_came_with_an_error_is_shown_before_it(
+    emulator: Emulator, form: str, coalesce: bool, failure: bytes
+) -> None:
     """Deltas in the chunk that also holds an error event reach the caller, and are in the error."""
-    failure = b'data: {"error": {"code": 503, "message": "Busy."}}\n\n'
-    emulator.enqueue(
-        Raw([data({"content": "a"}) + data({"content": "b"}) + failure + data({"content": "c"})])
-    )
+    emulator.enqueue(Raw([data({"content": "a"}) + failure + data({"content": "c"})]))
     client = KimiVertexClient(
         base_url=emulator.base_url, coalesce_deltas=coalesce, implicit_thinking=False, max_retries=0
     )

@@ -275,6 +275,7 @@ FAULTS = [
     Fault("no [DONE]", both([THINKING, TEXT, FINISH], [WHOLE]), None, None),
     Fault("no [DONE], then cut", both([THINKING, TEXT, FINISH, "cut"], [WHOLE]), None, None),
     Fault("no finish reason", both([THINKING, TEXT, DONE], [WHOLE]), None, None),
+    Fault("clean end in [DONE]", both([THINKING, TEXT, FINISH, b"data: [DON"], [WHOLE]), None, None),
     Fault("cut after [DONE]", both([*GOOD_STREAM, "cut"], [WHOLE]), None, None),
 ]
 FAILING = [fault for fault in FAULTS if fault.stream is not None]

@@ -25,7 +25,6 @@ from kimi_vertex import (
     Finish,
     KimiVertexClient,
 )
-from kimi_vertex._clients import _Pools
 from kimi_vertex.emulator import Emulator, Raw, Turn
 
 from .support_core import ENDLESS, GOOD_STREAM, gone, nothing_left, open_sockets, wait_until
@@ -110,56 +109,6 @@ async def test_many_tasks_share_a_client(emulator: Emulator, client: KimiVertexC
     assert all(f"Repeat {number}." in text for number, text in enumerate(answers))
     await client.aclose()
     wait_until(lambda: emulator.open_connections == 0)
-
-
-MANY = 120
-
-
-async def test_many_streams_have_several_pools(emulator: Emulator, client: KimiVertexClient) -> None:
-    """No pool has more than ten streams, and when they are over, all pools but five are closed."""
-    streams = [client.astream("Hi") for _ in range(MANY)]
-    for stream in streams:
-        await anext(stream)
-    [(pools, _)] = client._clients._by_loop.values()
-    assert list(pools._calls.values()) == [10] * 12
-    for stream in streams:
-        await stream.aclose()
-    assert list(pools._calls.values()) == [0] * 5
-    assert (await client.acomplete("Hi")).text
-    await client.aclose()
-    wait_until(lambda: emulator.open_connections == 0)
-
-
-def test_many_blocking_streams_have_several_pools(emulator: Emulator, client: KimiVertexClient) -> None:
-    """As on a loop; and `close` leaves the pools with streams to them, and opens a new one for what comes after."""
-    streams = [client.stream("Hi") for _ in range(MANY)]
-    for stream in streams:
-        next(stream)
-    pools = client._clients._pools
-    assert pools is not None
-    assert list(pools._calls.values()) == [10] * 12
-    client.close()
-    assert client.complete("Hi").text
-    assert list(pools._calls.values()) == [*[10] * 12, 0]
-    assert all(isinstance(list(stream)[-1], Finish) for stream in streams)
-    assert list(pools._calls.values()) == [0]
-    client.close()
-    wait_until(lambda: emulator.open_connections == 0)
-
-
-def test_the_first_pool_with_room_is_taken() -> None:
-    """Pools fill up one by one, so that the last ones run empty; of the empty ones, the last are given up."""
-    pools = _Pools(lambda: httpx.Client(trust_env=False))
-    lent = [pools.borrow() for _ in range(71)]
-    clients = list(dict.fromkeys(lent))
-    assert [lent.count(client) for client in clients] == [10] * 7 + [1]
-    assert pools.give_back(clients[0]) is None
-    assert pools.borrow() is clients[0]
-    given_up = [pools.give_back(client) for client in lent]
-    assert [client for client in given_up if client is not None] == [clients[5], clients[6], clients[7]]
-    assert pools.clients == clients[:5]
-    for client in clients:
-        client.close()
 
 
 def test_loops_in_several_threads(emulator: Emulator, client: KimiVertexClient) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kimi_vertex import (
@@ -14,7 +16,7 @@ from kimi_vertex import (
     ThinkingDelta,
     accumulate,
 )
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex.emulator import Call, Emulator, Raw, Turn
 
 from .support_core import each_form, is_stream, perform
 
@@ -107,3 +109,16 @@ def test_errors_in_the_conversation_come_at_once(client: KimiVertexClient, emula
         with pytest.raises(ValueError, match="role"):
             call([{"role": "wizard", "content": "Hi"}])
     assert emulator.requests == []
+
+
+@pytest.mark.parametrize("form", ["sync-whole", "async-whole"])
+def test_arguments_that_are_an_object_in_a_body_that_is_no_utf8(emulator: Emulator, form: str) -> None:
+    """What is no character becomes U+FFFD in arguments, too, whichever way they are written."""
+    call = b'{"id": "a", "function": {"name": "add", "arguments": {"a": "\xff", "b": 123456789012345678901234567890}}}'
+    body = b'{"choices": [{"message": {"tool_calls": [' + call + b']}, "finish_reason": "tool_calls"}]}'
+    emulator.enqueue(Raw([body], headers={"content-type": "application/json"}))
+    outcome = perform(KimiVertexClient(base_url=emulator.base_url), form, tools=[TOOL])
+    assert outcome.error is None
+    assert outcome.completion is not None
+    (made,) = outcome.completion.tool_calls
+    assert json.loads(made.arguments) == {"a": "\ufffd", "b": 123456789012345678901234567890}
