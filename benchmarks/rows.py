@@ -234,5 +234,6 @@ def _many(*, full: bool, metric: str = "cpu") -> Iterator[Row]:
         if full:
             yield Row(probe("core"), probe("httpx-keeps-all"), None, metric)
             yield Row(probe("core"), probe("httpx-keeps-none"), None, metric)
-        yield Row(probe("langchain"), probe("chat-openai"), goal, metric)
-        yield Row(probe("llama-index"), probe("openai-like"), goal, metric)
+        for over in ("", "-aiohttp"):
+            yield Row(probe(f"langchain{over}"), probe("chat-openai"), goal, metric)
+            yield Row(probe(f"llama-index{over}"), probe("openai-like"), goal, metric)

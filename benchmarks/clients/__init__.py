@@ -16,10 +16,12 @@ _CLASSES: Final = {
     "core": ("core", "Core"),
     "langchain-floor": ("langchain", "Floor"),
     "langchain": ("langchain", "Kimi"),
+    "langchain-aiohttp": ("langchain", "KimiOverAiohttp"),
     "chat-openai": ("langchain", "OpenAI"),
     "chat-deepseek": ("langchain", "DeepSeek"),
     "llama-index-floor": ("llama_index", "Floor"),
     "llama-index": ("llama_index", "Kimi"),
+    "llama-index-aiohttp": ("llama_index", "KimiOverAiohttp"),
     "openai-like": ("llama_index", "OpenAILike"),
 }
 LABELS: Final = {
@@ -29,10 +31,12 @@ LABELS: Final = {
     "core": "KimiVertexClient",
     "langchain-floor": "LangChain floor",
     "langchain": "ChatKimiVertex",
+    "langchain-aiohttp": "ChatKimiVertex over aiohttp",
     "chat-openai": "ChatOpenAI",
     "chat-deepseek": "ChatDeepSeek",
     "llama-index-floor": "LlamaIndex floor",
     "llama-index": "KimiVertex",
+    "llama-index-aiohttp": "KimiVertex over aiohttp",
     "openai-like": "OpenAILike",
 }
 OURS: Final = ("core", "langchain", "llama-index")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import httpx
+
 from benchmarks.scenarios import Scenario
 
-__all__ = ["PROMPT", "Case", "Client", "Sink"]
+__all__ = ["PROMPT", "Case", "Client", "Sink", "over_aiohttp"]
 
 PROMPT = "Why does a stream cost more than its bytes?"
 
@@ -22,6 +25,21 @@ class Case:
 
     scenario: Scenario
     variant: str = ""
+
+
+def over_aiohttp() -> Any:
+    """An `httpx.AsyncClient` whose requests aiohttp makes.
+
+    Raises:
+        ImportError: httpx-aiohttp is not installed.
+    """
+    aiohttp, transport = importlib.import_module("aiohttp"), importlib.import_module("httpx_aiohttp")
+
+    def session() -> Any:
+        connector = aiohttp.TCPConnector(limit=0)
+        return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+
+    return httpx.AsyncClient(transport=transport.AiohttpTransport(client=session))
 
 
 class Client:

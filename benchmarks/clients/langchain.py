@@ -22,7 +22,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 
-from benchmarks.clients.base import PROMPT, Case, Client, Sink
+from benchmarks.clients.base import PROMPT, Case, Client, Sink, over_aiohttp
 from benchmarks.scenarios import MODEL, Scenario, tool
 
 _SETTINGS: Final[dict[str, dict[str, Any]]] = {
@@ -90,6 +90,15 @@ class Kimi(LangChain):
         from langchain_kimi_vertex import ChatKimiVertex
 
         return ChatKimiVertex(base_url=self.url(scenario), **settings)
+
+
+class KimiOverAiohttp(LangChain):
+    """The same with an `http_async_client` over aiohttp."""
+
+    def make(self, scenario: Scenario, **settings: Any) -> BaseChatModel:
+        from langchain_kimi_vertex import ChatKimiVertex
+
+        return ChatKimiVertex(base_url=self.url(scenario), http_async_client=over_aiohttp(), **settings)
 
 
 class OpenAI(LangChain):

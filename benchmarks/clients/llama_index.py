@@ -23,7 +23,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback
 
-from benchmarks.clients.base import PROMPT, Case, Client, Sink
+from benchmarks.clients.base import PROMPT, Case, Client, Sink, over_aiohttp
 from benchmarks.scenarios import MODEL, tool
 
 
@@ -66,6 +66,15 @@ class Kimi(LlamaIndex):
         from llama_index_kimi_vertex import KimiVertex
 
         return KimiVertex(base_url=self.url(case.scenario), coalesce_deltas=case.variant == "coalesce")
+
+
+class KimiOverAiohttp(LlamaIndex):
+    """The same with an `http_async_client` over aiohttp."""
+
+    def make(self, case: Case) -> Any:
+        from llama_index_kimi_vertex import KimiVertex
+
+        return KimiVertex(base_url=self.url(case.scenario), http_async_client=over_aiohttp())
 
 
 class OpenAILike(LlamaIndex):
