@@ -97,7 +97,7 @@ class Decoder:
         return self._accumulator.completion()
 
     def feed(self, data: str) -> list[Event]:
-        """Take the data of one server-sent event.
+        """Take the data of one server-sent event. An error beside a delta is left in `failure`.
 
         Raises:
             StreamErrorEvent: It is an error.

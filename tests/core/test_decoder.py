@@ -302,12 +302,13 @@ def test_errors_with_status_200(
 
 
 def test_error_in_the_choice() -> None:
-    """OpenRouter puts the error into the choice: the text beside it is kept."""
+    """OpenRouter puts the error into the choice: the text beside it is given out, and the error is there to raise."""
     reader = Decoder()
     broken = chunk({"content": "half"}, "error")
     broken["choices"][0]["error"] = {"code": 502, "message": "Upstream broke."}
-    with pytest.raises(StreamErrorEvent, match="Upstream broke"):
-        reader.feed(json.dumps(broken))
+    assert reader.feed(json.dumps(broken)) == [TextDelta("half")]
+    assert isinstance(reader.failure, StreamErrorEvent)
+    assert reader.failure.error.message == "Upstream broke."
     assert reader.completion.text == "half"
 
 
