@@ -159,9 +159,7 @@ class Decoder:
         if choice is None:
             self._note(chunk, None)
             return []
-        delta = choice.get("message" if whole else "delta")
-        if delta is None:
-            delta = _wire.delta_of(choice, whole=whole)
+        delta = _wire.delta_of(choice, whole=whole)
         events: list[Event] = []
         if type(delta) is dict:
             try:

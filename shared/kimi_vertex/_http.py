@@ -19,7 +19,6 @@ from ._commands import (
     Flow,
     Head,
     Identity,
-    Intake,
     ReadBody,
     ReadStream,
     Request,
@@ -75,13 +74,12 @@ class _Body:
 
 
 class _Driver:
-    """What both drivers share: the response in hand, and the reader of its events."""
+    """What both drivers share: the response in hand."""
 
     def __init__(self, clients: Clients, tokens: TokenSource | None) -> None:
         self._clients = clients
         self._tokens = tokens
         self._response: httpx.Response | None = None
-        self._reader = EventReader()
 
     def _begin(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
         timeouts = request.timeouts
@@ -100,15 +98,9 @@ class _Driver:
 
     def _head(self, response: httpx.Response, request: Request) -> Head:
         self._response = response
-        self._reader = EventReader()
         # httpcore looks the timeout up again when it begins to read the body.
         response.request.extensions["timeout"]["read"] = request.timeouts.idle
         return Head(response.status_code, {k.lower(): v for k, v in response.headers.items()})
-
-    def _last_events(self, intake: Intake) -> list[Event]:
-        """The events that the body ended with."""
-        data = self._reader.close()
-        return intake.take(data, last=True) if data else []
 
     def _identity(self, headers: dict[str, str], tokens: TokenSource) -> Identity:
         return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh)
@@ -147,14 +139,13 @@ class SyncDriver(_Driver):
                     continue
                 try:
                     if isinstance(step, ReadStream):
-                        chunks, intake = self._open_chunks(), step.intake
-                        read = self._reader.feed
+                        chunks, reader, intake = self._open_chunks(), EventReader(), step.intake
                         for chunk in chunks:
-                            yield from intake.take(read(chunk))
+                            yield from intake.take(reader.feed(chunk))
                             if intake.finished():
                                 break
                         else:
-                            yield from self._last_events(intake)
+                            yield from intake.take(reader.close(), last=True)
                     else:
                         reply = self._perform(step)  # type: ignore[arg-type]
                 except (CredentialsError, ConfigurationError) as error:
@@ -262,15 +253,14 @@ class AsyncDriver(_Driver):
                     continue
                 try:
                     if isinstance(step, ReadStream):
-                        chunks, intake = self._open_chunks(), step.intake
-                        read = self._reader.feed
+                        chunks, reader, intake = self._open_chunks(), EventReader(), step.intake
                         async for chunk in chunks:
-                            for event in intake.take(read(chunk)):
+                            for event in intake.take(reader.feed(chunk)):
                                 yield event
                             if intake.finished():
                                 break
                         else:
-                            for event in self._last_events(intake):
+                            for event in intake.take(reader.close(), last=True):
                                 yield event
                     else:
                         reply = await self._perform(step)  # type: ignore[arg-type]
