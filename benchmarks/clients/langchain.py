@@ -92,13 +92,11 @@ class Kimi(LangChain):
         return ChatKimiVertex(base_url=self.url(scenario), **settings)
 
 
-class KimiOverAiohttp(LangChain):
+class KimiOverAiohttp(Kimi):
     """The same with an `http_async_client` over aiohttp."""
 
     def make(self, scenario: Scenario, **settings: Any) -> BaseChatModel:
-        from langchain_kimi_vertex import ChatKimiVertex
-
-        return ChatKimiVertex(base_url=self.url(scenario), http_async_client=over_aiohttp(), **settings)
+        return super().make(scenario, http_async_client=over_aiohttp(), **settings)
 
 
 class OpenAI(LangChain):

@@ -62,19 +62,18 @@ class LlamaIndex(Client):
 class Kimi(LlamaIndex):
     """This project's adapter, with its defaults; in the variant `coalesce`, with `coalesce_deltas`."""
 
-    def make(self, case: Case) -> Any:
+    def make(self, case: Case, **settings: Any) -> Any:
         from llama_index_kimi_vertex import KimiVertex
 
-        return KimiVertex(base_url=self.url(case.scenario), coalesce_deltas=case.variant == "coalesce")
+        coalesce = case.variant == "coalesce"
+        return KimiVertex(base_url=self.url(case.scenario), coalesce_deltas=coalesce, **settings)
 
 
-class KimiOverAiohttp(LlamaIndex):
+class KimiOverAiohttp(Kimi):
     """The same with an `http_async_client` over aiohttp."""
 
-    def make(self, case: Case) -> Any:
-        from llama_index_kimi_vertex import KimiVertex
-
-        return KimiVertex(base_url=self.url(case.scenario), http_async_client=over_aiohttp())
+    def make(self, case: Case, **settings: Any) -> Any:
+        return super().make(case, http_async_client=over_aiohttp(), **settings)
 
 
 class OpenAILike(LlamaIndex):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 from kimi_vertex import Completion, KimiVertexClient
 
 TOKEN = "ya29.a0-very-secret-token"
@@ -17,3 +21,16 @@ def ask(kimi: KimiVertexClient, words: str, stream: bool) -> Completion:
         for _ in events:
             pass
         return events.completion
+
+
+def recorded_by_command(*options: str) -> str:
+    """Record one answer, "Hello!", with the command; return its log."""
+    command = [sys.executable, "-m", "kimi_vertex.emulator", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        base_url = process.stdout.readline().strip().partition("=")[2]
+        with KimiVertexClient(base_url=base_url, access_token=TOKEN) as kimi:
+            assert kimi.complete("Hi").text == "Hello!"
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=10)
+    return log

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pytest
 from kimi_vertex import APIError, KimiVertexClient
 from kimi_vertex.emulator import Call, Cassette, Emulator, Fault, Raw, Recorder, Turn
 
-from .support_record import PROJECT, TOKEN, ask
+from .support_record import PROJECT, TOKEN, ask, recorded_by_command
 
 TURNS = [
     Turn(thinking=["A gre", "eting."], text=["Héllo ", "世界"], pause=0.02),
@@ -221,15 +220,7 @@ def test_the_command_records(upstream: Emulator, tmp_path: Path) -> None:
     """`--record FILE --target URL` prints the base URL, forwards and writes the cassette."""
     file = tmp_path / "capture.json"
     upstream.enqueue(Turn(text="Hello!"))
-    options = ["--port", "0", "--record", str(file), "--target", target(upstream.origin)]
-    command = [sys.executable, "-m", "kimi_vertex.emulator", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        base_url = process.stdout.readline().strip().partition("=")[2]
-        with KimiVertexClient(base_url=base_url, access_token=TOKEN) as kimi:
-            assert kimi.complete("Hi").text == "Hello!"
-        process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=10)
+    log = recorded_by_command("--port", "0", "--record", str(file), "--target", target(upstream.origin))
     assert "Traceback" not in log
     assert (TOKEN in log, PROJECT in log) == (False, False)
     assert len(Cassette.load(file).interactions) == 1

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import signal
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -25,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from kimi_vertex import KimiVertexClient
 from kimi_vertex.emulator import Call, Cassette, Emulator, Fault, Recorder, Turn
 
-from .support_record import PROJECT, TOKEN, ask
+from .support_record import PROJECT, TOKEN, ask, recorded_by_command
 
 ENDPOINT = "4815162342108"
 MAIL = f"runner@{PROJECT}.iam.gserviceaccount.com"
@@ -195,13 +192,7 @@ def test_the_command_takes_the_authority(
     emulator, origin = upstream
     emulator.enqueue(Turn(text="Hello!"))
     file = tmp_path / "capture.json"
-    options = ["--port", "0", "--record", str(file), "--target", origin + PATH, "--ca", str(authority[0])]
-    command = [sys.executable, "-m", "kimi_vertex.emulator", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        base_url = process.stdout.readline().strip().partition("=")[2]
-        with KimiVertexClient(base_url=base_url, access_token=TOKEN) as kimi:
-            assert kimi.complete("Hi").text == "Hello!"
-        process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=10)
+    log = recorded_by_command(
+        "--port", "0", "--record", str(file), "--target", origin + PATH, "--ca", str(authority[0])
+    )
     assert [secret for secret in SECRETS if secret in log or secret in file.read_text("utf-8")] == []
