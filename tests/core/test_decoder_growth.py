@@ -14,6 +14,8 @@ from .support_decoder import TOOLS, Row, call, chunk, decoder
 BEGIN = "<|tool_call_begin|>functions.note:0<|tool_call_argument_begin|>"
 
 Delta = Callable[[int], dict[str, Any]]
+TRIES = 3
+"""A neighbour on the machine can make one comparison miss; quadratic work misses each by far."""
 
 
 def arguments(number: int) -> dict[str, Any]:
@@ -83,7 +85,10 @@ def least_seconds(work: Callable[[], object], runs: int) -> float:
 def test_linear(kind: str) -> None:
     """Ten times the deltas take about ten times as long; quadratic work would take a hundred times."""
     delta, implicit = KINDS[kind]
-    small, large = (seconds(delta, count, implicit) for count in (1_500, 15_000))
+    for _ in range(TRIES):
+        small, large = (seconds(delta, count, implicit) for count in (1_500, 15_000))
+        if large < 30 * max(small, 0.004):
+            break
     assert large < 30 * max(small, 0.004)
 
 
@@ -119,7 +124,10 @@ def whole_seconds(unit: str, length: int) -> float:
 @pytest.mark.parametrize("kind", WHOLE)
 def test_whole_linear(kind: str) -> None:
     """An answer of ten times the length, in one piece, takes about ten times as long."""
-    small, large = (whole_seconds(WHOLE[kind], length) for length in (30_000, 300_000))
+    for _ in range(TRIES):
+        small, large = (whole_seconds(WHOLE[kind], length) for length in (30_000, 300_000))
+        if large < 30 * max(small, 0.001):
+            break
     assert large < 30 * max(small, 0.001)
 
 
