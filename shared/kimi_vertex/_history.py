@@ -1,4 +1,4 @@
-"""Puts a conversation into the order and the ids that Kimi's templates need, on copies only.
+"""Finds the order and the ids that Kimi's templates need for a conversation, which stays as it is.
 
 In an assistant's call the id is the only place where Kimi's template prints the tool's name, so ids go out as
 `functions.NAME:N` whatever the framework calls them; results follow their calls, in the order of the calls.
@@ -8,27 +8,31 @@ See https://github.com/MoonshotAI/Kimi-K2/blob/main/docs/tool_call_guidance.md.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import NoReturn, TypeAlias
 
 from ._arguments import is_object, normalise_arguments
 from ._toolcalls import History
 from .errors import InvalidRequestError
 from .messages import Message, ToolCall
 
-__all__ = ["Ordered", "order"]
+__all__ = ["Ordered", "Placed", "order"]
 
-_NATIVE: Final = re.compile(r"functions\.(?P<name>.+):(?P<number>[0-9]{1,9})", re.DOTALL)
+_PREFIX = "functions."
+_LONGEST_NUMBER = 9
+
+
+Placed: TypeAlias = tuple[int, Message, Sequence[ToolCall]]
+"""A message with its position in the caller's conversation, and the calls that it makes, or the one that it answers,
+as they are sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
     """A conversation as it is sent."""
 
-    messages: list[tuple[int, Message]]
-    """The messages, each with its position in the caller's conversation."""
+    messages: list[Placed]
     history: History
     """What an answer's new calls must not collide with: the caller's ids, and those on the wire."""
 
@@ -44,57 +48,42 @@ def order(messages: Sequence[Message]) -> Ordered:
     """
     ids = _Ids(messages)
     calls = _Calls()
-    ordered: list[tuple[int, Message]] = []
-    results: list[tuple[int, int, Message]] = []
-    others: list[tuple[int, Message]] = []
+    ordered: list[Placed] = []
+    results: list[tuple[int, Placed]] = []
+    others: list[Placed] = []
     for position, message in enumerate(messages):
         if message.role == "tool":
             call = calls.answered_by(message, position)
-            results.append((call.number, position, _result(message, call)))
+            results.append((call.number, (position, message, (call.sent,))))
         elif message.role == "assistant":
             if results or others:
                 _close_turn(ordered, results, others)
-            ordered.append(
-                (position, _assistant(message, position, ids, calls) if message.tool_calls else message)
-            )
+            if message.tool_calls:
+                sent = [_sent(call, ids) for call in message.tool_calls]
+                calls.add_turn(message.tool_calls, sent)
+                ordered.append((position, message, sent))
+            else:
+                ordered.append((position, message, ()))
         else:
-            others.append((position, message))
+            others.append((position, message, ()))
     _close_turn(ordered, results, others)
     return Ordered(ordered, ids.history())
 
 
-def _close_turn(
-    ordered: list[tuple[int, Message]],
-    results: list[tuple[int, int, Message]],
-    others: list[tuple[int, Message]],
-) -> None:
+def _close_turn(ordered: list[Placed], results: list[tuple[int, Placed]], others: list[Placed]) -> None:
     if len(results) > 1:
-        results.sort(key=lambda result: result[:2])
-    ordered += [(position, message) for _, position, message in results]
+        results.sort(key=lambda result: result[0])  # stable: of several results of a call, the order stays
+    ordered += [placed for _, placed in results]
     ordered += others
     results.clear()
     others.clear()
 
 
-def _result(message: Message, call: _Call) -> Message:
-    if message.tool_call_id == call.wire_id and message.name == call.name:
-        return message
-    return Message("tool", message.content, tool_call_id=call.wire_id, name=call.name)
-
-
-def _assistant(message: Message, position: int, ids: _Ids, calls: _Calls) -> Message:
-    given = message.tool_calls
-    sent: list[ToolCall] = []
-    same = True
-    for index, call in enumerate(given):
-        wire_id, arguments = ids.on_wire((position, index), call), _sendable(call.arguments)
-        if wire_id == call.id and arguments is call.arguments:
-            sent.append(call)
-        else:
-            same = False
-            sent.append(ToolCall(wire_id, call.name, arguments))
-    calls.add_turn(given, sent)
-    return message if same else Message("assistant", message.content, message.thinking, tuple(sent))
+def _sent(call: ToolCall, ids: _Ids) -> ToolCall:
+    identity, arguments = ids.on_wire(call), _sendable(call.arguments)
+    if identity == call.id and arguments is call.arguments:
+        return call
+    return ToolCall(identity, call.name, arguments)
 
 
 class _Ids:
@@ -102,31 +91,30 @@ class _Ids:
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._seen: set[str] = set()
-        self._kept: dict[tuple[int, int], int] = {}
         self._taken: set[str] = set()
         self._next = 0
-        calling = [
-            (position, message.tool_calls) for position, message in enumerate(messages) if message.tool_calls
-        ]
-        for position, calls in calling:
-            for index, call in enumerate(calls):
+        kept: list[int | None] = []
+        for message in messages:
+            for call in message.tool_calls:
                 self._seen.add(call.id)
-                match = _NATIVE.fullmatch(call.id)
-                if match and match["name"] == call.name and call.id not in self._taken:
+                number = None if call.id in self._taken else _native_number(call)
+                if number is not None:
                     self._taken.add(call.id)
-                    self._kept[position, index] = int(match["number"])
+                kept.append(number)
+        self._kept = iter(kept)
 
-    def on_wire(self, place: tuple[int, int], call: ToolCall) -> str:
+    def on_wire(self, call: ToolCall) -> str:
         """The call's own id if that is native, true to the name and the first of its kind; else the next native one.
 
-        Kimi counts calls over the conversation, so numbers only grow.
+        Has to be asked for each call of the conversation in turn. Kimi counts calls over the conversation, so numbers
+        only grow.
         """
-        number = self._kept.get(place)
+        number = next(self._kept)
         if number is not None:
             self._next = max(self._next, number) + 1
             return call.id
         number = self._next
-        while (identity := f"functions.{call.name}:{number}") in self._taken:
+        while (identity := f"{_PREFIX}{call.name}:{number}") in self._taken:
             number += 1
         self._next = number + 1
         self._taken.add(identity)
@@ -137,13 +125,20 @@ class _Ids:
         return History(frozenset((self._seen | self._taken) - {""}), self._next)
 
 
+def _native_number(call: ToolCall) -> int | None:
+    """The number in an id of the form that Kimi gives to calls of this tool; `None` if the id has another form."""
+    start, _, number = call.id.rpartition(":")
+    if start != _PREFIX + call.name or not (number.isascii() and number.isdecimal()):
+        return None
+    return int(number) if len(number) <= _LONGEST_NUMBER else None
+
+
 class _Call:
-    __slots__ = ("answered", "name", "number", "wire_id")
+    __slots__ = ("answered", "number", "sent")
 
     def __init__(self, number: int, sent: ToolCall) -> None:
         self.number = number
-        self.wire_id = sent.id
-        self.name = sent.name
+        self.sent = sent
         self.answered = False
 
 
@@ -159,18 +154,17 @@ class _Calls:
         self._on_wire: dict[str, _Call] = {}
 
     def add_turn(self, given: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
-        self._count += len(sent)
-        number = self._count
-        # From the last to the first, which is then the next to be answered; of equal ids, the last is the latest.
-        latest: dict[str, _Call] = {}
-        for asked, written in zip(reversed(given), reversed(sent), strict=True):
-            number -= 1
-            call = _Call(number, written)
+        made: list[_Call] = []
+        for asked, written in zip(given, sent, strict=True):
+            call = _Call(self._count, written)
+            self._count += 1
+            self._latest[asked.id] = self._on_wire[written.id] = call
+            made.append(call)
+        # From the last to the first, which is then the next to be answered.
+        made.reverse()
+        self._waiting += made
+        for asked, call in zip(reversed(given), made, strict=True):
             self._open.setdefault(asked.id, []).append(call)
-            self._waiting.append(call)
-            self._on_wire[call.wire_id] = call
-            latest.setdefault(asked.id, call)
-        self._latest.update(latest)
 
     def answered_by(self, result: Message, position: int) -> _Call:
         """The call that a result answers.

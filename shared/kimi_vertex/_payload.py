@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 
 from ._endpoint import Target
-from ._history import order
+from ._history import Placed, order
 from ._json import Texts, encode
 from ._models import ModelInfo
 from ._options import CallOptions, Settings
@@ -69,7 +69,7 @@ class Payload:
         """
         conversation = (*self.conversation, *turn)
         ordered = order(conversation)
-        written = (self.writer.write(message, place) for place, message in ordered.messages[-len(turn) :])
+        written = map(self.writer.write, ordered.messages[-len(turn) :])
         added = [wire for wire in written if wire is not None]
         before = self.body["messages"]
         kind = Texts if type(before) is Texts and self.writer.only_text else list
@@ -118,7 +118,7 @@ def build(
     ordered = order(conversation)
     writer = _MessageWriter(settings, info, both_fields=_is_self_deployed(target), thinks=thinks)
     body: dict[str, Any] = {} if model is None else {"model": model}
-    written = [wire for place, m in ordered.messages if (wire := writer.write(m, place)) is not None]
+    written = [wire for wire in map(writer.write, ordered.messages) if wire is not None]
     body["messages"] = Texts(written) if writer.only_text else written
     if not body["messages"]:
         raise InvalidRequestError("All messages are empty. Pass at least one message with text.")
@@ -219,36 +219,38 @@ class _MessageWriter:
         self.only_text = True
         """Whether all values in what has been written so far are text."""
 
-    def write(self, message: Message, position: int) -> dict[str, Any] | None:
+    def write(self, placed: Placed) -> dict[str, Any] | None:
         """One message; `None` for an assistant turn without content, which strict servers refuse."""
+        position, message, calls = placed
         content = message.content
         if not isinstance(content, str):
             content = self._parts(content or (), position)
         if message.role == "assistant":
-            return self._assistant(message, content, position)
+            return self._assistant(placed, content)
         wire: dict[str, Any] = {"role": message.role, "content": content}
         if message.role == "tool":
-            wire["tool_call_id"] = message.tool_call_id
-            wire["name"] = message.name
+            wire["tool_call_id"] = calls[0].id
+            wire["name"] = calls[0].name
         return wire
 
-    def _assistant(self, message: Message, content: Any, position: int) -> dict[str, Any] | None:
+    def _assistant(self, placed: Placed, content: Any) -> dict[str, Any] | None:
+        position, message, calls = placed
         blank = not content or (isinstance(content, str) and content.isspace())
-        if blank and not message.tool_calls:
+        if blank and not calls:
             return None
         wire: dict[str, Any] = {"role": "assistant", "content": "" if blank else content}
         thinking = self._thinking(message, position)
         if thinking is not None:
             for name in self._fields:
                 wire[name] = thinking
-        if message.tool_calls:
+        if calls:
             wire["tool_calls"] = [
                 {
                     "id": call.id,
                     "type": "function",
                     "function": {"name": call.name, "arguments": call.arguments},
                 }
-                for call in message.tool_calls
+                for call in calls
             ]
         return wire
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from kimi_vertex._history import Ordered, order
+from kimi_vertex._history import Ordered, Placed, order
 from kimi_vertex._reading import read_messages
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike, ToolCall
@@ -32,13 +32,13 @@ def wire_ids(*messages: MessageLike) -> list[list[str]]:
     """The ids of each turn's calls, and of each run of results, in the order of the wire."""
     runs: list[list[str]] = []
     before = None
-    for _, message in ordered(*messages).messages:
+    for _, message, sent in ordered(*messages).messages:
         if message.role == "assistant":
-            runs.append([call.id for call in message.tool_calls])
+            runs.append([call.id for call in sent])
         elif message.role == "tool":
             if before != "tool":
                 runs.append([])
-            runs[-1].append(message.tool_call_id or "")
+            runs[-1] += [call.id for call in sent]
         before = message.role
     return runs
 
@@ -108,13 +108,14 @@ def test_order_within_a_turn() -> None:
     sent = ordered(
         Message("system", "s"), USER, calls("a", "b"), result("b"), USER, result("a"), USER, Message("assistant", "x")
     )  # fmt: skip
-    assert [place for place, _ in sent.messages] == [0, 1, 2, 5, 3, 4, 6, 7]
+    assert [position for position, _, _ in sent.messages] == [0, 1, 2, 5, 3, 4, 6, 7]
 
 
 def test_result_is_named_after_its_tool() -> None:
     """A result carries the name of the tool that was called, whatever it was called itself."""
     sent = ordered(USER, calls("a", name="search"), Message("tool", "r", tool_call_id="a", name="other"))
-    assert sent.messages[-1][1] == Message("tool", "r", tool_call_id="functions.search:0", name="search")
+    _, _, (call,) = sent.messages[-1]
+    assert (call.id, call.name) == ("functions.search:0", "search")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_what_new_calls_must_avoid(messages: Sequence[Message], ids: frozenset[s
 def test_earlier_part_stays() -> None:
     """What has been sent once is sent alike in the next turn, so that the server's prefix cache holds."""
     conversation: list[Message] = []
-    before: list[tuple[int, Message]] = []
+    before: list[Placed] = []
     for turn in range(20):
         history = ordered(*conversation).history if conversation else None
         number = history.calls if history else 0
@@ -183,7 +184,7 @@ ARGUMENTS = [
 def test_arguments(given: str, sent: str) -> None:
     """Arguments go out as JSON text of an object; what cannot be one travels inside one."""
     message = Message("assistant", tool_calls=[ToolCall("a", "f", given)])
-    assert ordered(USER, message).messages[-1][1].tool_calls[0].arguments == sent
+    assert ordered(USER, message).messages[-1][2][0].arguments == sent
 
 
 def test_linear() -> None:
