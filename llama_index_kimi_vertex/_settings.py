@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic.json_schema import SkipJsonSchema
 
 from kimi_vertex import (
     CallOptions,
@@ -165,14 +166,14 @@ class ClientSettings(FunctionCallingLLM):
         default=False,
         description="Make one response of deltas of one kind that arrive in one chunk of the body.",
     )
-    on_call: Callable[[CallStats], None] | None = Field(
+    on_call: SkipJsonSchema[Callable[[CallStats], None] | None] = Field(
         default=None, exclude=True, repr=False, description="Given the figures of each call when it is over."
     )
     http_client: Any = Field(default=None, exclude=True, repr=False, description="Own httpx.Client.")
     http_async_client: Any = Field(
         default=None, exclude=True, repr=False, description="Own httpx.AsyncClient."
     )
-    on_thinking: ThinkingCallback | None = Field(
+    on_thinking: SkipJsonSchema[ThinkingCallback | None] = Field(
         default=None,
         exclude=True,
         repr=False,

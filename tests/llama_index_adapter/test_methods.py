@@ -202,6 +202,13 @@ def test_metadata(make_llm: MakeLLM) -> None:
     assert (own.context_window, own.num_output) == (32_768, 2_000)
 
 
+def test_json_schema() -> None:
+    """The settings have a JSON schema, as those of LlamaIndex's own class have; functions are left out of it."""
+    properties = KimiVertex.model_json_schema()["properties"]
+    assert "model" in properties
+    assert not {"on_thinking", "on_call"} & set(properties)
+
+
 def test_failures_are_events_too(emulator: Emulator, llm: KimiVertex, recorder: Recorder) -> None:
     """An error in the middle of a stream is raised and reported."""
     from kimi_vertex.emulator import Raw
