@@ -54,7 +54,7 @@ def load_json(text: str, *, strict: bool = True) -> Any:
 def is_object(text: str) -> bool:
     """Whether a text is one JSON object by the standard's rules."""
     # orjson reads deeper nests than the standard parser, with which others will read this.
-    if text.count("{") + text.count("[") <= _SAFE_DEPTH:
+    if len(text) <= _SAFE_DEPTH or text.count("{") + text.count("[") <= _SAFE_DEPTH:
         try:
             return type(orjson.loads(text)) is dict
         except orjson.JSONDecodeError:

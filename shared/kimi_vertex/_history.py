@@ -8,6 +8,8 @@ See https://github.com/MoonshotAI/Kimi-K2/blob/main/docs/tool_call_guidance.md.
 from __future__ import annotations
 
 import json
+import sys
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
@@ -21,7 +23,7 @@ __all__ = ["Ordered", "Placed", "order"]
 
 _PREFIX = "functions."
 _LONGEST_NUMBER = 9
-
+_BEHIND_RESULTS = sys.maxsize
 
 Placed: TypeAlias = tuple[int, Message, Sequence[ToolCall]]
 """A message with its position in the caller's conversation, and the calls that it makes, or the one that it answers,
@@ -49,34 +51,31 @@ def order(messages: Sequence[Message]) -> Ordered:
     ids = _Ids(messages)
     calls = _Calls()
     ordered: list[Placed] = []
-    results: list[tuple[int, Placed]] = []
-    others: list[Placed] = []
+    # Of what follows the last assistant's message: where it begins, and each message's rank, by which it stands.
+    start, ranks, last = 0, list[int](), 0
     for position, message in enumerate(messages):
-        if message.role == "tool":
-            call = calls.answered_by(message, position)
-            results.append((call.number, (position, message, (call.sent,))))
-        elif message.role == "assistant":
-            if results or others:
-                _close_turn(ordered, results, others)
+        sent: Sequence[ToolCall] = ()
+        if message.role == "assistant":
             if message.tool_calls:
                 sent = [_sent(call, ids) for call in message.tool_calls]
                 calls.add_turn(message.tool_calls, sent)
-                ordered.append((position, message, sent))
-            else:
-                ordered.append((position, message, ()))
+            ordered.append((position, message, sent))
+            start, ranks, last = len(ordered), [], 0
+            continue
+        if message.role == "tool":
+            call = calls.answered_by(message, position)
+            rank, sent = call.number, (call.sent,)
         else:
-            others.append((position, message, ()))
-    _close_turn(ordered, results, others)
+            rank = _BEHIND_RESULTS
+        if rank >= last:
+            last = rank
+            ranks.append(rank)
+            ordered.append((position, message, sent))
+        else:
+            place = bisect_right(ranks, rank)
+            ranks.insert(place, rank)
+            ordered.insert(start + place, (position, message, sent))
     return Ordered(ordered, ids.history())
-
-
-def _close_turn(ordered: list[Placed], results: list[tuple[int, Placed]], others: list[Placed]) -> None:
-    if len(results) > 1:
-        results.sort(key=lambda result: result[0])  # stable: of several results of a call, the order stays
-    ordered += [placed for _, placed in results]
-    ordered += others
-    results.clear()
-    others.clear()
 
 
 def _sent(call: ToolCall, ids: _Ids) -> ToolCall:
