@@ -157,6 +157,8 @@ def _part(part: Any) -> dict[str, Any] | None:
 
 
 def _calls(calls: Any, position: int) -> tuple[ToolCall, ...]:
+    if type(calls) is list and _are_ready(given := tuple(calls)):
+        return given
     if isinstance(calls, Mapping | str | bytes) or not isinstance(calls, Sequence):
         _fail(position, f"has tool_calls of type {type(calls).__name__}; expected a list.")
     return tuple(_call(call, position, index) for index, call in enumerate(calls))
