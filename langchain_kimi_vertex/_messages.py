@@ -78,8 +78,9 @@ def _plain(message: BaseMessage) -> Message | None:
         return Message("tool", content, None, (), result.tool_call_id, result.name)
     if isinstance(message, AIMessage):
         thinking = message.additional_kwargs.get(THINKING_KEY)
-        calls = tuple(_own_calls(message)) if message.tool_calls or message.invalid_tool_calls else ()
-        return Message("assistant", content, thinking if isinstance(thinking, str) else None, calls)
+        return Message(
+            "assistant", content, thinking if isinstance(thinking, str) else None, tuple(_own_calls(message))
+        )
     return None
 
 

@@ -54,8 +54,7 @@ class _Run:
         return [Action("on_thinking_end", (thinking,), self.context)]
 
     def answer(self, text: str) -> list[Action]:
-        token = Action("on_answer_token", (text,), self.context)
-        return [token] if self.thinking is None else [*self.stop_thinking(), token]
+        return [*self.stop_thinking(), Action("on_answer_token", (text,), self.context)]
 
 
 class ThinkingRuns:

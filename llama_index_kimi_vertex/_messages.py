@@ -62,8 +62,7 @@ def _to_core(message: ChatMessage) -> Message:
         # To pydantic's classes `isinstance` is a slow question, and texts are neither.
         others = [block for block in message.blocks if type(block) is not TextBlock]
         kwargs = message.additional_kwargs
-        if others or kwargs:
-            return Message(role, content, _thinking(others, kwargs), tuple(_tool_calls(others, kwargs)))
+        return Message(role, content, _thinking(others, kwargs), tuple(_tool_calls(others, kwargs)))
     if role == "tool":
         kwargs = message.additional_kwargs
         identity, name = kwargs.get("tool_call_id") or kwargs.get("id"), kwargs.get("name")

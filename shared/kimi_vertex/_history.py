@@ -12,7 +12,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from ._arguments import is_object, normalise_arguments
 from ._toolcalls import History
@@ -21,9 +21,9 @@ from .messages import Message, ToolCall
 
 __all__ = ["Ordered", "Placed", "order"]
 
-_PREFIX = "functions."
-_LONGEST_NUMBER = 9
-_BEHIND_RESULTS = sys.maxsize
+_PREFIX: Final = "functions."
+_LONGEST_NUMBER: Final = 9
+_BEHIND_RESULTS: Final = sys.maxsize
 
 Placed: TypeAlias = tuple[int, Message, Sequence[ToolCall]]
 """A message with its position in the caller's conversation, and the calls that it makes, or the one that it answers,
