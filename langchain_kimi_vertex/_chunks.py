@@ -18,13 +18,12 @@ from langchain_core.messages.tool import (
     tool_call,
     tool_call_chunk,
 )
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGeneration, ChatResult
 
 from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from langchain_kimi_vertex._invalid import refusing_fragment
-from langchain_kimi_vertex._joining import JoiningChunk
+from langchain_kimi_vertex._joining import JoiningChunk, call_chunk, text_chunk, thinking_chunk
 from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, THINKING_KEY
-from langchain_kimi_vertex._pieces import call_chunk, text_chunk, thinking_chunk
 
 __all__ = [
     "THINKING_KEY",
@@ -47,7 +46,7 @@ class ChunkBuilder:
         self._ids: list[str | None] = []
         self._usage: Usage | None = None
 
-    def add(self, event: Event) -> ChatGenerationChunk | None:
+    def add(self, event: Event) -> JoiningChunk | None:
         """The chunk for an event; `None` for usage, which rides on the last chunk."""
         if isinstance(event, ThinkingDelta):
             return thinking_chunk(event.text)
@@ -60,14 +59,14 @@ class ChunkBuilder:
             return None
         return self._last(event)
 
-    def _call(self, event: ToolCallDelta) -> ChatGenerationChunk:
+    def _call(self, event: ToolCallDelta) -> JoiningChunk:
         if event.index == len(self._arguments):
             self._arguments.append([])
             self._ids.append(event.id)
         self._arguments[event.index].append(event.arguments)
         return call_chunk(event)
 
-    def _last(self, finish: Finish) -> ChatGenerationChunk:
+    def _last(self, finish: Finish) -> JoiningChunk:
         refusals: list[ToolCallChunk] = [
             tool_call_chunk(args=refusing_fragment("".join(self._arguments[call.index])), index=call.index)
             for call in finish.invalid_calls

@@ -254,6 +254,7 @@ class ChatKimiVertex(KimiVertexSettings):
                     chunk = builder.add(event)
                     if chunk is not None:
                         yield chunk
+                        chunk.let_go()
 
     async def _astream(
         self,
@@ -270,6 +271,7 @@ class ChatKimiVertex(KimiVertexSettings):
                     chunk = builder.add(event)
                     if chunk is not None:
                         yield chunk
+                        chunk.let_go()
 
     def _stream_chat_model_events(
         self,

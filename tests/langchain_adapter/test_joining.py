@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import gc
 import json
 import operator
+import threading
+import time
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -17,12 +21,13 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk, LLMResult
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
+from langchain_core.runnables import RunnableConfig
 
 from kimi_vertex import Event, Finish, InvalidCall, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from kimi_vertex.emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex._chunks import ChunkBuilder
-from langchain_kimi_vertex._joining import _joined
+from langchain_kimi_vertex._joining import JoiningChunk, _joined
 
 _TEXTS = st.text(max_size=5)
 
@@ -92,10 +97,13 @@ _CHANGES: list[Callable[[ChatGenerationChunk], None]] = [
 ]
 
 
-def _sum(add: Callable[[Any, Any], ChatGenerationChunk], first: Any, others: Any) -> Any:
+def _sum(add: Callable[[Any, Any], ChatGenerationChunk], first: Any, others: Any, handed_out: int = 0) -> Any:
     """The sum as JSON, in which the order of keys counts, or the kind of error."""
     # Copies: the sum of langchain-core 1.6 grows inside the first chunk's content.
     first, others = copy.deepcopy((first, others))
+    for chunk in [first, *others][:handed_out]:
+        if isinstance(chunk, JoiningChunk):
+            chunk.let_go()
     try:
         total = add(first, others)
     except (TypeError, ValueError, AttributeError) as error:
@@ -109,20 +117,20 @@ def _sum(add: Callable[[Any, Any], ChatGenerationChunk], first: Any, others: Any
     )
 
 
-def _assert_equal_sums(chunks: list[Any]) -> None:
+def _assert_equal_sums(chunks: list[Any], handed_out: int = 0) -> None:
     first, *others = chunks
     expected = _sum(ChatGenerationChunk.__add__, first, others)
-    assert _sum(operator.add, first, others) == expected
+    assert _sum(operator.add, first, others, handed_out) == expected
 
 
-@given(_streams(), st.none() | st.just("lc_run--1"))
-def test_the_sum_of_a_stream(events: list[Event], message_id: str | None) -> None:
+@given(_streams(), st.none() | st.just("lc_run--1"), st.just(99) | st.integers(0, 25))
+def test_the_sum_of_a_stream(events: list[Event], message_id: str | None, handed_out: int) -> None:
     """Text, thinking, calls, invalid calls, usage, refusal, metadata: as LangChain adds them up."""
     chunks = _chunks(events)
     for chunk in chunks:
         chunk.message.id = message_id
     if chunks:
-        _assert_equal_sums(chunks)
+        _assert_equal_sums(chunks, handed_out)
 
 
 @given(_streams(), _streams(), st.booleans(), st.data())
@@ -136,7 +144,7 @@ def test_the_sum_with_changed_chunks(
     for _ in range(data.draw(st.integers(0, 3)) if chunks else 0):
         data.draw(st.sampled_from(_CHANGES))(data.draw(st.sampled_from(chunks)))
     if chunks:
-        _assert_equal_sums(chunks)
+        _assert_equal_sums(chunks, data.draw(st.just(99) | st.integers(0, 20)))
 
 
 @pytest.mark.parametrize("change", _CHANGES)
@@ -154,7 +162,7 @@ def test_the_sum_with_one_changed_chunk(change: Callable[[ChatGenerationChunk], 
     for place, finished in product(range(len(events)), (True, False)):
         chunks = _chunks([*events, *(end if finished else [])])
         change(chunks[place])
-        _assert_equal_sums(chunks)
+        _assert_equal_sums(chunks, len(chunks))
 
 
 def test_other_peoples_chunks() -> None:
@@ -211,6 +219,87 @@ def test_tracers_get_the_sum_that_a_user_would_make(emulator: Emulator, model: C
     (generation,) = end.result.generations[0]
     assert type(generation) is ChatGenerationChunk
     assert generation.message == total
+
+
+class _Counter(BaseCallbackHandler):
+    """Counts the message chunks that are alive, from time to time."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.alive: list[int] = []
+
+    def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
+        self.tokens += 1
+        if self.tokens % 100 == 0:
+            self.alive.append(_alive())
+
+
+def _alive() -> int:
+    return sum(type(thing) is AIMessageChunk for thing in gc.get_objects())
+
+
+_LONG = Turn(thinking=["t"] * 200, text=["x"] * 200, tool_calls=[Call("look", {"q": "a" * 2_000})])
+
+
+@pytest.mark.parametrize("way", ["stream", "astream", "invoke", "ainvoke"])
+def test_no_message_is_held_that_was_handed_out(emulator: Emulator, way: str) -> None:
+    """While a stream runs, the chunks that LangChain gathers for its end hold no messages."""
+    emulator.enqueue(_LONG)
+    model = ChatKimiVertex(base_url=emulator.base_url, streaming=True)
+    counter = _Counter()
+    config: RunnableConfig = {"callbacks": [counter]}
+    before = _alive()
+
+    async def drain() -> None:
+        async for _ in model.astream("q", config):
+            pass
+
+    if way == "stream":
+        for _ in model.stream("q", config):
+            pass
+    elif way == "invoke":
+        model.invoke("q", config)
+    else:
+        asyncio.run(drain() if way == "astream" else model.ainvoke("q", config))
+    assert len(counter.alive) == 6
+    assert max(counter.alive) - before < 10
+
+
+class _Collector(BaseCallbackHandler):
+    """Keeps the chunks, and lets another thread look at some of them while the stream goes on."""
+
+    def __init__(self) -> None:
+        self.chunks: list[ChatGenerationChunk] = []
+        self.seen: list[Any] = []
+        self.streaming = True
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, **kwargs: Any) -> None:
+        self.chunks.append(chunk)
+
+    def look(self) -> None:
+        while self.streaming:
+            for chunk in self.chunks[-5:]:
+                self.seen.append((chunk, chunk.message, chunk.model_fields_set, chunk.model_dump()))
+            time.sleep(0.0001)
+
+
+def test_a_handler_that_keeps_chunks_finds_their_messages(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """Tracers hold the chunks until the end of the run, and send them from another thread."""
+    emulator.enqueue(_LONG)
+    collector = _Collector()
+    onlooker = threading.Thread(target=collector.look)
+    onlooker.start()
+    try:
+        messages = list(model.stream("q", {"callbacks": [collector]}))
+    finally:
+        collector.streaming = False
+        onlooker.join()
+    assert [chunk.message for chunk in collector.chunks] == messages
+    assert collector.seen
+    for chunk, message, fields_set, dump in collector.seen:
+        assert chunk.message == message
+        assert chunk.model_fields_set == fields_set
+        assert chunk.model_dump() == dump
 
 
 def test_langchain_adds_up_few_chunks() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.load import dumpd, dumps, load
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, ChatMessageChunk
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel, Field
@@ -52,10 +55,24 @@ _CALLS = st.builds(
 _DELTAS = st.builds(ThinkingDelta, _TEXTS) | st.builds(TextDelta, _TEXTS) | _CALLS
 
 
-def _filled(delta: Delta) -> ChatGenerationChunk:
+_AFTER = pytest.mark.parametrize("handed_out", [False, True])
+"""Before and after the chunk has let go of its message."""
+
+
+def _filled(delta: Delta, *, handed_out: bool = False) -> ChatGenerationChunk:
     chunk = ChunkBuilder("m").add(delta)
     assert chunk is not None
+    if handed_out:
+        chunk.let_go()
     return chunk
+
+
+def _has_let_go(chunk: ChatGenerationChunk) -> bool:
+    return not any(isinstance(held, AIMessageChunk) for held in gc.get_referents(_own_fields(chunk)))
+
+
+def _own_fields(chunk: ChatGenerationChunk) -> Any:
+    return vars(BaseModel)["__dict__"].__get__(chunk)
 
 
 def _ordinary(delta: Delta) -> ChatGenerationChunk:
@@ -86,9 +103,10 @@ def _slots(model: BaseModel) -> tuple[Any, ...]:
 @example(ToolCallDelta(0, None, None, ' \n{"a": 1}'))
 @example(ToolCallDelta(0, "i", "f", ""))
 @example(ToolCallDelta(0, None, None, "{" * 30))
-def test_every_slot_is_equal(delta: Delta) -> None:
+@_AFTER
+def test_every_slot_is_equal(handed_out: bool, delta: Delta) -> None:
     """Class, values, their types and order, the set fields, extra and private values: for the chunk and its message."""
-    filled, ordinary = _filled(delta), _ordinary(delta)
+    filled, ordinary = _filled(delta, handed_out=handed_out), _ordinary(delta)
     assert filled == ordinary
     assert _slots(filled) == _slots(ordinary)
     assert _slots(filled.message) == _slots(ordinary.message)
@@ -97,30 +115,100 @@ def test_every_slot_is_equal(delta: Delta) -> None:
 
 
 @given(_DELTAS)
-def test_every_view_is_equal(delta: Delta) -> None:
+@_AFTER
+def test_every_view_is_equal(handed_out: bool, delta: Delta) -> None:
     """What users and tracers see of the chunk: blocks, attributes, text, `repr`, dumps."""
-    filled, ordinary = _filled(delta), _ordinary(delta)
     for view in (
         repr,
         dumpd,
         dumps,
         lambda chunk: chunk.text,
+        lambda chunk: chunk.generation_info,
+        lambda chunk: chunk.model_fields_set,
+        lambda chunk: chunk.model_dump(),
         lambda chunk: chunk.message.text,
         lambda chunk: chunk.message.content_blocks,
         lambda chunk: chunk.message.lc_attributes,
         lambda chunk: chunk.model_dump_json(exclude_unset=True),
         lambda chunk: chunk.message.model_dump_json(exclude_defaults=True),
     ):
-        assert view(filled) == view(ordinary)
+        assert view(_filled(delta, handed_out=handed_out)) == view(_ordinary(delta))
 
 
 @given(_DELTAS)
-def test_copies_are_equal(delta: Delta) -> None:
+@_AFTER
+def test_copies_are_equal(handed_out: bool, delta: Delta) -> None:
     """The chunk can be pickled and copied like any other."""
-    filled, ordinary = _filled(delta), _ordinary(delta)
-    assert pickle.loads(pickle.dumps(filled)) == ordinary
-    assert copy.deepcopy(filled) == ordinary
-    assert filled.model_copy(update={"text": "x"}) == ordinary.model_copy(update={"text": "x"})
+    ordinary = _ordinary(delta)
+    assert pickle.loads(pickle.dumps(_filled(delta, handed_out=handed_out))) == ordinary
+    assert copy.copy(_filled(delta, handed_out=handed_out)) == ordinary
+    assert copy.deepcopy(_filled(delta, handed_out=handed_out)) == ordinary
+    renamed = _filled(delta, handed_out=handed_out).model_copy(update={"text": "x"})
+    assert renamed == ordinary.model_copy(update={"text": "x"})
+
+
+@given(_DELTAS)
+def test_what_is_set_later_is_set(delta: Delta) -> None:
+    """A chunk that has let go of its message takes new values like any other."""
+    for name, value in (
+        ("generation_info", {"a": 1}),
+        ("text", "x"),
+        ("message", AIMessageChunk(content="x")),
+    ):
+        late, ordinary = _filled(delta, handed_out=True), _ordinary(delta)
+        for chunk in (late, ordinary):
+            setattr(chunk, name, value)
+        assert _slots(late) == _slots(ordinary)
+        assert late == ordinary
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [ThinkingDelta("a"), ThinkingDelta(""), TextDelta("a"), TextDelta(""), ToolCallDelta(0, None, None, "{")],
+)
+def test_a_message_that_was_handed_out_is_let_go(delta: Delta) -> None:
+    """LangChain holds the chunk until the stream ends; the message is gone when its consumer is done with it."""
+    chunk = _filled(delta)
+    chunk.message.id = "lc_run--1"
+    chunk.message.response_metadata = {"model_provider": "kimi_vertex"}
+    message = chunk.message
+    assert isinstance(chunk, JoiningChunk)
+    chunk.let_go()
+    assert _has_let_go(chunk)
+    remade = chunk.message
+    assert remade is not message
+    assert remade == message
+    assert _slots(remade) == _slots(message)
+    assert chunk.message is remade
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda chunk: setattr(chunk.message, "content", "other"),
+        lambda chunk: setattr(chunk.message, "content", ["a"]),
+        lambda chunk: setattr(chunk.message, "name", "somebody"),
+        lambda chunk: setattr(chunk.message, "foreign", 1),
+        lambda chunk: setattr(
+            chunk.message, "usage_metadata", UsageMetadata(input_tokens=1, output_tokens=1, total_tokens=2)
+        ),
+        lambda chunk: setattr(chunk.message, "additional_kwargs", {"reasoning_content": "a"}),
+        lambda chunk: setattr(chunk.message, "additional_kwargs", {"mine": 1}),
+        lambda chunk: setattr(chunk.message, "response_metadata", {}),
+        lambda chunk: setattr(chunk, "generation_info", {"mine": 1}),
+        lambda chunk: setattr(chunk, "message", ChatMessageChunk(role="x", content="a")),
+    ],
+)
+def test_a_message_that_somebody_changed_is_kept(change: Callable[[Any], None]) -> None:
+    """What a handler or a consumer has put in cannot be made again."""
+    chunk, untouched = _filled(TextDelta("a")), _filled(TextDelta("a"))
+    change(chunk)
+    change(untouched)
+    message = chunk.message
+    assert isinstance(chunk, JoiningChunk)
+    chunk.let_go()
+    assert chunk.message is message
+    assert _slots(chunk) == _slots(untouched)
 
 
 @pytest.mark.parametrize("delta", [ThinkingDelta("a"), TextDelta("a"), ToolCallDelta(0, "i", "f", "{")])
