@@ -234,6 +234,8 @@ def _many(*, full: bool, metric: str = "cpu") -> Iterator[Row]:
         if full:
             yield Row(probe("core"), probe("httpx-keeps-all"), None, metric)
             yield Row(probe("core"), probe("httpx-keeps-none"), None, metric)
+            yield Row(probe("httpx"), probe("chat-openai"), None, metric)
+            yield Row(probe("httpx"), probe("openai-like"), None, metric)
         for over in ("", "-aiohttp"):
             yield Row(probe(f"langchain{over}"), probe("chat-openai"), goal, metric)
             yield Row(probe(f"llama-index{over}"), probe("openai-like"), goal, metric)

@@ -63,8 +63,8 @@ def order(messages: Sequence[Message]) -> Ordered:
             start, ranks, last = len(ordered), [], 0
             continue
         if message.role == "tool":
-            call = calls.answered_by(message, position)
-            rank, sent = call.number, (call.sent,)
+            rank, answered = calls.answered_by(message, position)
+            sent = (answered,)
         else:
             rank = _BEHIND_RESULTS
         if rank >= last:
@@ -132,57 +132,93 @@ def _native_number(call: ToolCall) -> int | None:
     return int(number) if len(number) <= _LONGEST_NUMBER else None
 
 
+class _Turn:
+    """The calls of one assistant's turn, of which results have answered the first `answered`."""
+
+    __slots__ = ("answered", "asked", "number", "sent")
+
+    def __init__(self, number: int, asked: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
+        self.number = number
+        """The first call's, counted over the conversation."""
+        self.asked = asked
+        self.sent = sent
+        self.answered = 0
+
+
 class _Call:
     __slots__ = ("answered", "number", "sent")
 
-    def __init__(self, number: int, sent: ToolCall) -> None:
+    def __init__(self, number: int, sent: ToolCall, *, answered: bool) -> None:
         self.number = number
         self.sent = sent
-        self.answered = False
+        self.answered = answered
 
 
 class _Calls:
-    """Finds the call that a result answers, in constant time."""
+    """Finds the call that a result answers, in constant time.
+
+    Nearly always that is the next one of the latest turn. Turns are searched by id only from the first result on that
+    comes out of order.
+    """
 
     def __init__(self) -> None:
         self._count = 0
-        # Open calls by the caller's id, and all of them: the last is the first call of the latest turn.
+        self._latest = _Turn(0, (), ())
+        self._unsearched: list[_Turn] = []
+        # By the caller's id: the open calls, of which the last is the first one of the latest turn, and the latest call.
         self._open: dict[str, list[_Call]] = {}
+        self._known: dict[str, _Call] = {}
         self._waiting: list[_Call] = []
-        self._latest: dict[str, _Call] = {}
+        """All open calls, in the same order."""
         self._on_wire: dict[str, _Call] = {}
 
-    def add_turn(self, given: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
-        made: list[_Call] = []
-        for asked, written in zip(given, sent, strict=True):
-            call = _Call(self._count, written)
-            self._count += 1
-            self._latest[asked.id] = self._on_wire[written.id] = call
-            made.append(call)
-        # From the last to the first, which is then the next to be answered.
-        made.reverse()
-        self._waiting += made
-        for asked, call in zip(reversed(given), made, strict=True):
-            self._open.setdefault(asked.id, []).append(call)
+    def add_turn(self, asked: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
+        """Take the calls of a turn, as the caller has them and as they are sent."""
+        self._latest = _Turn(self._count, asked, sent)
+        self._unsearched.append(self._latest)
+        self._count += len(asked)
 
-    def answered_by(self, result: Message, position: int) -> _Call:
-        """The call that a result answers.
+    def answered_by(self, result: Message, position: int) -> tuple[int, ToolCall]:
+        """The call that a result answers, as it is sent, and its number.
 
         Of several with its id, the first of the latest turn that is still open, because ids may be used again;
         without an id, the first open one of the latest turn; for a second result of a call, that call.
         """
-        identity = result.tool_call_id
+        turn, place = self._latest, self._latest.answered
+        if place < len(turn.asked) and turn.asked[place].id == result.tool_call_id:
+            turn.answered = place + 1
+            return turn.number + place, turn.sent[place]
+        call = self._search(result.tool_call_id, position)
+        return call.number, call.sent
+
+    def _search(self, identity: str | None, position: int) -> _Call:
+        for turn in self._unsearched:
+            self._index(turn)
+        self._unsearched.clear()
         candidates = self._open.get(identity, []) if identity else self._waiting
         while candidates:
             call = candidates.pop()
             if not call.answered:
                 call.answered = True
                 return call
-        found = (self._latest.get(identity) or self._on_wire.get(identity)) if identity else None
+        found = (self._known.get(identity) or self._on_wire.get(identity)) if identity else None
         if found is None:
             _refuse_orphan(identity, position)
         found.answered = True
         return found
+
+    def _index(self, turn: _Turn) -> None:
+        made: list[_Call] = []
+        for place, (asked, sent) in enumerate(zip(turn.asked, turn.sent, strict=True)):
+            call = _Call(turn.number + place, sent, answered=place < turn.answered)
+            self._known[asked.id] = self._on_wire[sent.id] = call
+            made.append(call)
+        # From the last to the first, which is then the next to be answered.
+        made.reverse()
+        self._waiting += made
+        for asked, call in zip(reversed(turn.asked), made, strict=True):
+            self._open.setdefault(asked.id, []).append(call)
+        turn.answered = len(turn.asked)  # its open calls are found by searching from here on
 
 
 def _refuse_orphan(identity: str | None, position: int) -> NoReturn:
