@@ -22,8 +22,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from langchain_kimi_vertex._invalid import refusing_fragment
-from langchain_kimi_vertex._joining import JoiningChunk, call_chunk, text_chunk, thinking_chunk
+from langchain_kimi_vertex._joining import JoiningChunk
 from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, THINKING_KEY
+from langchain_kimi_vertex._pieces import call_chunk, text_chunk, thinking_chunk
 
 __all__ = [
     "THINKING_KEY",

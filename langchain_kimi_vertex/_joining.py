@@ -1,73 +1,35 @@
-"""A stream's chunks, made so that LangChain can keep all of them until the end, and add them up, at little cost.
+"""A stream's chunks whose sum costs what one join costs.
 
-LangChain adds up a stream's chunks by copying what it has so far once more for each piece of thinking and of a call's
-arguments. So neighbours are joined first, where that changes nothing in the sum, and LangChain adds up the few that
-are left.
-
-Until then it holds every chunk, a dozen objects each, through which Python's garbage collector walks again and again.
-So a chunk that has been handed out keeps only what it was made from, and makes its message again if somebody asks.
+At the end of a stream LangChain adds up its chunks, and copies what it has so far once more for each piece of thinking
+and of a call's arguments. So neighbours are joined first, where that changes nothing in the sum, and LangChain adds up
+the few that are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
-from pydantic import BaseModel
 
-from kimi_vertex import ToolCallDelta
 from langchain_kimi_vertex._fast import Template
 from langchain_kimi_vertex._keys import PROVIDER, THINKING_KEY
-from langchain_kimi_vertex._pieces import call_message, text_message, thinking_message
 
-__all__ = ["JoiningChunk", "call_chunk", "text_chunk", "thinking_chunk"]
+__all__ = ["METADATA", "JoiningChunk", "Part", "is_continuation", "is_thinking"]
 
-_METADATA: Final = {"model_provider": PROVIDER}
+METADATA: Final = {"model_provider": PROVIDER}
+"""The `response_metadata` of every chunk but a stream's last."""
 _PIECE_KEYS: Final = tool_call_chunk().keys()
-_fields: Final[Any] = vars(BaseModel)["__dict__"]
-"""The descriptor of an instance's own `__dict__`, which `JoiningChunk` covers."""
-_fields_set: Final[Any] = vars(BaseModel)["__pydantic_fields_set__"]
 
 
-class _Kept(TypedDict):
-    """What a chunk has in place of its fields once it has let go of its message.
-
-    Strings and numbers only: a dict of those is none that the garbage collector walks through.
-    """
-
-    content: str
-    thinking: str | None
-    index: int | None
-    arguments: str
-    id: str | None
+Part: TypeAlias = tuple[str | None, str, str | None, Sequence[tuple[int, str]]]
+"""What a chunk adds to the sum, if that is nothing else: its id, text, thinking, and further pieces of calls by their
+index."""
 
 
-class _Remaking:
-    """First base of a class whose instances may have let go of their fields; any look brings them back."""
-
-    __slots__ = ()
-
-    @property
-    def __dict__(self) -> dict[str, Any]:
-        # Pydantic and its serialisers read an instance's `__dict__`, so that is a look like any other.
-        fields: dict[str, Any] = _fields.__get__(self)
-        return _remade(self, fields) if _is_kept(fields) else fields
-
-    @__dict__.setter
-    def __dict__(self, fields: dict[str, Any]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        _fields.__set__(self, fields)
-
-    def __getattr__(self, name: str) -> Any:
-        fields = _fields.__get__(self)
-        if _is_kept(fields) and name in _remade(self, fields):
-            return getattr(self, name)
-        return super().__getattr__(name)  # type: ignore[misc]
-
-
-class JoiningChunk(_Remaking, ChatGenerationChunk):
+class JoiningChunk(ChatGenerationChunk):
     """A `ChatGenerationChunk` that adds a list of others in one go; the sum is an ordinary `ChatGenerationChunk`.
 
     It serialises as one, and has equal messages; pydantic does not take objects of two classes for equal.
@@ -81,76 +43,9 @@ class JoiningChunk(_Remaking, ChatGenerationChunk):
     def __add__(self, other: ChatGenerationChunk | list[ChatGenerationChunk]) -> ChatGenerationChunk:
         return super().__add__(_joined(self, other) if isinstance(other, list) else other)
 
-    def let_go(self) -> None:
-        """Keep what the message was made from in place of the message, if it still is what it was made as.
-
-        Whoever holds the message goes on doing so; whoever asks the chunk for it gets an equal one.
-        """
-        kept = _kept(self)
-        if kept is not None:
-            _fields_set.__set__(self, _FIELDS_SET)
-            _fields.__set__(self, kept)  # last: another thread may look at once
-
-
-def _is_kept(fields: Mapping[str, Any]) -> bool:
-    return "arguments" in fields
-
-
-def _kept(chunk: JoiningChunk) -> _Kept | None:
-    """What a chunk can be made from again; `None` if that is more than one thing."""
-    plain = _plain_fields(chunk)
-    if plain is None or plain["name"] is not None or chunk.message.__pydantic_extra__:
-        return None
-    content, extra, pieces = plain["content"], plain["additional_kwargs"], plain["tool_call_chunks"]
-    if content != chunk.text or len(extra) + len(pieces) + (content != "") > 1:
-        return None
-    return {
-        "content": content,
-        "thinking": extra[THINKING_KEY] if extra else None,
-        "index": pieces[0]["index"] if pieces else None,
-        "arguments": pieces[0]["args"] if pieces else "",
-        "id": plain["id"],
-    }
-
-
-def _remade(chunk: object, kept: dict[str, Any]) -> dict[str, Any]:
-    """Give a chunk its fields back. Threads that look at the same time find the same ones."""
-    if kept["index"] is not None:
-        made = call_chunk(ToolCallDelta(kept["index"], None, None, kept["arguments"]))
-    elif kept["thinking"] is not None:
-        made = thinking_chunk(kept["thinking"])
-    else:
-        made = text_chunk(kept["content"])
-    if kept["id"] is not None:
-        made.message.id = kept["id"]
-    made = kept.setdefault("made", made)
-    fields: dict[str, Any] = vars(made)
-    _fields.__set__(chunk, fields)
-    _fields_set.__set__(chunk, made.model_fields_set)
-    return fields
-
-
-def text_chunk(text: str) -> JoiningChunk:
-    """A piece of the answer."""
-    return _TEXT_CHUNK.fill({"message": text_message(text), "text": _as_text(text)})
-
-
-def thinking_chunk(text: str) -> JoiningChunk:
-    """A piece of the thinking."""
-    return _SILENT_CHUNK.fill({"message": thinking_message(text)})
-
-
-def call_chunk(delta: ToolCallDelta) -> JoiningChunk:
-    """A piece of a tool call."""
-    return _SILENT_CHUNK.fill({"message": call_message(delta)})
-
-
-_SILENT_CHUNK: Final = Template(JoiningChunk(message=thinking_message("")), "message")
-_TEXT_CHUNK: Final = Template(JoiningChunk(message=text_message("")), "message", "text")
-_FIELDS_SET: Final = frozenset(JoiningChunk(message=text_message("")).model_fields_set)
-"""The set fields of all chunks that have let go of their messages."""
-_as_text: Final = type(JoiningChunk(message=text_message("")).text)
-"""What LangChain makes of a message's text; a subclass of `str`."""
+    def part(self) -> Part | None:
+        """What the chunk adds to a sum; `None` for more than a `Part`."""
+        return _part(self)
 
 
 def _joined(first: ChatGenerationChunk, others: list[ChatGenerationChunk]) -> list[ChatGenerationChunk]:
@@ -160,24 +55,18 @@ def _joined(first: ChatGenerationChunk, others: list[ChatGenerationChunk]) -> li
     joined: list[ChatGenerationChunk | _Run] = []
     run: _Run | None = None
     for chunk in others:
-        kept = _fields.__get__(chunk) if isinstance(chunk, JoiningChunk) else {}
-        if _is_kept(kept):
-            if run is None or run.id != kept["id"]:
-                run = _Run(kept["id"])
-                joined.append(run)
-            run.add_kept(kept)
-            continue
-        plain = _plain_fields(chunk)
-        if plain is None:
+        part = chunk.part() if isinstance(chunk, JoiningChunk) else _part(chunk)
+        if part is None:
             if not _is_ours_or_nobodys(chunk):
                 return others
             run = None
             joined.append(chunk)
             continue
-        if run is None or run.id != plain["id"]:
-            run = _Run(plain["id"])
+        message_id, text, thinking, pieces = part
+        if run is None or run.id != message_id:
+            run = _Run(message_id)
             joined.append(run)
-        run.add(plain)
+        run.add(text, thinking, pieces)
     return [item.chunk() if isinstance(item, _Run) else item for item in joined]
 
 
@@ -190,30 +79,30 @@ def _is_ours_or_nobodys(chunk: ChatGenerationChunk) -> bool:
     )
 
 
-def _plain_fields(chunk: ChatGenerationChunk) -> dict[str, Any] | None:
-    """The fields of a message that has only text, thinking, and further pieces of calls."""
+def _part(chunk: ChatGenerationChunk) -> Part | None:
     message = getattr(chunk, "message", None)
-    if type(message) is not AIMessageChunk or chunk.generation_info:
-        return None
-    fields = vars(message)  # several times as fast as pydantic's attributes
-    extra, pieces = fields["additional_kwargs"], fields["tool_call_chunks"]
     if (
-        isinstance(fields["content"], str)
-        and fields["response_metadata"] == _METADATA
-        and fields["usage_metadata"] is None
-        and fields["chunk_position"] is None
-        and (not extra or _is_thinking(extra))
-        and (not pieces or all(map(_is_continuation, pieces)))
+        type(message) is AIMessageChunk
+        and isinstance(message.content, str)
+        and message.response_metadata == METADATA
+        and message.usage_metadata is None
+        and message.chunk_position is None
+        and not chunk.generation_info
+        and (not message.additional_kwargs or is_thinking(message.additional_kwargs))
+        and (not message.tool_call_chunks or all(map(is_continuation, message.tool_call_chunks)))
     ):
-        return fields
+        pieces = [(piece["index"] or 0, piece["args"] or "") for piece in message.tool_call_chunks]
+        return message.id, message.content, message.additional_kwargs.get(THINKING_KEY), pieces
     return None
 
 
-def _is_thinking(extra: Mapping[Any, Any]) -> bool:
+def is_thinking(extra: Mapping[Any, Any]) -> bool:
+    """Whether a message's `additional_kwargs` are thinking and nothing else."""
     return len(extra) == 1 and isinstance(extra.get(THINKING_KEY), str)
 
 
-def _is_continuation(piece: ToolCallChunk) -> bool:
+def is_continuation(piece: ToolCallChunk) -> bool:
+    """Whether a piece of a call is not its first one, but the next of a known call."""
     return (
         piece.keys() == _PIECE_KEYS
         and piece["id"] is None
@@ -225,7 +114,7 @@ def _is_continuation(piece: ToolCallChunk) -> bool:
 
 _MESSAGE: Final = Template(
     AIMessageChunk(
-        content="", additional_kwargs={}, response_metadata=_METADATA, tool_call_chunks=[], id=None
+        content="", additional_kwargs={}, response_metadata=METADATA, tool_call_chunks=[], id=None
     ),
     "content",
     "additional_kwargs",
@@ -250,21 +139,12 @@ class _Run:
         self._thinking: list[str] = []
         self._calls: dict[int, list[str]] = {}
 
-    def add(self, plain: Mapping[str, Any]) -> None:
-        """Add what a message holds."""
-        self._text.append(plain["content"])
-        if plain["additional_kwargs"]:
-            self._thinking.append(plain["additional_kwargs"][THINKING_KEY])
-        for piece in plain["tool_call_chunks"]:
-            self._calls.setdefault(piece["index"], []).append(piece["args"])
-
-    def add_kept(self, kept: Mapping[str, Any]) -> None:
-        """Add what a chunk that has let go of its message was made from."""
-        self._text.append(kept["content"])
-        if kept["thinking"] is not None:
-            self._thinking.append(kept["thinking"])
-        if kept["index"] is not None:
-            self._calls.setdefault(kept["index"], []).append(kept["arguments"])
+    def add(self, text: str, thinking: str | None, pieces: Sequence[tuple[int, str]]) -> None:
+        self._text.append(text)
+        if thinking is not None:
+            self._thinking.append(thinking)
+        for index, arguments in pieces:
+            self._calls.setdefault(index, []).append(arguments)
 
     def chunk(self) -> ChatGenerationChunk:
         """What is only good for being added: its calls are not parsed, since the sum parses them."""

@@ -1,6 +1,6 @@
-"""The messages of a stream's deltas: thinking, text, and pieces of tool calls.
+"""The chunks of a stream's deltas: thinking, text, and pieces of tool calls.
 
-They are filled from templates; only the last message of a stream is made the ordinary way.
+They are filled from templates; only the last chunk of a stream is made the ordinary way.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from langchain_core.utils.json import parse_partial_json
 
 from kimi_vertex import ToolCallDelta
 from langchain_kimi_vertex._fast import Template
+from langchain_kimi_vertex._joining import JoiningChunk
 from langchain_kimi_vertex._keys import PROVIDER, THINKING_KEY
 
-__all__ = ["call_message", "text_message", "thinking_message"]
+__all__ = ["call_chunk", "parsed", "text_chunk", "thinking_chunk"]
 
 
 def _examples() -> tuple[AIMessageChunk, AIMessageChunk, AIMessageChunk]:
@@ -36,25 +37,31 @@ _text, _thinking, _call = _examples()
 _TEXT: Final = Template(_text, "content", "response_metadata")
 _THINKING: Final = Template(_thinking, "additional_kwargs", "response_metadata")
 _CALL: Final = Template(_call, "tool_call_chunks", "tool_calls", "invalid_tool_calls", "response_metadata")
+_SILENT_CHUNK: Final = Template(JoiningChunk(message=_thinking), "message")
+_TEXT_CHUNK: Final = Template(JoiningChunk(message=_text), "message", "text")
+_as_text: Final = type(JoiningChunk(message=_text).text)
+"""What LangChain makes of a message's text; a subclass of `str`."""
 
 
-def text_message(text: str) -> AIMessageChunk:
+def text_chunk(text: str) -> JoiningChunk:
     """A piece of the answer."""
-    return _TEXT.fill({"content": text, "response_metadata": {"model_provider": PROVIDER}})
+    message = _TEXT.fill({"content": text, "response_metadata": {"model_provider": PROVIDER}})
+    return _TEXT_CHUNK.fill({"message": message, "text": _as_text(text)})
 
 
-def thinking_message(text: str) -> AIMessageChunk:
+def thinking_chunk(text: str) -> JoiningChunk:
     """A piece of the thinking."""
-    return _THINKING.fill(
+    message = _THINKING.fill(
         {"additional_kwargs": {THINKING_KEY: text}, "response_metadata": {"model_provider": PROVIDER}}
     )
+    return _SILENT_CHUNK.fill({"message": message})
 
 
-def call_message(delta: ToolCallDelta) -> AIMessageChunk:
+def call_chunk(delta: ToolCallDelta) -> JoiningChunk:
     """A piece of a tool call, with what LangChain's validator reads into it."""
-    calls, invalid = _parsed(delta)
+    calls, invalid = parsed(delta)
     piece = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
-    return _CALL.fill(
+    message = _CALL.fill(
         {
             "tool_call_chunks": [piece],
             "tool_calls": calls,
@@ -62,10 +69,11 @@ def call_message(delta: ToolCallDelta) -> AIMessageChunk:
             "response_metadata": {"model_provider": PROVIDER},
         }
     )
+    return _SILENT_CHUNK.fill({"message": message})
 
 
-def _parsed(delta: ToolCallDelta) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """What the piece is as JSON of its own, which is seldom an object."""
+def parsed(delta: ToolCallDelta) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """What a piece is as JSON of its own, which is seldom an object: calls and invalid calls."""
     arguments: object = None
     if not delta.arguments:
         arguments = {}

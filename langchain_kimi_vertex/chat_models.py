@@ -22,6 +22,7 @@ from langchain_kimi_vertex._calls import Call, atold, hears_thinking, prepare, t
 from langchain_kimi_vertex._chunks import ChunkBuilder, chat_result
 from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
+from langchain_kimi_vertex._handed_out import let_go
 from langchain_kimi_vertex._parameters import Parameters
 from langchain_kimi_vertex._settings import KimiVertexSettings
 from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools, tool_choice_for
@@ -254,7 +255,7 @@ class ChatKimiVertex(KimiVertexSettings):
                     chunk = builder.add(event)
                     if chunk is not None:
                         yield chunk
-                        chunk.let_go()
+                        let_go(chunk)
 
     async def _astream(
         self,
@@ -271,7 +272,7 @@ class ChatKimiVertex(KimiVertexSettings):
                     chunk = builder.add(event)
                     if chunk is not None:
                         yield chunk
-                        chunk.let_go()
+                        let_go(chunk)
 
     def _stream_chat_model_events(
         self,

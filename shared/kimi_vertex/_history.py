@@ -133,16 +133,17 @@ def _native_number(call: ToolCall) -> int | None:
 
 
 class _Turn:
-    """The calls of one assistant's turn, of which results have answered the first `answered`."""
+    """The calls of one assistant's turn."""
 
-    __slots__ = ("answered", "asked", "number", "sent")
+    __slots__ = ("asked", "next", "number", "sent")
 
     def __init__(self, number: int, asked: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
         self.number = number
         """The first call's, counted over the conversation."""
         self.asked = asked
         self.sent = sent
-        self.answered = 0
+        self.next = 0
+        """How many calls have been answered in their turn; past the end once the turn is searched by ids."""
 
 
 class _Call:
@@ -155,22 +156,23 @@ class _Call:
 
 
 class _Calls:
-    """Finds the call that a result answers, in constant time.
+    """Finds the call that a result answers, each in constant time but for the first one that is searched by its id.
 
-    Nearly always that is the next one of the latest turn. Turns are searched by id only from the first result on that
-    comes out of order.
+    Nearly always that is the next one of the latest turn, and no index is made.
     """
 
     def __init__(self) -> None:
         self._count = 0
         self._latest = _Turn(0, (), ())
         self._unsearched: list[_Turn] = []
-        # By the caller's id: the open calls, of which the last is the first one of the latest turn, and the latest call.
-        self._open: dict[str, list[_Call]] = {}
-        self._known: dict[str, _Call] = {}
         self._waiting: list[_Call] = []
-        """All open calls, in the same order."""
+        """The open calls. The last one is the first of the latest turn, and so on; answered ones may be among them."""
+        self._open: dict[str, list[_Call]] = {}
+        """The same by the caller's ids."""
+        self._known: dict[str, _Call] = {}
+        """The latest call of each of the caller's ids, open or not."""
         self._on_wire: dict[str, _Call] = {}
+        """The call of each id on the wire."""
 
     def add_turn(self, asked: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
         """Take the calls of a turn, as the caller has them and as they are sent."""
@@ -184,9 +186,9 @@ class _Calls:
         Of several with its id, the first of the latest turn that is still open, because ids may be used again;
         without an id, the first open one of the latest turn; for a second result of a call, that call.
         """
-        turn, place = self._latest, self._latest.answered
+        turn, place = self._latest, self._latest.next
         if place < len(turn.asked) and turn.asked[place].id == result.tool_call_id:
-            turn.answered = place + 1
+            turn.next = place + 1
             return turn.number + place, turn.sent[place]
         call = self._search(result.tool_call_id, position)
         return call.number, call.sent
@@ -210,7 +212,7 @@ class _Calls:
     def _index(self, turn: _Turn) -> None:
         made: list[_Call] = []
         for place, (asked, sent) in enumerate(zip(turn.asked, turn.sent, strict=True)):
-            call = _Call(turn.number + place, sent, answered=place < turn.answered)
+            call = _Call(turn.number + place, sent, answered=place < turn.next)
             self._known[asked.id] = self._on_wire[sent.id] = call
             made.append(call)
         # From the last to the first, which is then the next to be answered.
@@ -218,7 +220,7 @@ class _Calls:
         self._waiting += made
         for asked, call in zip(reversed(turn.asked), made, strict=True):
             self._open.setdefault(asked.id, []).append(call)
-        turn.answered = len(turn.asked)  # its open calls are found by searching from here on
+        turn.next = len(turn.asked)
 
 
 def _refuse_orphan(identity: str | None, position: int) -> NoReturn:

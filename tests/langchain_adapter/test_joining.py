@@ -7,9 +7,9 @@ import copy
 import gc
 import json
 import operator
+import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -27,6 +27,7 @@ from kimi_vertex import Event, Finish, InvalidCall, TextDelta, ThinkingDelta, To
 from kimi_vertex.emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex._chunks import ChunkBuilder
+from langchain_kimi_vertex._handed_out import let_go
 from langchain_kimi_vertex._joining import JoiningChunk, _joined
 
 _TEXTS = st.text(max_size=5)
@@ -60,7 +61,7 @@ def _streams(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-def _chunks(events: list[Event]) -> list[ChatGenerationChunk]:
+def _chunks(events: Sequence[Event]) -> list[Any]:
     builder = ChunkBuilder("m")
     return [chunk for event in events if (chunk := builder.add(event)) is not None]
 
@@ -103,7 +104,7 @@ def _sum(add: Callable[[Any, Any], ChatGenerationChunk], first: Any, others: Any
     first, others = copy.deepcopy((first, others))
     for chunk in [first, *others][:handed_out]:
         if isinstance(chunk, JoiningChunk):
-            chunk.let_go()
+            let_go(chunk)
     try:
         total = add(first, others)
     except (TypeError, ValueError, AttributeError) as error:
@@ -266,40 +267,71 @@ def test_no_message_is_held_that_was_handed_out(emulator: Emulator, way: str) ->
 
 
 class _Collector(BaseCallbackHandler):
-    """Keeps the chunks, and lets another thread look at some of them while the stream goes on."""
-
     def __init__(self) -> None:
         self.chunks: list[ChatGenerationChunk] = []
-        self.seen: list[Any] = []
-        self.streaming = True
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, **kwargs: Any) -> None:
         self.chunks.append(chunk)
 
-    def look(self) -> None:
-        while self.streaming:
-            for chunk in self.chunks[-5:]:
-                self.seen.append((chunk, chunk.message, chunk.model_fields_set, chunk.model_dump()))
-            time.sleep(0.0001)
-
 
 def test_a_handler_that_keeps_chunks_finds_their_messages(emulator: Emulator, model: ChatKimiVertex) -> None:
-    """Tracers hold the chunks until the end of the run, and send them from another thread."""
+    """Tracers hold the chunks until the end of the run."""
     emulator.enqueue(_LONG)
     collector = _Collector()
-    onlooker = threading.Thread(target=collector.look)
-    onlooker.start()
-    try:
-        messages = list(model.stream("q", {"callbacks": [collector]}))
-    finally:
-        collector.streaming = False
-        onlooker.join()
+    messages = list(model.stream("q", {"callbacks": [collector]}))
     assert [chunk.message for chunk in collector.chunks] == messages
-    assert collector.seen
-    for chunk, message, fields_set, dump in collector.seen:
-        assert chunk.message == message
-        assert chunk.model_fields_set == fields_set
-        assert chunk.model_dump() == dump
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns a thousand times as often."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+_LOOKS: list[Callable[[JoiningChunk], object]] = [
+    lambda chunk: chunk.message.content,
+    lambda chunk: chunk.model_dump(exclude_unset=True)["message"]["content"],
+    lambda chunk: chunk.model_copy(update={"generation_info": {}}).text,
+]
+
+
+@pytest.mark.usefixtures("hasty_threads")
+@pytest.mark.parametrize("look", _LOOKS)
+def test_other_threads_may_look_at_any_moment(look: Callable[[JoiningChunk], object]) -> None:
+    """Before, while and after a chunk lets go of its message, it is whole to everybody."""
+    chunks = _chunks([TextDelta(str(n)) for n in range(4_000)])
+    place = 0
+    seen: list[tuple[int, object]] = []
+
+    def follow() -> None:
+        while (at := place) < len(chunks):
+            try:
+                seen.append((at, look(chunks[at])))
+            except Exception as error:
+                seen.append((at, error))
+
+    onlookers = [threading.Thread(target=follow) for _ in range(2)]
+    for onlooker in onlookers:
+        onlooker.start()
+    for chunk in chunks:
+        let_go(chunk)
+        place += 1
+    for onlooker in onlookers:
+        onlooker.join()
+    assert seen
+    assert [(at, found) for at, found in seen if found != str(at)] == []
+
+
+def test_a_thread_that_comes_late_finds_what_another_brought_back() -> None:
+    """Two threads miss the message, one brings it back, and only then the other one asks for it."""
+    [chunk] = _chunks([TextDelta("x")])
+    let_go(chunk)
+    message = chunk.message
+    ask: Any = type(chunk)
+    assert ask.__getattr__(chunk, "message") is message
 
 
 def test_langchain_adds_up_few_chunks() -> None:

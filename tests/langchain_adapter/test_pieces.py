@@ -6,7 +6,6 @@ import copy
 import gc
 import json
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,13 +14,14 @@ from hypothesis import strategies as st
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.messages import AIMessageChunk, ChatMessageChunk
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel, Field
 
 from kimi_vertex import TextDelta, ThinkingDelta, ToolCallDelta
 from langchain_kimi_vertex._chunks import ChunkBuilder
 from langchain_kimi_vertex._fast import Template
+from langchain_kimi_vertex._handed_out import let_go
 from langchain_kimi_vertex._joining import JoiningChunk
 
 Delta = ThinkingDelta | TextDelta | ToolCallDelta
@@ -59,20 +59,16 @@ _AFTER = pytest.mark.parametrize("handed_out", [False, True])
 """Before and after the chunk has let go of its message."""
 
 
-def _filled(delta: Delta, *, handed_out: bool = False) -> ChatGenerationChunk:
+def _filled(delta: Delta, *, handed_out: bool = False) -> JoiningChunk:
     chunk = ChunkBuilder("m").add(delta)
     assert chunk is not None
     if handed_out:
-        chunk.let_go()
+        let_go(chunk)
     return chunk
 
 
-def _has_let_go(chunk: ChatGenerationChunk) -> bool:
-    return not any(isinstance(held, AIMessageChunk) for held in gc.get_referents(_own_fields(chunk)))
-
-
-def _own_fields(chunk: ChatGenerationChunk) -> Any:
-    return vars(BaseModel)["__dict__"].__get__(chunk)
+def _is_held(message: object, chunk: ChatGenerationChunk) -> bool:
+    return any(held is message for held in gc.get_referents(vars(BaseModel)["__dict__"].__get__(chunk)))
 
 
 def _ordinary(delta: Delta) -> ChatGenerationChunk:
@@ -107,8 +103,10 @@ def _slots(model: BaseModel) -> tuple[Any, ...]:
 def test_every_slot_is_equal(handed_out: bool, delta: Delta) -> None:
     """Class, values, their types and order, the set fields, extra and private values: for the chunk and its message."""
     filled, ordinary = _filled(delta, handed_out=handed_out), _ordinary(delta)
-    assert filled == ordinary
-    assert _slots(filled) == _slots(ordinary)
+    assert handed_out or filled == ordinary
+    assert isinstance(filled, type(ordinary))
+    assert vars(filled) == vars(ordinary)
+    assert _slots(filled)[handed_out:] == _slots(ordinary)[handed_out:]
     assert _slots(filled.message) == _slots(ordinary.message)
     assert json.dumps(filled.model_dump()) == json.dumps(ordinary.model_dump())
     assert json.dumps(filled.message.model_dump()) == json.dumps(ordinary.message.model_dump())
@@ -139,27 +137,46 @@ def test_every_view_is_equal(handed_out: bool, delta: Delta) -> None:
 @_AFTER
 def test_copies_are_equal(handed_out: bool, delta: Delta) -> None:
     """The chunk can be pickled and copied like any other."""
-    ordinary = _ordinary(delta)
-    assert pickle.loads(pickle.dumps(_filled(delta, handed_out=handed_out))) == ordinary
-    assert copy.copy(_filled(delta, handed_out=handed_out)) == ordinary
-    assert copy.deepcopy(_filled(delta, handed_out=handed_out)) == ordinary
-    renamed = _filled(delta, handed_out=handed_out).model_copy(update={"text": "x"})
-    assert renamed == ordinary.model_copy(update={"text": "x"})
+    expected = _slots(_ordinary(delta))[1:]
+    copies = [
+        pickle.loads(pickle.dumps(_filled(delta, handed_out=handed_out))),
+        copy.copy(_filled(delta, handed_out=handed_out)),
+        copy.deepcopy(_filled(delta, handed_out=handed_out)),
+        _filled(delta, handed_out=handed_out).model_copy(),
+    ]
+    for copied in copies:
+        assert _slots(copied)[1:] == expected
+        assert copied.message == _ordinary(delta).message
+    renamed = _filled(delta, handed_out=handed_out).model_copy(update={"text": "x", "arguments": 1})
+    assert (renamed.text, renamed.message) == ("x", _ordinary(delta).message)
 
 
 @given(_DELTAS)
 def test_what_is_set_later_is_set(delta: Delta) -> None:
-    """A chunk that has let go of its message takes new values like any other."""
+    """A chunk that has let go of its message takes new values like any other, and can be rid of them."""
     for name, value in (
         ("generation_info", {"a": 1}),
         ("text", "x"),
         ("message", AIMessageChunk(content="x")),
+        ("_tag", 1),
     ):
         late, ordinary = _filled(delta, handed_out=True), _ordinary(delta)
         for chunk in (late, ordinary):
             setattr(chunk, name, value)
-        assert _slots(late) == _slots(ordinary)
-        assert late == ordinary
+        assert _slots(late)[1:] == _slots(ordinary)[1:]
+        assert vars(late) == vars(ordinary)
+        delattr(late, name)
+        assert name not in vars(late)
+
+
+@pytest.mark.parametrize("name", ["content", "id", "index", "thinking", "arguments", "missing"])
+def test_no_attribute_comes_with_letting_go(name: str) -> None:
+    """What a chunk keeps in place of its message is nothing that others see, first or later."""
+    for delta in (ThinkingDelta("a"), TextDelta("a"), ToolCallDelta(0, None, None, "{")):
+        chunk = _filled(delta, handed_out=True)
+        assert not hasattr(chunk, name)
+        assert chunk.message is not None
+        assert not hasattr(chunk, name)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +189,9 @@ def test_a_message_that_was_handed_out_is_let_go(delta: Delta) -> None:
     chunk.message.id = "lc_run--1"
     chunk.message.response_metadata = {"model_provider": "kimi_vertex"}
     message = chunk.message
-    assert isinstance(chunk, JoiningChunk)
-    chunk.let_go()
-    assert _has_let_go(chunk)
+    assert _is_held(message, chunk)
+    let_go(chunk)
+    assert not _is_held(message, chunk)
     remade = chunk.message
     assert remade is not message
     assert remade == message
@@ -182,33 +199,44 @@ def test_a_message_that_was_handed_out_is_let_go(delta: Delta) -> None:
     assert chunk.message is remade
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda chunk: setattr(chunk.message, "content", "other"),
-        lambda chunk: setattr(chunk.message, "content", ["a"]),
-        lambda chunk: setattr(chunk.message, "name", "somebody"),
-        lambda chunk: setattr(chunk.message, "foreign", 1),
-        lambda chunk: setattr(
-            chunk.message, "usage_metadata", UsageMetadata(input_tokens=1, output_tokens=1, total_tokens=2)
-        ),
-        lambda chunk: setattr(chunk.message, "additional_kwargs", {"reasoning_content": "a"}),
-        lambda chunk: setattr(chunk.message, "additional_kwargs", {"mine": 1}),
-        lambda chunk: setattr(chunk.message, "response_metadata", {}),
-        lambda chunk: setattr(chunk, "generation_info", {"mine": 1}),
-        lambda chunk: setattr(chunk, "message", ChatMessageChunk(role="x", content="a")),
-    ],
-)
-def test_a_message_that_somebody_changed_is_kept(change: Callable[[Any], None]) -> None:
+_DONE_TO_MESSAGES: dict[str, Any] = {
+    "content": ["a"],
+    "name": "somebody",
+    "foreign": 1,
+    "_tag": 1,
+    "type": "ai",
+    "usage_metadata": UsageMetadata(input_tokens=1, output_tokens=1, total_tokens=2),
+    "additional_kwargs": {"reasoning_content": "a", "mine": 1},
+    "response_metadata": {},
+    "chunk_position": "last",
+    "tool_calls": [tool_call(name="f", args={}, id="i")],
+    "invalid_tool_calls": [invalid_tool_call(name="f", args="", id="i", error="no")],
+    "tool_call_chunks": [tool_call_chunk(args="1", index=0), tool_call_chunk(args="2", index=0)],
+}
+_DONE_TO_CHUNKS: dict[str, Any] = {
+    "generation_info": {},
+    "text": "other",
+    "_tag": 1,
+    "message": ChatMessageChunk(role="x", content="a"),
+}
+_CHANGES = [
+    *[(True, name, value) for name, value in _DONE_TO_MESSAGES.items()],
+    *[(False, name, value) for name, value in _DONE_TO_CHUNKS.items()],
+]
+
+
+@pytest.mark.parametrize("delta", [ThinkingDelta("a"), TextDelta("a"), ToolCallDelta(0, None, None, "{")])
+@pytest.mark.parametrize(("to_message", "name", "value"), _CHANGES)
+def test_a_message_that_somebody_changed_is_kept(
+    to_message: bool, name: str, value: Any, delta: Delta
+) -> None:
     """What a handler or a consumer has put in cannot be made again."""
-    chunk, untouched = _filled(TextDelta("a")), _filled(TextDelta("a"))
-    change(chunk)
-    change(untouched)
+    chunk = _filled(delta)
+    setattr(chunk.message if to_message else chunk, name, value)
     message = chunk.message
-    assert isinstance(chunk, JoiningChunk)
-    chunk.let_go()
+    let_go(chunk)
     assert chunk.message is message
-    assert _slots(chunk) == _slots(untouched)
+    assert type(chunk) is JoiningChunk
 
 
 @pytest.mark.parametrize("delta", [ThinkingDelta("a"), TextDelta("a"), ToolCallDelta(0, "i", "f", "{")])
