@@ -20,7 +20,7 @@ __all__ = ["AsyncThinkingCallbackHandler", "ThinkingCallbackHandler"]
 _logger = logging.getLogger(__name__)
 
 
-class _Feed(BaseCallbackHandler):
+class _Accounting(BaseCallbackHandler):
     """Feeds both kinds of callbacks, of chunks and of protocol events, into one account per run."""
 
     run_inline = True
@@ -31,7 +31,7 @@ class _Feed(BaseCallbackHandler):
         self._runs = ThinkingRuns()
 
 
-class ThinkingCallbackHandler(_Feed):
+class ThinkingCallbackHandler(_Accounting):
     """Receives the model's thinking, piece by piece, and then its answer.
 
     Subclass it and override what you need, or pass functions. Works with `invoke` (for which `ChatKimiVertex`
@@ -130,7 +130,7 @@ class ThinkingCallbackHandler(_Feed):
         self._act(self._runs.end(run_id, None))
 
 
-class AsyncThinkingCallbackHandler(_Feed, AsyncCallbackHandler):
+class AsyncThinkingCallbackHandler(_Accounting, AsyncCallbackHandler):
     """`ThinkingCallbackHandler` with coroutine hooks, for `ainvoke`, `astream` and the like.
 
     Args:

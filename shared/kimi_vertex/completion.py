@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._arguments import is_object
 from .events import (
     EmptyTurn,
     Event,
@@ -117,7 +117,7 @@ class Accumulator:
         for index, call in enumerate(self._calls):
             arguments = "".join(call.arguments)
             error = errors.get(index)
-            if error is None and finish is None and not _is_json_object(arguments):
+            if error is None and finish is None and not is_object(arguments):
                 error = "the stream ended before the arguments were complete"
             if error is None:
                 calls.append(ToolCall(call.id, call.name, arguments))
@@ -136,13 +136,6 @@ class Accumulator:
             refusal=finish.refusal if finish else None,
             metadata=finish.metadata if finish else {},
         )
-
-
-def _is_json_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def accumulate(events: Iterable[Event]) -> Completion:

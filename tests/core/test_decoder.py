@@ -79,6 +79,24 @@ def test_broken_stream_gives_back_what_was_held() -> None:
     assert partial.finish_reason is None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "whole"),
+    [
+        ('{"a": 1}', True),
+        ("{}", True),
+        ('{"a": 1', False),
+        ("[1]", False),
+        ("", False),
+        ('{"a": NaN}', False),
+    ],
+)
+def test_a_call_in_what_broke_off(arguments: str, whole: bool) -> None:
+    """It counts as whole by the rules of a finished answer: one JSON object, in which NaN is no number."""
+    completion = accumulate([ToolCallDelta(0, "functions.f:0", "f", arguments)])
+    assert len(completion.tool_calls) == whole
+    assert len(completion.invalid_tool_calls) == 1 - whole
+
+
 def test_promoted_thinking() -> None:
     """If asked to, thinking without an answer becomes the answer; the turn stays flagged."""
     reader = Decoder()
