@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
 
 from kimi_vertex import (
@@ -122,3 +123,21 @@ def test_arguments_that_are_an_object_in_a_body_that_is_no_utf8(emulator: Emulat
     assert outcome.completion is not None
     (made,) = outcome.completion.tool_calls
     assert json.loads(made.arguments) == {"a": "\ufffd", "b": 123456789012345678901234567890}
+
+
+async def test_a_hook_of_the_users_client_may_read_the_stream(emulator: Emulator) -> None:
+    """Hooks that log bodies read all of the response; the events are then made of what they have read."""
+    emulator.enqueue(TURNS["text"], TURNS["text"])
+
+    def read(response: httpx.Response) -> None:
+        response.read()
+
+    async def aread(response: httpx.Response) -> None:
+        await response.aread()
+
+    with httpx.Client(event_hooks={"response": [read]}) as own:
+        client = KimiVertexClient(base_url=emulator.base_url, http_client=own)
+        assert accumulate(client.stream("Hi")).text == "Hello"
+    async with httpx.AsyncClient(event_hooks={"response": [aread]}) as other:
+        client = KimiVertexClient(base_url=emulator.base_url, http_async_client=other)
+        assert accumulate([event async for event in client.astream("Hi")]).text == "Hello"
