@@ -56,12 +56,13 @@ def _failure(error: Exception) -> TransportFailure:
     return TransportFailure("broken", words)
 
 
-def _comes_as_sent(response: httpx.Response) -> bool:
-    """Whether a stream's bytes can be taken from the transport: no hook has read them, and httpx has none to decode.
+def _body_as_sent(response: httpx.Response) -> Any:
+    """The transport's stream of a body, if no hook has read it and httpx has nothing to decode; else `None`.
 
-    All that `iter_bytes` would do is to count them, which costs about as much as reading the JSON of a delta.
+    All that `iter_bytes` would do is to count the bytes, which costs about as much as reading the JSON of a delta.
     """
-    return not response.is_stream_consumed and "content-encoding" not in response.headers
+    as_sent = not response.is_stream_consumed and "content-encoding" not in response.headers
+    return response.stream if as_sent else None
 
 
 class _Body:
@@ -190,12 +191,8 @@ class SyncDriver(_Driver):
         return self._head(self._client.send(built, stream=True, follow_redirects=False), request)
 
     def _open_chunks(self) -> Iterator[bytes]:
-        response = self._open_response
-        if _comes_as_sent(response):
-            assert isinstance(response.stream, httpx.SyncByteStream)
-            self._chunks = iter(response.stream)
-        else:
-            self._chunks = response.iter_bytes()
+        body = _body_as_sent(self._open_response)
+        self._chunks = self._open_response.iter_bytes() if body is None else iter(body)
         return self._chunks
 
     def _read_body(self) -> bytes:
@@ -324,12 +321,8 @@ class AsyncDriver(_Driver):
             await self._clients.agive_back(client)
 
     def _open_chunks(self) -> AsyncIterator[bytes]:
-        response = self._open_response
-        if _comes_as_sent(response):
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            self._chunks = aiter(response.stream)
-        else:
-            self._chunks = response.aiter_bytes()
+        body = _body_as_sent(self._open_response)
+        self._chunks = self._open_response.aiter_bytes() if body is None else aiter(body)
         return self._chunks
 
     async def _read_body(self) -> bytes:
