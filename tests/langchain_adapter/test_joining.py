@@ -23,8 +23,8 @@ from langchain_core.outputs import ChatGenerationChunk, LLMResult
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 from langchain_core.runnables import RunnableConfig
 
-from kimi_vertex import Event, Finish, InvalidCall, TextDelta, ThinkingDelta, ToolCallDelta, Usage
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex import APIError, Event, Finish, InvalidCall, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from kimi_vertex.emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex._chunks import ChunkBuilder
 from langchain_kimi_vertex._handed_out import let_go
@@ -280,6 +280,43 @@ def test_a_handler_that_keeps_chunks_finds_their_messages(emulator: Emulator, mo
     collector = _Collector()
     messages = list(model.stream("q", {"callbacks": [collector]}))
     assert [chunk.message for chunk in collector.chunks] == messages
+
+
+class _Failed(BaseCallbackHandler):
+    response: LLMResult
+
+    def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
+        self.response = kwargs["response"]
+
+
+_ERROR = b'data: {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}\n\n'
+
+
+@pytest.mark.parametrize("ending", [b'data: {"choi', _ERROR])
+@pytest.mark.parametrize("way", ["stream", "astream"])
+def test_what_came_before_a_failure_is_in_its_report(emulator: Emulator, way: str, ending: bytes) -> None:
+    """A stream that is cut, or ends in an error, is reported with the sum of the chunks that were handed out."""
+    deltas = [
+        {"reasoning_content": "th"},
+        {"reasoning_content": "ink"},
+        {"content": "Hel"},
+        {"content": "lo"},
+    ]
+    chunks = [json.dumps({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
+    emulator.enqueue(Raw([*(f"data: {chunk}\n\n".encode() for chunk in chunks), ending]))
+    model = ChatKimiVertex(base_url=emulator.base_url, max_retries=0)
+    failed = _Failed()
+    config: RunnableConfig = {"callbacks": [failed]}
+
+    async def drain() -> list[Any]:
+        return [chunk async for chunk in model.astream("q", config)]
+
+    with pytest.raises(APIError):
+        _ = asyncio.run(drain()) if way == "astream" else list(model.stream("q", config))
+    generation = failed.response.generations[0][0]
+    assert isinstance(generation, ChatGenerationChunk)
+    assert generation.message.content == "Hello"
+    assert generation.message.additional_kwargs == {"reasoning_content": "think"}
 
 
 @pytest.fixture
