@@ -188,6 +188,7 @@ def _whole() -> Iterator[Row]:
     base = Probe("httpx", "whole", WHOLE, "orjson")
     yield Row(Probe("core", "whole", WHOLE), base, 1.8)
     yield Row(Probe("langchain", "whole", WHOLE), base, 1.8)
+    yield Row(base, Probe("chat-openai", "whole", WHOLE))
     yield Row(Probe("langchain", "whole", WHOLE), Probe("chat-openai", "whole", WHOLE), 0.5)
     yield Row(Probe("llama-index", "whole", WHOLE), base)
     yield Row(Probe("llama-index", "whole", WHOLE), Probe("openai-like", "whole", WHOLE))
