@@ -103,7 +103,7 @@ class APIError(KimiVertexError):
     ) -> None:
         super().__init__(message)
         self.partial = partial
-        """What had arrived before the failure; `None` if nothing had."""
+        """What had arrived before the failure; `None` if nothing had, or the answer is cut and was not streamed."""
         self.request_id = request_id
         """The service's id of the request, for a support case."""
 
