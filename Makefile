@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 
 BIN := .venv/bin
-SOURCES := shared/kimi_vertex shared/pytest_kimi_vertex langchain_kimi_vertex llama_index_kimi_vertex llama_index tests examples benchmarks .ci
+SOURCES := shared langchain_kimi_vertex llama_index_kimi_vertex tests examples benchmarks .ci
 ENVIRONMENT := $(PYTHON) .ci/environment.py
 UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.rule import Rule
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 
 _REAL_TARGETS = ("GOOGLE_CLOUD_PROJECT", "KIMI_VERTEX_ENDPOINT")
 

@@ -48,7 +48,7 @@ class ChatKimiVertex(KimiVertexSettings):
         export GOOGLE_CLOUD_PROJECT=my-project
         ```
 
-        Without a Google account, `python -m kimi_vertex.emulator` serves the same interface locally; point
+        Without a Google account, `python -m kimi_vertex_emulator` serves the same interface locally; point
         `KIMI_VERTEX_EMULATOR_HOST` or `base_url` at it.
 
     Init args, target:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 
 CLEARED = (
     "GOOGLE_",

@@ -1,12 +1,7 @@
 """Kimi on Google Vertex AI: the transport core, usable without any framework."""
 
-from ._jsontext import find_json_object
-from ._listener import ThinkingCallback, ThinkingListener
-from ._models import DEFAULT_MODEL, ModelInfo, model_info
-from ._options import CallOptions, Timeouts
-from ._stats import CallStats
-from ._streams import AsyncEventStream, EventStream
-from ._tokens import estimate_tokens
+from ._exchange.stats import CallStats
+from ._json import find_json_object
 from ._version import __version__
 from .client import KimiVertexClient
 from .completion import Completion, InvalidToolCall, accumulate
@@ -42,7 +37,11 @@ from .events import (
     ToolCallDelta,
     Usage,
 )
+from .listener import ThinkingCallback, ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
+from .models import DEFAULT_MODEL, ModelInfo, estimate_tokens, model_info
+from .options import CallOptions, Timeouts
+from .streams import AsyncEventStream, EventStream
 
 __all__ = [
     "DEFAULT_MODEL",

@@ -1,20 +1,30 @@
-"""Reads and writes JSON on the wire, and says where in a request something is that JSON cannot hold.
+"""JSON: on the wire, as a call's arguments, and as models write it into their text.
 
-orjson does the work; what it refuses and the standard parser tolerates stays tolerated.
+orjson does the work on the wire; what it refuses and the standard parser tolerates stays tolerated.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import orjson
 
-from .errors import InvalidRequestError
+from ._surrogates import without_surrogates
 
-__all__ = ["Texts", "encode", "loads"]
+__all__ = [
+    "LENIENT",
+    "Texts",
+    "encode",
+    "find_json_object",
+    "is_object",
+    "load_json",
+    "loads",
+    "normalise_arguments",
+]
 
 
 class Texts(list[dict[str, Any]]):
@@ -44,7 +54,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
     they are halves of; lone ones, which UTF-8 does not have, become U+FFFD.
 
     Raises:
-        InvalidRequestError: It holds something that JSON cannot.
+        ValueError: It holds something that JSON cannot; the text says what, and where.
     """
     try:
         # orjson writes null for NaN, and values of types that are no JSON: it gets only what cannot hold any.
@@ -60,7 +70,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
         return _dumps(body)
     except (TypeError, ValueError, RecursionError) as error:
         what = next(_culprits(body, "", ()), None) or f"{error}"
-        raise InvalidRequestError(f"The request cannot be written as JSON: {what}.") from None
+        raise ValueError(what) from None
 
 
 def _dumps(value: Any) -> bytes:
@@ -99,3 +109,121 @@ def _culprits(value: Any, path: str, above: tuple[int, ...]) -> Iterator[str]:
             yield from _culprits(child, f"{path}[{index}]", (*above, id(value)))
     else:
         yield f"{place} is a value of type {type(value).__name__}"
+
+
+_SAFE_DEPTH: Final = 500
+_FENCE: Final = re.compile(r"```\w*\s*")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_STRICT: Final = json.JSONDecoder(parse_constant=_refuse)
+LENIENT: Final = json.JSONDecoder(strict=False, parse_constant=_refuse)
+"""The standard's rules, but for raw control characters in strings, which models write."""
+
+
+def load_json(text: str, *, strict: bool = True) -> Any:
+    """Decode JSON by the standard's rules: Python's own takes NaN and Infinity for numbers.
+
+    Args:
+        text: JSON text.
+        strict: Whether raw control characters inside strings are errors.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deeply to be read.
+    """
+    try:
+        return (_STRICT if strict else LENIENT).decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is one JSON object by the standard's rules."""
+    # orjson reads deeper nests than the standard parser, with which others will read this.
+    if len(text) <= _SAFE_DEPTH or text.count("{") + text.count("[") <= _SAFE_DEPTH:
+        try:
+            return type(orjson.loads(text)) is dict
+        except orjson.JSONDecodeError:
+            pass  # it also refuses lone surrogates, which are no fault here
+    try:
+        return isinstance(load_json(text), dict)
+    except ValueError:
+        return False
+
+
+def normalise_arguments(text: str) -> str | None:
+    """Turn a call's whole arguments into the text of one JSON object.
+
+    Args:
+        text: JSON text of an object; the same encoded a second time as a string, in a Markdown code fence, with
+            raw control characters; or nothing or `null` for no arguments.
+
+    Returns:
+        The object's JSON text, the given text itself where that is valid already; `None` if it is no object.
+    """
+    stripped = text.strip()
+    fence = _FENCE.match(stripped)
+    if fence:
+        stripped = stripped[fence.end() :].removesuffix("```").strip()
+    if stripped in ("", "null"):
+        return "{}"
+    if is_object(stripped):
+        return stripped
+    try:
+        value = load_json(stripped, strict=False)
+        if isinstance(value, str):
+            return normalise_arguments(value) if len(value) < len(text) else None
+        if not isinstance(value, dict):
+            return None
+        return without_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    except (ValueError, RecursionError):
+        return None
+
+
+_OPENING_FENCE: Final = re.compile(r"```[\w-]*\s*\Z")
+_OPENING_LENGTH: Final = 40
+
+
+def find_json_object(text: str) -> dict[str, Any] | None:
+    """Find the JSON object that an answer consists of or contains.
+
+    Part of an object is never taken for one: from an object that was cut off, or that breaks off in the middle,
+    nothing is read.
+
+    Args:
+        text: The whole answer.
+
+    Returns:
+        The object that stands alone; else the last one that opens a code fence; else the first one. `None` if
+        there is none, or if the text as a whole is some other JSON value.
+    """
+    stripped = text.strip()
+    if stripped.startswith("[") and _decode(stripped, 0)[1] == len(stripped):
+        return None
+    first: dict[str, Any] | None = None
+    fenced: dict[str, Any] | None = None
+    start = stripped.find("{")
+    while start >= 0:
+        value, end = _decode(stripped, start)
+        if isinstance(value, dict):
+            first = value if first is None else first
+            if _OPENING_FENCE.search(stripped, max(0, start - _OPENING_LENGTH), start):
+                fenced = value
+        start = stripped.find("{", end)
+    return first if fenced is None else fenced
+
+
+def _decode(text: str, start: int) -> tuple[Any, int]:
+    """The value that starts here and its end; or `None` and how far the text could be read.
+
+    Nothing after NaN, a number of thousands of digits or a nest of thousands of objects is read.
+    """
+    try:
+        return LENIENT.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        return None, max(error.pos, start + 1)
+    except (ValueError, RecursionError):
+        return None, len(text)

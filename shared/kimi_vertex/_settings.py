@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
 
-from ._options import (
+from ._answer.validation import load_validators
+from ._version import __version__
+from .errors import ConfigurationError
+from .options import (
     CallOptions,
     EmptyTurnPolicy,
     MissingThinking,
@@ -16,9 +19,6 @@ from ._options import (
     Timeouts,
     ToolValidation,
 )
-from ._toolcheck import load_validators
-from ._version import __version__
-from .errors import ConfigurationError
 
 __all__ = ["check_settings", "default_headers", "merge_options", "read_timeouts"]
 

@@ -12,13 +12,20 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
-from ._auth import TokenSource
-from ._call import Call, Traits
-from ._commands import Flow
-from ._endpoint import Api, resolve_target
-from ._flow import run
-from ._models import DEFAULT_MODEL, ModelInfo, model_info, retirement_warning
-from ._options import (
+from ._auth.tokens import TokenSource
+from ._exchange.commands import Flow
+from ._exchange.flow import run
+from ._exchange.state import Call, Traits
+from ._exchange.stats import CallStats
+from ._request.body import build
+from ._settings import check_settings, default_headers, merge_options, read_timeouts
+from ._target.target import Api, resolve_target
+from .completion import Completion
+from .errors import ConfigurationError
+from .events import Event
+from .messages import MessageLike
+from .models import DEFAULT_MODEL, ModelInfo, model_info, retirement_warning
+from .options import (
     CallOptions,
     EmptyTurnPolicy,
     MissingThinking,
@@ -27,19 +34,12 @@ from ._options import (
     Timeouts,
     ToolValidation,
 )
-from ._payload import build
-from ._settings import check_settings, default_headers, merge_options, read_timeouts
-from ._stats import CallStats
-from ._streams import AsyncEventStream, EventStream
-from .completion import Completion
-from .errors import ConfigurationError
-from .events import Event
-from .messages import MessageLike
+from .streams import AsyncEventStream, EventStream
 
 if TYPE_CHECKING:
     import httpx
 
-    from ._clients import Clients
+    from ._transport.clients import Clients
 
 __all__ = ["KimiVertexClient"]
 
@@ -303,12 +303,12 @@ class KimiVertexClient:
         return call, run(call)
 
     def _run(self, flow: Flow) -> Generator[Event, None, Completion]:
-        from ._http import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first call, not by the import
+        from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first call, not by the import
 
         return SyncDriver(self._clients, self._tokens).run(flow)
 
     def _arun(self, flow: Flow) -> AsyncGenerator[Event, None]:
-        from ._http import AsyncDriver  # noqa: PLC0415  # see _run
+        from ._transport.drivers import AsyncDriver  # noqa: PLC0415  # see _run
 
         return AsyncDriver(self._clients, self._tokens).run(flow)
 
@@ -317,7 +317,7 @@ class KimiVertexClient:
         known: Clients | None = self.__dict__.get("_http_clients")
         if known is not None:
             return known
-        from ._clients import Clients  # noqa: PLC0415  # see _run
+        from ._transport.clients import Clients  # noqa: PLC0415  # see _run
 
         local = self._target.emulator or self._target.base_url_is_loopback
         made = Clients(loopback=local, given=self._given_clients)

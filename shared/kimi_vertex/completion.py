@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._arguments import is_object
+from ._json import is_object
 from .events import (
     EmptyTurn,
     Event,

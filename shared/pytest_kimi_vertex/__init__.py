@@ -1,7 +1,7 @@
 """The pytest plugin of kimi-vertex: an emulated Kimi as a fixture, the environment set so that code finds it.
 
 A package of its own, because pytest imports it in every run: it imports nothing but pytest until a test asks for a
-fixture. What it does then is in `kimi_vertex.emulator`.
+fixture. What it does then is in `kimi_vertex_emulator`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from kimi_vertex.emulator import Emulator
+    from kimi_vertex_emulator import Emulator
 
 __all__ = ["kimi_emulator", "kimi_emulator_session", "kimi_emulator_settings"]
 
@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker."""
     config.addinivalue_line(
         "markers",
-        "kimi_emulator(verify=None, **settings): settings of the kimi_emulator fixture, as kimi_vertex.emulator."
+        "kimi_emulator(verify=None, **settings): settings of the kimi_emulator fixture, as kimi_vertex_emulator."
         'Emulator takes them; script= may be the path of a YAML file; verify="consumed", "expected" or "all" checks '
         "at the end that every scripted answer was asked for, that every request was scripted, or both",
     )
@@ -90,7 +90,7 @@ def _split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]
 def _run(
     settings: dict[str, Any], verify: tuple[str, ...], patch: pytest.MonkeyPatch, failed: Any = lambda: False
 ) -> Iterator[Emulator]:
-    from kimi_vertex.emulator import Emulator, Script  # noqa: PLC0415  # see the module's docstring
+    from kimi_vertex_emulator import Emulator, Script  # noqa: PLC0415  # see the module's docstring
 
     try:
         script = settings.get("script")

@@ -16,7 +16,7 @@ from typing import Any, Self
 import pytest
 
 from kimi_vertex import Completion, Event, KimiVertexClient, accumulate
-from kimi_vertex.emulator import Emulator, Part, Raw
+from kimi_vertex_emulator import Emulator, Part, Raw
 
 FORMS = ("sync-stream", "sync-whole", "async-stream", "async-whole")
 STREAMS = ("sync-stream", "async-stream")

@@ -23,7 +23,7 @@ from kimi_vertex import (
 from kimi_vertex import (
     client as client_module,
 )
-from kimi_vertex.emulator import Emulator, Raw
+from kimi_vertex_emulator import Emulator, Raw
 
 from .support_core import each_form, good, is_stream, perform
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kimi_vertex import KimiVertexClient
-from kimi_vertex.emulator import Emulator, Turn
+from kimi_vertex_emulator import Emulator, Turn
 
 
 @pytest.mark.parametrize(

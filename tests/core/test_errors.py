@@ -26,7 +26,7 @@ from kimi_vertex import (
     StreamInterruptedError,
     errors,
 )
-from kimi_vertex.emulator import Emulator, Raw
+from kimi_vertex_emulator import Emulator, Raw
 
 from .support_core import THINKING, each_form, perform
 

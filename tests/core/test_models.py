@@ -7,14 +7,9 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex._endpoint import Target, resolve_target
-from kimi_vertex._models import (
-    DEFAULT_MODEL,
-    explain_not_found,
-    explain_status,
-    model_info,
-    retirement_warning,
-)
+from kimi_vertex._exchange.advice import explain_not_found, explain_status
+from kimi_vertex._target.target import Target, resolve_target
+from kimi_vertex.models import DEFAULT_MODEL, model_info, retirement_warning
 
 K = 1024
 NAME = "projects/my-proj/locations/us-central1/endpoints/123"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from langchain_core.tools import BaseTool
 
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 deepagents: Any = pytest.importorskip("deepagents", reason="deepagents is in the dependency group ecosystem")

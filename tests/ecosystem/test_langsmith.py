@@ -15,7 +15,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.tracers import LangChainTracer
 from langsmith import Client
 
-from kimi_vertex.emulator import Emulator, Raw
+from kimi_vertex_emulator import Emulator, Raw
 from langchain_kimi_vertex import ChatKimiVertex
 
 

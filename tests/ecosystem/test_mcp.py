@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 from langchain_kimi_vertex import ChatKimiVertex
 
 REASON = "langchain-mcp-adapters is in the dependency group ecosystem"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex.emulator import Emulator, Turn
+from kimi_vertex_emulator import Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 openevals: Any = pytest.importorskip("openevals.llm", reason="openevals is in the dependency group ecosystem")

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 
 MODEL = "moonshotai/kimi-k2-thinking-maas"
 

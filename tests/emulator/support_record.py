@@ -25,7 +25,7 @@ def ask(kimi: KimiVertexClient, words: str, stream: bool) -> Completion:
 
 def recorded_by_command(*options: str) -> str:
     """Record one answer, "Hello!", with the command; return its log."""
-    command = [sys.executable, "-m", "kimi_vertex.emulator", *options]
+    command = [sys.executable, "-m", "kimi_vertex_emulator", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         base_url = process.stdout.readline().strip().partition("=")[2]

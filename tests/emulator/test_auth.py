@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from google.auth import identity_pool
 from google.oauth2 import credentials, service_account
 
-from kimi_vertex.emulator import Emulator, Raw
+from kimi_vertex_emulator import Emulator, Raw
 
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_vertex.emulator import Cassette, Emulator, Interaction, Recorded, RecordedPart, Turn
-from kimi_vertex.emulator._redact import Redactor
+from kimi_vertex_emulator import Cassette, Emulator, Interaction, Recorded, RecordedPart, Turn
+from kimi_vertex_emulator._redact import Redactor
 
 PATH = "/v1/projects/PROJECT/locations/global/endpoints/openapi/chat/completions"
 ANSWER = '{"choices":[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}]}'

@@ -11,15 +11,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kimi_vertex.emulator import Rules
-from kimi_vertex.emulator.__main__ import _rules as rules_of
-from kimi_vertex.emulator.__main__ import main
+from kimi_vertex_emulator import Rules
+from kimi_vertex_emulator.__main__ import _rules as rules_of
+from kimi_vertex_emulator.__main__ import main
 
 
 def test_the_command_prints_the_variable_serves_and_ends_quietly() -> None:
     """It prints the export line first, logs each request as an emulator's, and ends on SIGTERM with 0."""
     with subprocess.Popen(
-        [sys.executable, "-m", "kimi_vertex.emulator", "--port", "0", "--lenient", "--pace", "0"],
+        [sys.executable, "-m", "kimi_vertex_emulator", "--port", "0", "--lenient", "--pace", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,7 +45,7 @@ def test_the_command_takes_a_script_a_dialect_and_faults(tmp_path: Path) -> None
         [
             sys.executable,
             "-m",
-            "kimi_vertex.emulator",
+            "kimi_vertex_emulator",
             "--port",
             "0",
             "--quiet",
@@ -89,7 +89,7 @@ def test_the_command_takes_every_rule() -> None:
 def test_the_command_keeps_rules_and_lets_tokens_fail() -> None:
     """A rule and a rate for the token endpoint hold in the process."""
     options = ["--port", "0", "--quiet", "--rule", "temperature=true", "--token-fault", "503=1"]
-    command = [sys.executable, "-m", "kimi_vertex.emulator", *options]
+    command = [sys.executable, "-m", "kimi_vertex_emulator", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         host = process.stdout.readline().strip().partition("=")[2]
@@ -135,7 +135,7 @@ def test_an_impossible_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_command_says_when_it_cannot_listen() -> None:
     """An address that cannot be bound is one line and status 1."""
-    command = [sys.executable, "-m", "kimi_vertex.emulator", "--host", "192.0.2.1"]
+    command = [sys.executable, "-m", "kimi_vertex_emulator", "--host", "192.0.2.1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("cannot listen on 192.0.2.1:")

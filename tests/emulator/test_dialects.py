@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_vertex.emulator import DIALECTS, Call, Dialect, Emulator, Turn
+from kimi_vertex_emulator import DIALECTS, Call, Dialect, Emulator, Turn
 
 THINKING, TEXT = "I look it up.", "It snows."
 TURN = Turn(thinking=THINKING, text=TEXT, tool_calls=[Call("look", {"at": "sky"})])

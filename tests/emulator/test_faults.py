@@ -31,7 +31,7 @@ from kimi_vertex import (
     Timeouts,
     accumulate,
 )
-from kimi_vertex.emulator import FAULTS, Emulator, Fault, FaultKind, Faults, Latency, Quota, Turn
+from kimi_vertex_emulator import FAULTS, Emulator, Fault, FaultKind, Faults, Latency, Quota, Turn
 
 TURN = Turn(thinking="I think about it.", text="A few words in answer.")
 

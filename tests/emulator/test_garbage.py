@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 
 CHAT = "/v1/projects/p/locations/global/endpoints/openapi/chat/completions"
 BODY = {"model": "moonshotai/kimi-k2-thinking-maas", "messages": [{"role": "user", "content": "Hi"}]}

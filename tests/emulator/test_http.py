@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_vertex.emulator import Emulator, FaultKind, Faults, Latency, Raw, Turn
+from kimi_vertex_emulator import Emulator, FaultKind, Faults, Latency, Raw, Turn
 
 CHAT = "/v1/projects/p/locations/global/endpoints/openapi/chat/completions"
 BODY = {"model": "moonshotai/kimi-k2-thinking-maas", "messages": [{"role": "user", "content": "Hi"}]}

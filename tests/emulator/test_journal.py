@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_vertex.emulator import Call, Emulator, Exchange, Fault, Raw, Turn
-from kimi_vertex.emulator.watch import line
+from kimi_vertex_emulator import Call, Emulator, Exchange, Fault, Raw, Turn
+from kimi_vertex_emulator.watch import line
 
 TURN = Turn(thinking=["Snow", "y."], text=["It ", "snows."], tool_calls=[Call("look", {"a": 1})])
 
@@ -150,7 +150,7 @@ def test_a_line_tells_an_exchange_and_steers_no_terminal(kimi: Any) -> None:
 
 def test_the_command_watches() -> None:
     """`--watch` prints a line for each exchange on standard output."""
-    command = [sys.executable, "-m", "kimi_vertex.emulator", "--port", "0", "--watch", "--pace", "0"]
+    command = [sys.executable, "-m", "kimi_vertex_emulator", "--port", "0", "--watch", "--pace", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         host = process.stdout.readline().strip().partition("=")[2]

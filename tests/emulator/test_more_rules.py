@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from kimi_vertex import ContextOverflowError, KimiVertexClient, Message, NotFoundError, ToolCall
-from kimi_vertex.emulator import Emulator, Rules, Turn
+from kimi_vertex_emulator import Emulator, Rules, Turn
 
 MODEL = "moonshotai/kimi-k2-thinking-maas"
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from kimi_vertex import APIError, KimiVertexClient
-from kimi_vertex.emulator import Call, Cassette, Emulator, Fault, Raw, Recorder, Turn
+from kimi_vertex_emulator import Call, Cassette, Emulator, Fault, Raw, Recorder, Turn
 
 from .support_record import PROJECT, TOKEN, ask, recorded_by_command
 
@@ -228,7 +228,7 @@ def test_the_command_records(upstream: Emulator, tmp_path: Path) -> None:
 
 def test_importing_the_emulator_loads_no_http_client() -> None:
     """Only a recorder that forwards something loads httpx."""
-    code = "import sys, kimi_vertex.emulator.record as r; print('r' in dir(), 'httpx' in sys.modules)"
+    code = "import sys, kimi_vertex_emulator.record as r; print('r' in dir(), 'httpx' in sys.modules)"
     before = "import sys, kimi_vertex; print('httpx' in sys.modules)"
     run = [
         subprocess.run([sys.executable, "-c", c], capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kimi_vertex import KimiVertexClient
-from kimi_vertex.emulator import Call, Cassette, Emulator, Fault, Recorder, Turn
+from kimi_vertex_emulator import Call, Cassette, Emulator, Fault, Recorder, Turn
 
 from .support_record import PROJECT, TOKEN, ask, recorded_by_command
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kimi_vertex import Completion, KimiVertexClient, accumulate
-from kimi_vertex.emulator import CHUNKINGS, DIALECTS, Call, Chunking, Dialect, Emulator, Turn
+from kimi_vertex_emulator import CHUNKINGS, DIALECTS, Call, Chunking, Dialect, Emulator, Turn
 
 NAMES = ("add", "get_weather", "mcp__portal__search-documents", "todo.write")
 TOOLS = [

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 
 USER = {"role": "user", "content": "What is 1 + 2"}
 CALL = {"id": "functions.add:0", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_vertex.emulator import Call, Emulator, Raw, Turn
+from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 
 FULL = Turn(
     thinking=["Let ", "me see"],

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kimi_vertex.emulator import (
+from kimi_vertex_emulator import (
     Call,
     ChatRequest,
     Emulator,

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 from langchain_kimi_vertex import ChatKimiVertex
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]

@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta
-from kimi_vertex.emulator import Call, Emulator, Raw, Turn
+from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import AsyncThinkingCallbackHandler, ChatKimiVertex, ThinkingCallbackHandler
 from langchain_kimi_vertex._chunks import ChunkBuilder
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessageChunk
 
-from kimi_vertex.emulator import Emulator, Raw
+from kimi_vertex_emulator import Emulator, Raw
 from langchain_kimi_vertex import ChatKimiVertex
 
 

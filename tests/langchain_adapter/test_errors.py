@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 
 import kimi_vertex
-from kimi_vertex.emulator import Call, Emulator, Raw, Turn
+from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex._errors import to_langchain_error
 

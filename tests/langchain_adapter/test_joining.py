@@ -24,7 +24,7 @@ from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 from langchain_core.runnables import RunnableConfig
 
 from kimi_vertex import APIError, Event, Finish, InvalidCall, TextDelta, ThinkingDelta, ToolCallDelta, Usage
-from kimi_vertex.emulator import Call, Emulator, Raw, Turn
+from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex._chunks import ChunkBuilder
 from langchain_kimi_vertex._handed_out import let_go

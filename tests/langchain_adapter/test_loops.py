@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from kimi_vertex.emulator import Emulator, Raw, Turn
+from kimi_vertex_emulator import Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]

@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")

@@ -16,7 +16,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.tools import tool
 
 from kimi_vertex import ConfigurationError
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex, ToolCallRepairMiddleware
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]

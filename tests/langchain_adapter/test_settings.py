@@ -17,7 +17,7 @@ from langchain_core.runnables import ConfigurableField
 from pydantic import SecretStr
 
 from kimi_vertex import Timeouts
-from kimi_vertex.emulator import Emulator, Turn
+from kimi_vertex_emulator import Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex, register_init_chat_model, register_serializable
 from langchain_kimi_vertex._parameters import Parameters
 

@@ -12,7 +12,7 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 from langchain_kimi_vertex import ChatKimiVertex
 
 pytestmark = [

@@ -11,7 +11,7 @@ from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]

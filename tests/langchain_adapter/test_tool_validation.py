@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
 from kimi_vertex import ConfigurationError
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]

@@ -15,7 +15,7 @@ from llama_index.core.memory import Memory
 from llama_index_instrumentation import get_dispatcher
 from pydantic import Field
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 from llama_index_kimi_vertex import KimiVertex
 
 CORE_WARNINGS = (

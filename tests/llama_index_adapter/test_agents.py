@@ -22,7 +22,7 @@ from llama_index.core.memory import Memory
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]

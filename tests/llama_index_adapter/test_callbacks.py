@@ -42,7 +42,7 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import Field, PrivateAttr
 
 from kimi_vertex import StreamInterruptedError
-from kimi_vertex.emulator import Call, Emulator, Raw, Turn
+from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex.emulator import Emulator, Raw
+from kimi_vertex_emulator import Emulator, Raw
 from llama_index_kimi_vertex import KimiVertex
 
 

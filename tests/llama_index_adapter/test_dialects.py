@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
-from kimi_vertex.emulator import Emulator, Raw, Turn
+from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]

@@ -33,7 +33,7 @@ from llama_index.core.tools import QueryEngineTool
 from llama_index.retrievers.bm25 import BM25Retriever
 from pydantic import BaseModel
 
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]

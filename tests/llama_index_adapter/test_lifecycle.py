@@ -29,7 +29,7 @@ from kimi_vertex import (
     StreamInterruptedError,
     Timeouts,
 )
-from kimi_vertex.emulator import Emulator, Raw, Turn
+from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 from llama_index_kimi_vertex._parameters import KimiVertexSettings
 

@@ -23,7 +23,7 @@ from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.storage.chat_store import SimpleChatStore
 from llama_index.core.workflow import Context, JsonSerializer
 
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 Chat: TypeAlias = Callable[..., list[Any]]

@@ -28,7 +28,7 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
 
 from kimi_vertex import ConfigurationError
-from kimi_vertex.emulator import Emulator, Turn
+from kimi_vertex_emulator import Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 Chat: TypeAlias = Callable[..., list[ChatResponse]]
@@ -211,7 +211,7 @@ def test_json_schema() -> None:
 
 def test_failures_are_events_too(emulator: Emulator, llm: KimiVertex, recorder: Recorder) -> None:
     """An error in the middle of a stream is raised and reported."""
-    from kimi_vertex.emulator import Raw
+    from kimi_vertex_emulator import Raw
 
     head = b'data: {"choices":[{"index":0,"delta":{"content":"Hel"},"finish_reason":null}]}\n\n'
     emulator.enqueue(Raw([head, "cut"]))

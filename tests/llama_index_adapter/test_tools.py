@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCall
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
-from kimi_vertex.emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 Chat: TypeAlias = Callable[..., list[ChatResponse]]

@@ -13,7 +13,7 @@ from google.oauth2.credentials import Credentials
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from kimi_vertex import AuthenticationError, CallStats, InternalServerError
-from kimi_vertex.emulator import Emulator, Raw, Turn
+from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 Chat: TypeAlias = Callable[..., list[ChatResponse]]

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from benchmarks.audit.base import Peer, Reply
-from benchmarks.audit.peers import LABELS, OURS
-from benchmarks.audit.plain import Core
-from benchmarks.audit.rules import RULES, Make, Rule, Verdict
-from benchmarks.audit.suites import MARKER as SUITES_MARKER
-from benchmarks.audit.suites import SUITES, Outcome, run
-from benchmarks.audit.suites import document as table_of
-from benchmarks.audit.table import audit, bounded, document, insert
-from kimi_vertex.emulator import Emulator
+from benchmarks.conformance.base import Peer, Reply
+from benchmarks.conformance.peers import LABELS, OURS
+from benchmarks.conformance.plain import Core
+from benchmarks.conformance.rules import RULES, Make, Rule, Verdict
+from benchmarks.conformance.suites import MARKER as SUITES_MARKER
+from benchmarks.conformance.suites import SUITES, Outcome, run
+from benchmarks.conformance.suites import document as table_of
+from benchmarks.conformance.table import audit, bounded, document, insert
+from kimi_vertex_emulator import Emulator
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
-MARKER = "<!-- python -m benchmarks.audit -->"
+MARKER = "<!-- python -m benchmarks.conformance -->"
 
 
 class Mute(Core):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALONE = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "demo" and path.stem[0] != "_")

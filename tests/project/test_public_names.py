@@ -19,7 +19,7 @@ PUBLIC = {
         ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage __version__ accumulate
         estimate_tokens find_json_object model_info
     """,
-    "kimi_vertex.emulator": """
+    "kimi_vertex_emulator": """
         Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking DIALECTS Dialect Emulator Ending Exchange
         FAULTS Fault FaultKind Faults Interaction Latency LatencyProfile Match Matching OnBreach Part
         PastCall PastMessage Piece Quota Raw Recorded RecordedPart Recorder Rule Rules Script TextMatch Tool

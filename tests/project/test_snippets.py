@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_vertex.emulator import Emulator
+from kimi_vertex_emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

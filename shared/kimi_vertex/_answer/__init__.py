@@ -1,0 +1,1 @@
+"""What an answer says: the server's JSON in, typed events out. Pure."""

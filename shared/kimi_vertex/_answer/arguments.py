@@ -1,0 +1,137 @@
+"""The arguments of one tool call: pieces of any shape in, the text of one JSON object out.
+
+Repairs what leaves no doubt (control characters, double encoding, a code fence, null for none); everything
+else stays as it came and is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, Literal
+
+from kimi_vertex._json import is_object, load_json, normalise_arguments
+from kimi_vertex._surrogates import join_surrogates
+
+__all__ = ["ArgumentStream"]
+
+# What has a bearing outside of strings, where a plain string is one thing, and inside.
+_OUTSIDE: Final = re.compile(r'"[^"\\\x00-\x1f]*+"|["\\{}\[\]]')
+_INSIDE: Final = re.compile(r'["\\\x00-\x1f]')
+_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
+# What may follow a complete object and means nothing: white space, the end of a code fence, a leaked marker.
+_NOISE: Final = re.compile(r"(?:[\s`]|<\|[a-z_]+\|>)*")
+
+
+class ArgumentStream:
+    """Passes on the pieces of one call's arguments while they look like a plain JSON object.
+
+    Anything else is held until the end, so that what was passed on always joins to what `finish` judged.
+    """
+
+    __slots__ = ("_depth", "_escaped", "_in_string", "_mode", "_parts", "_surrogate", "_tail", "raw")
+
+    def __init__(self) -> None:
+        self._mode: Literal["start", "object", "complete", "whole"] = "start"
+        self._parts: list[str] = []  # passed on already, or held in the modes `start` and `whole`
+        self._tail: list[str] = []  # what follows the complete object
+        self._surrogate = ""
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+        self.raw = False
+        """True once anything but white space has come."""
+
+    @property
+    def complete(self) -> bool:
+        """True when an object has been closed, so that a new `{` begins another call."""
+        return self._mode == "complete"
+
+    @property
+    def is_object(self) -> bool:
+        """True once an object has been opened."""
+        return self._mode in ("object", "complete")
+
+    def feed(self, piece: Any) -> str:
+        """Take the next piece, text or already decoded JSON; return what may be passed on."""
+        if piece is None:
+            return ""
+        text = piece if isinstance(piece, str) else json.dumps(piece, ensure_ascii=False)
+        if self._surrogate or not text.isascii():
+            text, self._surrogate = join_surrogates(self._surrogate, text)
+        if self._mode == "start":
+            text = text.lstrip()
+            if not text:
+                return ""
+            self.raw = True
+            self._mode = "object" if text[0] == "{" else "whole"
+        if self._mode == "object":
+            passed, rest = self.take(text)
+            if rest:
+                self._tail.append(rest)
+            return passed
+        (self._tail if self._mode == "complete" else self._parts).append(text)
+        return ""
+
+    def take(self, text: str) -> tuple[str, str]:
+        """Read on in an object, or begin one; return the text with raw control characters escaped, and what follows."""
+        self._mode = "object"
+        out: list[str] = []
+        start, rest = 0, ""
+        position = 1 if self._escaped and text else 0
+        self._escaped = self._escaped and not text
+        while match := (_INSIDE if self._in_string else _OUTSIDE).search(text, position):
+            position = match.end()
+            char = text[position - 1]
+            if char == "\\":
+                self._escaped = position == len(text)
+                position += 1
+            elif char == '"':
+                self._in_string ^= position - match.start() == 1
+            elif self._in_string:
+                out += (text[start : position - 1], _ESCAPES.get(char, f"\\u{ord(char):04x}"))
+                start = position
+            elif char in "{[":
+                self._depth += 1
+            else:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._mode = "complete"
+                    text, rest = text[:position], text[position:]
+                    break
+        passed = "".join((*out, text[start:])) if start else text
+        self._parts.append(passed)
+        return passed, rest
+
+    @property
+    def text(self) -> str:
+        """All that has come, as far as it counts."""
+        return "".join(self._parts)
+
+    def finish(self) -> tuple[str, str | None]:
+        """The call is over.
+
+        Returns:
+            Text still to be passed on, and what is wrong with the arguments, or `None`.
+        """
+        lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
+        (self._tail if self._mode == "complete" else self._parts).append(lost)
+        if self._mode in ("start", "whole"):
+            normal = normalise_arguments(self.text)
+            if normal is None:
+                return self.text, "the arguments are not a JSON object"
+            self._parts = [normal]
+            return normal, None
+        if self._mode == "object":
+            return lost, "the arguments break off"
+        tail = "".join(self._tail)
+        if _NOISE.fullmatch(tail) is None:
+            self._parts.append(tail)
+            return tail, "text follows the arguments"
+        if is_object(self.text):
+            return "", None
+        try:
+            load_json(self.text)
+        except ValueError as error:
+            return "", f"the arguments are not valid JSON: {error}"
+        return "", None

@@ -1,0 +1,329 @@
+"""Tells thinking from answer, for every way in which a server may mix them.
+
+Two channels, one per wire field: the server's own thinking field, and the content, which may hold thinking
+between `<think>` tags, behind an opening tag that was part of the prompt, or none. Both may hold leaked calls.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Literal
+
+from kimi_vertex._surrogates import join_surrogates
+from kimi_vertex.events import TextDelta, ThinkingDelta
+
+from .leaked_calls import BareCalls, LeakCollector, LeakedCall
+from .markers import HALF, HALF_TAG, THINK_BEGIN, THINK_END, Scanner, Token, is_plain
+
+__all__ = ["ContentChannel", "ThinkingChannel"]
+
+Delta = ThinkingDelta | TextDelta
+
+
+class _Channel:
+    """What both channels share: halves of characters, tokens, leaked calls."""
+
+    __slots__ = ("_flowing", "_leaks", "_quiet", "_scanner", "_surrogate")
+
+    def __init__(self) -> None:
+        self._scanner = Scanner()
+        self._leaks = LeakCollector()
+        self._surrogate = ""
+        self._quiet = True  # nothing is held that a plain piece could complete
+        self._flowing = False  # and a plain piece is given out as it is
+
+    def feed(self, text: str) -> list[Delta]:
+        """Take the next piece of the field's text. Subclasses have dealt with plain pieces that flow."""
+        out: list[Delta] = []
+        if self._quiet and not self._flowing and text and is_plain(text):
+            self._scanner.pass_by(text)
+            self._plain(text, out)
+        else:
+            text, self._surrogate = join_surrogates(self._surrogate, text)
+            self._scan(text, out)
+            self._quiet = self._scanner.idle and not (self._surrogate or self._leaks.open)
+        self._flowing = self._quiet and self._flows()
+        return _merged(out)
+
+    def finish(self) -> list[Delta]:
+        """Return what was held back: nothing more will come."""
+        out: list[Delta] = []
+        lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
+        self._scan(lost, out, last=True)
+        self._give_back(self._leaks.flush(), out)
+        self._end(out)
+        return _merged(out)
+
+    @property
+    def leaked(self) -> list[LeakedCall]:
+        """The calls found so far."""
+        return self._leaks.calls
+
+    def _scan(self, text: str, out: list[Delta], *, last: bool = False) -> None:
+        scanner, leaks = self._scanner, self._leaks
+        for item in scanner.feed(text, last=last):
+            if isinstance(item, Token):
+                self._outside_code()
+                if item.kind == HALF:
+                    continue
+                if item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
+                    self._tool_token(item, out)
+                elif leaks.open:
+                    self._give_back(leaks.text(item.text), out)
+                else:
+                    self._think_tag(item, out)
+            elif leaks.open:
+                self._give_back(leaks.text(item), out)
+            else:
+                self._plain(item, out)
+            scanner.markdown = not leaks.open
+
+    def _outside_code(self) -> None:
+        """A token shows that no code is open."""
+
+    def _give_back(self, text: str, out: list[Delta]) -> None:
+        if text:
+            self._plain(text, out)
+
+    def _tool_token(self, token: Token, out: list[Delta]) -> None:
+        self._give_back(self._leaks.token(token), out)
+
+    def _flows(self) -> bool:
+        raise NotImplementedError
+
+    def _plain(self, text: str, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _think_tag(self, token: Token, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _end(self, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+
+class ThinkingChannel(_Channel):
+    """The server's thinking field. Its tags are noise at either end, and text in between."""
+
+    __slots__ = ("_pending_end", "_started")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = False
+        self._pending_end: list[str] = []  # a closing tag, and the white space after it
+
+    def feed(self, text: str) -> list[Delta]:
+        if self._flowing and (("<" not in text and text.isascii()) or is_plain(text)):
+            # The common case, and the hot path.
+            self._scanner.pass_by(text)
+            return [ThinkingDelta(text)]
+        return super().feed(text)
+
+    def _flows(self) -> bool:
+        return self._started and not self._pending_end
+
+    def _plain(self, text: str, out: list[Delta]) -> None:
+        if self._pending_end:
+            self._pending_end.append(text)
+            if text.isspace():
+                return
+            text, self._pending_end = "".join(self._pending_end), []
+        self._started = self._started or not text.isspace()
+        out.append(ThinkingDelta(text))
+
+    def _think_tag(self, token: Token, out: list[Delta]) -> None:
+        if not self._started or token.kind == HALF_TAG:
+            return
+        if token.kind == THINK_END:
+            self._pending_end.append(token.text)
+        else:
+            self._plain(token.text, out)
+
+    def _tool_token(self, token: Token, out: list[Delta]) -> None:
+        self._pending_end = []
+        super()._tool_token(token, out)
+
+    def _end(self, out: list[Delta]) -> None:
+        self._pending_end = []
+
+
+class ContentChannel(_Channel):
+    """The answer's field, which may begin with thinking.
+
+    - start: nothing but white space so far.
+    - held: text that is thinking if a closing tag follows, and the answer if not.
+    - thinking: between tags.
+    - text: the answer.
+    """
+
+    __slots__ = ("_bare", "_gap", "_implicit", "_inline", "_separate", "_state", "_trim")
+
+    def __init__(self, *, implicit: bool, tool_names: frozenset[str]) -> None:
+        """Start a channel.
+
+        Args:
+            implicit: Whether text without an opening tag may turn out to be thinking. It is then held back
+                until a closing tag, a tool call, separate thinking or the end decides.
+            tool_names: The declared tools.
+        """
+        super().__init__()
+        self._bare = BareCalls(tool_names) if tool_names else None
+        self._implicit = implicit
+        self._state: Literal["start", "held", "thinking", "text"] = "start"
+        self._inline = False
+        self._separate = False
+        # start, text: white space not yet shown; held: undecided text; thinking: white space that may be the last
+        self._gap: list[str] = []
+        self._trim = False  # white space before the answer's first word is the template's, not the answer's
+
+    def feed(self, text: str) -> list[Delta]:
+        if self._flowing and (("<" not in text and text.isascii()) or is_plain(text)):
+            # The common case, and the hot path.
+            self._scanner.pass_by(text)
+            if self._bare is not None:
+                text = self._bare.feed(text)
+            return [TextDelta(text)] if text else []
+        return super().feed(text)
+
+    def _flows(self) -> bool:
+        return self._state == "text" and not self._trim
+
+    @property
+    def inline(self) -> bool:
+        """Whether thinking, even empty, came between tags."""
+        return self._inline
+
+    @property
+    def leaked(self) -> list[LeakedCall]:
+        return self._leaks.calls + (self._bare.calls if self._bare is not None else [])
+
+    @property
+    def undecided(self) -> bool:
+        """Whether text is being held back because it may be thinking."""
+        return self._state == "held"
+
+    def separate_thinking(self) -> list[Delta]:
+        """The server sends thinking in a field of its own, so what was held is text, and so are later tags."""
+        self._separate = True
+        self._implicit = False
+        return self.decide()
+
+    def decide(self) -> list[Delta]:
+        """Something follows that cannot follow undecided thinking: what was held is text."""
+        out: list[Delta] = []
+        if self._state == "held":
+            self._state = "text"
+            for text in self._take_gap():
+                self._show(text, out)
+        return _merged(out)
+
+    def _outside_code(self) -> None:
+        if self._bare is not None:
+            self._bare.outside_code()
+
+    def _plain(self, text: str, out: list[Delta]) -> None:
+        if self._state == "thinking":
+            self._think(text, out)
+        elif self._state == "held":
+            self._gap.append(text)
+        elif self._state == "start" or self._trim:
+            self._gap.append(text)
+            if not text.isspace():
+                self._begin(out)
+        else:
+            self._show(text, out)
+
+    def _begin(self, out: list[Delta]) -> None:
+        """The first word is there."""
+        if self._implicit and self._state == "start":
+            self._state = "held"
+            return
+        text = "".join(self._take_gap())
+        self._state = "text"
+        if self._trim:
+            self._trim = False
+            text = _without_lead(text)
+        self._show(text, out)
+
+    def _show(self, text: str, out: list[Delta]) -> None:
+        if self._bare is not None:
+            text = self._bare.feed(text)
+        if text:
+            out.append(TextDelta(text))
+
+    def _think(self, text: str, out: list[Delta]) -> None:
+        self._gap.append(text)
+        stripped = text.rstrip()
+        if not stripped:
+            return
+        whole = "".join(self._take_gap())
+        if len(stripped) < len(text):
+            self._gap.append(text[len(stripped) :])
+            whole = whole[: len(stripped) - len(text)]
+        out.append(ThinkingDelta(whole if self._inline else whole.lstrip()))
+        self._inline = True
+
+    def _think_tag(self, token: Token, out: list[Delta]) -> None:
+        kind, state = token.kind, self._state
+        if state == "thinking":
+            if kind == THINK_END:
+                self._close()
+            elif kind == THINK_BEGIN and self._inline:
+                self._think(token.text, out)
+        elif state == "start":
+            if kind == THINK_END:
+                self._close()
+            elif kind == THINK_BEGIN and not self._separate:
+                self._open()
+            else:
+                self._gap.append(token.text)  # text, unless nothing but a closing tag follows
+        elif state == "held" and kind != THINK_BEGIN:
+            if kind == THINK_END:
+                out.append(ThinkingDelta("".join(self._take_gap()).strip()))
+                self._close()
+        elif self._inline:
+            if kind == THINK_BEGIN:
+                self._open()
+        else:
+            self._plain(token.text, out)
+
+    def _open(self) -> None:
+        self._gap = []
+        self._state = "thinking"
+
+    def _close(self) -> None:
+        self._inline = self._inline or not self._separate
+        self._state = "text"
+        self._gap = []
+        self._trim = True
+
+    def _tool_token(self, token: Token, out: list[Delta]) -> None:
+        if token.kind or self._leaks.open:
+            out += self.decide()
+            before = self._bare.take_held() if self._bare is not None else ""
+            self._give_back(self._leaks.token(token, before), out)
+
+    def _take_gap(self) -> list[str]:
+        gap, self._gap = self._gap, []
+        return gap
+
+    def _end(self, out: list[Delta]) -> None:
+        out += self.decide()
+        rest = self._bare.finish() if self._bare is not None else ""
+        if rest:
+            out.append(TextDelta(rest))
+
+
+def _without_lead(text: str) -> str:
+    """Text without the blank lines, or the one space, that separate it from the thinking; indentation stays."""
+    words = text.lstrip()
+    lead = text[: len(text) - len(words)]
+    indent = lead[lead.rfind("\n") + 1 :]
+    return words if indent == " " else indent + words
+
+
+def _merged(deltas: list[Delta]) -> list[Delta]:
+    """Neighbours of one kind as one delta."""
+    if len(deltas) < 2:
+        return deltas
+    groups = [(kind, "".join(d.text for d in group)) for kind, group in groupby(deltas, type)]
+    return [kind(text) for kind, text in groups if text]

@@ -1,0 +1,1 @@
+"""Tokens: the only package that knows google-auth."""

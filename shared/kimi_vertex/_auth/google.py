@@ -1,0 +1,205 @@
+"""google-auth: loading, scoping and refreshing credentials, and explaining what goes wrong.
+
+Imported at the first token, never before. Its objects are `Any` here, because its classes are untyped.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import google.auth
+from google.auth import exceptions
+from google.auth.credentials import with_scopes_if_required
+from google.auth.transport.requests import Request
+
+from kimi_vertex.errors import CredentialsError, KimiVertexError
+
+from .credentials import Settings, not_a_service_account
+
+__all__ = ["Loaded", "explain", "find_project", "load", "open_transport"]
+
+_LOGIN: Final = "gcloud auth application-default login"
+_VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+_LONGEST: Final = 400
+"""Characters of another's text in an error of ours."""
+# Access, refresh and identity tokens, and the values of fields that hold one.
+_SECRETS: Final = re.compile(
+    r"ya29\.[\w.~+/-]+|1//[\w-]{10,}|eyJ[\w-]+\.[\w.-]+|-----BEGIN.*?(?:-----END[^-]*-----|$)"
+    r"|(?<=token)[\"']?\s*[:=]\s*[\"']?[^\s\"',}&]+",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Credentials that are ready to be refreshed."""
+
+    credentials: Any = field(repr=False)
+    project: str | None
+    """As far as it is known without a call to a Google API."""
+
+
+def load(settings: Settings) -> Loaded:
+    """Load, scope and configure credentials. Reads files, may start `gcloud` and ask a metadata server.
+
+    No access token is fetched. google-auth's own exceptions pass through.
+    """
+    given = settings.credentials
+    if isinstance(given, Path):
+        credentials, project = _from_info(_read(given), settings.quota_project)
+    elif isinstance(given, Mapping):
+        credentials, project = _from_info(given, settings.quota_project)
+    elif given is None:
+        credentials, project = _application_default(settings.quota_project)
+    else:
+        credentials, project = given, getattr(given, "project_id", None)
+    credentials = _scoped(credentials, settings.scopes)
+    if settings.self_signed_jwt:
+        if not callable(getattr(credentials, "with_always_use_jwt_access", None)):
+            raise not_a_service_account(settings)
+        credentials = credentials.with_always_use_jwt_access(True)
+    return Loaded(credentials, project if isinstance(project, str) and project else None)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        info = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CredentialsError(
+            f"There is no credentials file {str(path)!r}. Check the path given as credentials=."
+        ) from None
+    except OSError as error:
+        raise CredentialsError(
+            f"The credentials file {str(path)!r} cannot be read: {error.strerror}."
+        ) from None
+    except ValueError:
+        raise CredentialsError(
+            f"The credentials file {str(path)!r} is not JSON. Download it again."
+        ) from None
+    if not isinstance(info, dict):
+        raise CredentialsError(f"The credentials file {str(path)!r} does not hold a JSON object.")
+    return info
+
+
+def _from_info(info: Mapping[str, Any], quota_project: str | None) -> tuple[Any, str | None]:
+    with warnings.catch_warnings():
+        # It warns of content from strangers; this is the user's own.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        # Without scopes: with them, an external account would look up its project at once, over the network.
+        loaded: tuple[Any, str | None] = google.auth.load_credentials_from_dict(  # type: ignore[no-untyped-call]
+            dict(info), quota_project_id=quota_project
+        )
+    return loaded
+
+
+def _application_default(quota_project: str | None) -> tuple[Any, str | None]:
+    # Scopes are added later; see `_from_info`.
+    loaded: tuple[Any, str | None] = google.auth.default(quota_project_id=quota_project)
+    return loaded
+
+
+def _scoped(credentials: Any, scopes: Sequence[str]) -> Any:
+    return with_scopes_if_required(credentials, list(scopes))  # type: ignore[no-untyped-call]
+
+
+def find_project(loaded: Loaded, request: Any) -> str | None:
+    """Return the project, asking Google for it where only the credentials' own service knows it."""
+    if loaded.project is not None:
+        return loaded.project
+    ask = getattr(loaded.credentials, "get_project_id", None)
+    found = ask(request) if callable(ask) else None
+    return found if isinstance(found, str) and found else None
+
+
+@contextmanager
+def open_transport() -> Iterator[Any]:
+    """A google-auth transport for one refresh: tokens last an hour, connections do not."""
+    request = Request()
+    try:
+        yield request
+    finally:
+        request.session.close()
+
+
+def explain(error: Exception, settings: Settings) -> KimiVertexError:
+    """Turn a failure of google-auth into an error that says what to do, and holds no token.
+
+    The original is not chained: its arguments may hold the token service's whole answer.
+    """
+    if isinstance(error, KimiVertexError):
+        return copy.copy(error)
+    said = _said(error)
+    lower = " ".join(str(argument) for argument in error.args).lower()
+    transport = _is_transport_failure(error)
+    if isinstance(error, exceptions.DefaultCredentialsError) and not transport:
+        if settings.credentials is not None:
+            return CredentialsError(f"The {settings.kind} cannot be used: {said}.")
+        if "default credentials were not found" in lower:
+            said = f"neither in {_VARIABLE}, nor from gcloud, nor from a metadata server"
+        return CredentialsError(
+            f"No usable Google credentials were found: {said}. Run `{_LOGIN}`, or set {_VARIABLE} to the path "
+            "of a credentials file, or pass credentials=."
+        )
+    is_retryable = transport or bool(getattr(error, "retryable", False))
+    return CredentialsError(
+        f"Google gave no access token for {settings.kind}: {said}. {_next_step(lower, transport=is_retryable)}",
+        is_retryable=is_retryable,
+    )
+
+
+def _said(error: Exception) -> str:
+    """Return what google-auth says, without its further arguments: those may be a server's whole answer."""
+    texts = [str(error.args[0])] if error.args else []
+    if isinstance(error, exceptions.DefaultCredentialsError):
+        texts += [str(argument) for argument in error.args[1:] if isinstance(argument, Exception)]
+    if not isinstance(error, exceptions.GoogleAuthError):
+        texts.insert(0, f"unexpected {type(error).__name__}")
+    text = ": ".join(text.strip().rstrip(".") for text in texts if text.strip())
+    return _SECRETS.sub("(removed)", text)[:_LONGEST] or type(error).__name__
+
+
+def _is_transport_failure(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(
+            error, (exceptions.TransportError, exceptions.TimeoutError, OSError)
+        ) and not isinstance(error, exceptions.DefaultCredentialsError):
+            # The metadata server's answer, if there was one, is the error's second argument.
+            status = getattr(error.args[1], "status", 500) if len(error.args) > 1 else 500
+            return not isinstance(error, (FileNotFoundError, PermissionError)) and (
+                not isinstance(status, int) or status >= 500 or status in {408, 429}
+            )
+        error = error.__cause__
+    return False
+
+
+def _next_step(lower: str, *, transport: bool) -> str:
+    if "impersonated" in lower or "generateaccesstoken" in lower or "getaccesstoken" in lower:
+        return (
+            "Impersonation needs roles/iam.serviceAccountTokenCreator on the target service account, and the API "
+            "iamcredentials.googleapis.com enabled."
+        )
+    if "metadata" in lower:
+        return (
+            "The metadata server gave no token: check that this machine, pod or Cloud Run service has a service "
+            f"account, or run `{_LOGIN}`."
+        )
+    if transport:
+        return "The token service could not be reached or failed; try again, and check network and proxy."
+    if "invalid_grant" in lower or "reauth" in lower or "expired or revoked" in lower:
+        return (
+            f"The login has expired or was revoked, or the key was deleted: run `{_LOGIN}`, or create a new key. "
+            "A wrong clock on this machine has the same effect."
+        )
+    if "necessary fields" in lower:
+        return (
+            "They hold nothing but an access token that has expired: pass credentials that can be refreshed."
+        )
+    return f"Check the credentials, or run `{_LOGIN}` and leave credentials out."

@@ -1,0 +1,365 @@
+"""Tokens for requests: one source, shared by all threads and event loops, that never refreshes twice at once.
+
+A token lives in google-auth's credentials object only: not in settings, logs, reprs, pickles or exceptions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from kimi_vertex.errors import CredentialsError, KimiVertexError
+
+from .credentials import CLOUD_PLATFORM, Settings
+
+if TYPE_CHECKING:
+    from .google import Loaded
+
+__all__ = ["TokenSource"]
+
+_LOG: Final = logging.getLogger("kimi_vertex.auth")
+_DEFAULT_UNIVERSE: Final = "googleapis.com"
+_UNIVERSE_VARIABLE: Final = "GOOGLE_CLOUD_UNIVERSE_DOMAIN"
+_PAUSE_AFTER_FAILURE: Final = 30.0
+"""Seconds between two early renewals of a token that still works, when the first one failed."""
+
+_Flight: TypeAlias = "Future[KimiVertexError | None]"
+
+
+class _SingleFlight:
+    """Runs one piece of work at a time, in a thread; whoever asks meanwhile waits for the same outcome.
+
+    The outcome is a value, not a raised exception, so that each waiter can raise its own.
+    """
+
+    __slots__ = ("_flight", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flight: _Flight | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._flight is not None
+
+    def join(
+        self, work: Callable[[], KimiVertexError | None], *, unless: Callable[[], bool]
+    ) -> _Flight | None:
+        """Return the work that is under way or that begins now; `None` if `unless` says it is not needed."""
+        with self._lock:
+            if self._flight is not None:
+                return self._flight
+            if unless():
+                return None
+            flight: _Flight = Future()
+            # A running future cannot be cancelled: no waiter that gives up takes the others with it.
+            flight.set_running_or_notify_cancel()
+            thread = threading.Thread(
+                target=self._run, args=(flight, work), name="kimi-vertex-auth", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                flight.set_result(CredentialsError("No token was fetched: the interpreter is shutting down."))
+                return flight
+            self._flight = flight
+            return flight
+
+    def _run(self, flight: _Flight, work: Callable[[], KimiVertexError | None]) -> None:
+        outcome: KimiVertexError | None = CredentialsError(
+            "The token refresh was interrupted.", is_retryable=True
+        )
+        try:
+            outcome = work()
+        finally:
+            with self._lock:
+                self._flight = None
+            flight.set_result(outcome)
+
+
+class TokenSource:
+    """Authorization headers from Google credentials.
+
+    Nothing is read, imported or fetched before the first token is asked for. A token that is about to
+    expire (within 3:45 minutes) is still served while one refresh runs in the background; one that has
+    expired makes callers wait for a single refresh. `refresh` and `apply` are used rather than
+    `before_request`, which adds a lookup of the account's regions and blocking calls to the metadata server.
+
+    Copies share the source. A pickle holds the settings: a path, an info mapping with its key, or a
+    credentials object without its access token. A static access token is left behind, and the unpickled
+    source says so when it is used.
+
+    Args:
+        credentials: A google-auth credentials object, the content of a credentials file of any type as a
+            mapping, the path of one, or `None` for application default credentials.
+        access_token: A static bearer token instead; never refreshed.
+        quota_project: Project to bill. Default: what the credentials or `GOOGLE_CLOUD_QUOTA_PROJECT` say.
+        scopes: OAuth scopes for credentials that need them. Default: cloud-platform.
+        self_signed_jwt: Sign tokens locally with a service account's key, without a token endpoint.
+
+    Raises:
+        ConfigurationError: If what is given cannot be credentials.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_load_lock",
+        "_loaded",
+        "_project",
+        "_project_flight",
+        "_quiet_until",
+        "_settings",
+        "_token_flight",
+        "_universe",
+    )
+
+    def __init__(
+        self,
+        credentials: Any = None,
+        *,
+        access_token: str | None = None,
+        quota_project: str | None = None,
+        scopes: Sequence[str] = (CLOUD_PLATFORM,),
+        self_signed_jwt: bool = False,
+    ) -> None:
+        self._begin(
+            Settings.checked(
+                credentials, access_token, quota_project, scopes, self_signed_jwt=self_signed_jwt
+            )
+        )
+
+    def _begin(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loaded: Loaded | None = None
+        self._project: str | None = None
+        self._universe: str | None = None
+        self._quiet_until = 0.0
+        self._reset_locks()
+        _SOURCES.add(self)
+
+    def _reset_locks(self) -> None:
+        self._load_lock = threading.Lock()
+        self._token_flight = _SingleFlight()
+        self._project_flight = _SingleFlight()
+
+    @property
+    def can_refresh(self) -> bool:
+        """Whether a refused token may be replaced: not if it is static."""
+        return self._settings.access_token is None and not self._settings.token_lost
+
+    @property
+    def project(self) -> str | None:
+        """The credentials' own project, known after `load()`; `None` if they have none."""
+        return self._project
+
+    @property
+    def universe_domain(self) -> str:
+        """The credentials' universe, known after `load()` or `headers()`; before, `googleapis.com`.
+
+        For a static token it is `GOOGLE_CLOUD_UNIVERSE_DOMAIN`, if that is set.
+        """
+        if self._universe is not None:
+            return self._universe
+        return (
+            _DEFAULT_UNIVERSE if self.can_refresh else os.environ.get(_UNIVERSE_VARIABLE) or _DEFAULT_UNIVERSE
+        )
+
+    def headers(self, *, force: bool = False, rejected: str | None = None) -> dict[str, str]:
+        """Return fresh headers for one request, waiting for a token if there is none that works.
+
+        Args:
+            force: Replace the token although it looks valid, after a 401.
+            rejected: The `authorization` header, or the token, that got the 401. If it has been replaced
+                already, the new token is returned without another refresh.
+
+        Raises:
+            CredentialsError: If there are no credentials, or no token is to be had.
+        """
+        if flight := self._needed(force, rejected):
+            _raise(flight.result())
+        return self._headers()
+
+    async def aheaders(self, *, force: bool = False, rejected: str | None = None) -> dict[str, str]:
+        """Like `headers`; nothing blocks the event loop, and cancelling does not stop the shared refresh."""
+        if flight := self._needed(force, rejected):
+            _raise(await asyncio.wrap_future(flight))
+        return self._headers()
+
+    def load(self) -> None:
+        """Find the credentials, their project and their universe.
+
+        No token is fetched, except for an external account, whose project only Google knows.
+
+        Raises:
+            CredentialsError: If there are no credentials or they cannot be used.
+        """
+        if flight := self._project_needed():
+            _raise(flight.result())
+
+    async def aload(self) -> None:
+        """Like `load`, without blocking the event loop."""
+        if flight := self._project_needed():
+            _raise(await asyncio.wrap_future(flight))
+
+    def _needed(self, force: bool, rejected: str | None) -> _Flight | None:
+        """Return the refresh that the caller has to wait for; `None` if it may apply the token at once."""
+        if not self.can_refresh:
+            return None
+        state = self._state()
+        if not force and state == "FRESH":
+            return None
+        if not force and state == "STALE":
+            if time.monotonic() >= self._quiet_until and not self._token_flight.busy:
+                self._token_flight.join(self._renew_early, unless=lambda: self._state() == "FRESH")
+            return None
+        if force:
+            return self._token_flight.join(self._replace, unless=lambda: self._is_replaced(rejected))
+        return self._token_flight.join(self._obtain, unless=lambda: self._state() != "INVALID")
+
+    def _state(self) -> str:
+        if self._loaded is None:
+            return "INVALID"
+        credentials = self._loaded.credentials
+        state: str = credentials.token_state.name
+        if state == "INVALID" and credentials.token is None and credentials.valid:
+            return "FRESH"  # anonymous credentials are valid without a token
+        return state
+
+    def _is_replaced(self, rejected: str | None) -> bool:
+        if rejected is None or self._state() == "INVALID":
+            return False
+        return self._headers().get("authorization", "").removeprefix("Bearer ") != rejected.removeprefix(
+            "Bearer "
+        )
+
+    def _headers(self) -> dict[str, str]:
+        settings = self._settings
+        if settings.token_lost:
+            raise CredentialsError(
+                "This object was pickled, and a static access_token is never written into a pickle. Use application "
+                "default credentials or a credentials file, or set the token again in this process."
+            )
+        headers: dict[str, str] = {}
+        if settings.access_token is not None:
+            headers["authorization"] = f"Bearer {settings.access_token}"
+        elif self._loaded is not None:
+            self._loaded.credentials.apply(headers)
+        if settings.quota_project is not None:
+            headers["x-goog-user-project"] = settings.quota_project
+        return headers
+
+    def _obtain(self) -> KimiVertexError | None:
+        return self._attempt(lambda: self._refresh(always=False))
+
+    def _replace(self) -> KimiVertexError | None:
+        return self._attempt(lambda: self._refresh(always=True))
+
+    def _renew_early(self) -> KimiVertexError | None:
+        failure = self._attempt(lambda: self._refresh(always=True))
+        if failure is not None:
+            self._quiet_until = time.monotonic() + _PAUSE_AFTER_FAILURE
+            _LOG.warning(
+                "The access token was not renewed early; it is used until it expires. %s", failure.message
+            )
+        return failure
+
+    def _attempt(self, work: Callable[[], None]) -> KimiVertexError | None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - google-auth and its plug-ins raise what they like
+            from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
+
+            return _google.explain(error, self._settings)
+        return None
+
+    def _refresh(self, *, always: bool) -> None:
+        from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
+
+        with _google.open_transport() as request:
+            credentials = self._load().credentials
+            if always or self._state() != "FRESH":
+                credentials.refresh(request)
+                if credentials.token is None and not credentials.valid:
+                    raise CredentialsError(f"Google's answer held no access token for {self._settings.kind}.")
+                _LOG.debug(
+                    "access token renewed (%s), expires %s UTC", self._settings.kind, credentials.expiry
+                )
+
+    def _load(self) -> Loaded:
+        """Load credentials once. Runs in a flight's thread only: it may block."""
+        from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
+
+        with self._load_lock:
+            if self._loaded is None:
+                loaded = _google.load(self._settings)
+                # On Compute Engine this asks the metadata server.
+                self._universe = str(loaded.credentials.universe_domain)
+                self._loaded = loaded
+            return self._loaded
+
+    def _project_needed(self) -> _Flight | None:
+        if not self.can_refresh or self._project is not None:
+            return None
+        return self._project_flight.join(
+            lambda: self._attempt(self._find_project), unless=lambda: self._project is not None
+        )
+
+    def _find_project(self) -> None:
+        from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
+
+        loaded = self._load()
+        if loaded.project is None and callable(getattr(loaded.credentials, "get_project_id", None)):
+            self.headers()  # the shared refresh; the lookup would otherwise start one of its own
+        with _google.open_transport() as request:
+            self._project = _google.find_project(loaded, request)
+
+    def _after_fork(self) -> None:
+        """Forget the parent's threads and locks: the child has none of the former, and maybe held latter."""
+        interrupted = self._token_flight.busy or self._project_flight.busy
+        if interrupted and not callable(getattr(self._settings.credentials, "refresh", None)):
+            self._loaded = None
+        self._reset_locks()
+
+    def __repr__(self) -> str:
+        return f"TokenSource({self._settings.kind})"
+
+    def __copy__(self) -> TokenSource:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TokenSource:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restore, (self._settings.for_pickle(),))
+
+
+def _restore(settings: Settings) -> TokenSource:
+    source = TokenSource.__new__(TokenSource)
+    TokenSource._begin(source, settings)  # noqa: SLF001 - the other half of __reduce__
+    return source
+
+
+def _raise(failure: KimiVertexError | None) -> None:
+    """Raise a copy, since several callers raise the same failure, each with a traceback of its own."""
+    if failure is not None:
+        raise copy.copy(failure)
+
+
+_SOURCES: Final[weakref.WeakSet[TokenSource]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for source in list(_SOURCES):
+        source._after_fork()  # noqa: SLF001 - this module's own class
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

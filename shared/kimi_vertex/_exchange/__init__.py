@@ -1,0 +1,1 @@
+"""One request and its answer as a generator that asks for I/O. Pure."""

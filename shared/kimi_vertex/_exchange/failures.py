@@ -1,0 +1,230 @@
+"""Turns what went wrong on the wire into the errors of `errors`, in words that say what to do next."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from kimi_vertex import _wire
+from kimi_vertex._exchange.advice import explain_status
+from kimi_vertex._target.target import Target
+from kimi_vertex.completion import Completion
+from kimi_vertex.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ContextOverflowError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTooLargeError,
+    StreamInterruptedError,
+)
+from kimi_vertex.events import Finish
+
+from .commands import TransportFailure
+
+__all__ = [
+    "broken",
+    "empty_text",
+    "parse_retry_after",
+    "refuses_forced_choice",
+    "retryable",
+    "status_error",
+    "unreachable",
+    "unreadable",
+]
+
+_BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: InternalServerError,
+    413: RequestTooLargeError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+_RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+# The texts of Moonshot, vLLM and SGLang for the same thing.
+_OVERFLOW: Final = re.compile(
+    r"maximum context length|model token limit|context (?:window|length)|max_(?:completion_)?tokens'? .{0,40}too large"
+    r"|total message size \d+ exceeds|longer than the model|input (?:is )?too long",
+    re.IGNORECASE,
+)
+_FORCED: Final = re.compile(
+    r"tool_choice.{0,80}(?:incompatible|not (?:supported|allowed|compatible)|unsupported|invalid|thinking)",
+    re.IGNORECASE | re.DOTALL,
+)
+# A quota that waiting for a moment does not refill, unlike overload and quotas by the minute.
+_SPENT: Final = re.compile(r"current quota|insufficient[_ ](?:quota|balance)|per day", re.IGNORECASE)
+
+
+def status_error(
+    status: int,
+    error: _wire.WireError,
+    *,
+    headers: Mapping[str, str],
+    target: Target,
+    model: str | None,
+    now: datetime | None,
+    partial: Completion | None = None,
+) -> APIStatusError:
+    """Build the error for an HTTP status, or for an error event that names one.
+
+    Args:
+        status: The HTTP status, or the one that the event names.
+        error: What the service said.
+        headers: The response's headers, names in lower case.
+        target: Where the request went.
+        model: The model asked for.
+        now: The time, to read a `Retry-After` date by.
+        partial: What had arrived before, for an error in the middle of a stream.
+    """
+    kind = _BY_STATUS.get(status) or (InternalServerError if status >= 500 else APIStatusError)
+    if kind in (BadRequestError, RequestTooLargeError) and _OVERFLOW.search(error.message):
+        kind = ContextOverflowError
+    said = error.message or "the service gave no reason"
+    where = f" ({error.code})" if error.code else ""
+    details = error.message if error.body is None else f"{error.message} {_as_text(error.body)}"
+    hint = _redirected(headers) if 300 <= status < 400 else explain_status(status, details, target, model)
+    when = "in the middle of the answer" if partial is not None else "for"
+    text = f"HTTP {status}{where} {when} {target.describe(model)}: {said}"
+    if hint:
+        text = f"{text.rstrip('.')}. {hint}"
+    failure = kind(
+        text,
+        status_code=status,
+        code=error.code,
+        body=error.body,
+        retry_after=_wait(headers, error.body, now),
+        partial=partial,
+        request_id=request_id(headers),
+    )
+    failure.is_retryable = retryable(failure)
+    return failure
+
+
+def unreachable(failure: TransportFailure, place: str) -> APIError:
+    """The error for a failure before the head of the response."""
+    if failure.kind == "connect_timeout":
+        return APITimeoutError(f"Could not connect in time ({place}): {failure}.")
+    if failure.kind == "timeout":
+        return APITimeoutError(f"The service did not begin to answer in time ({place}): {failure}.")
+    if failure.kind == "connect":
+        return APIConnectionError(f"Could not connect ({place}): {failure}.")
+    return APIConnectionError(f"The connection broke before the answer began ({place}): {failure}.")
+
+
+def broken(failure: TransportFailure, place: str, partial: Completion | None) -> APIError:
+    """The error for an answer that broke off after its head."""
+    if failure.kind == "oversized":
+        return APIResponseError(f"The answer cannot be read ({place}): {failure}.", partial=partial)
+    if failure.kind == "timeout":
+        return APITimeoutError(f"The answer stalled ({place}): {failure}.", partial=partial)
+    if partial is None:
+        return APIConnectionError(f"The connection broke before any of the answer came ({place}): {failure}.")
+    return StreamInterruptedError(f"The answer broke off ({place}): {failure}.", partial=partial)
+
+
+def unreadable(
+    problem: Exception, content_type: str, place: str, headers: Mapping[str, str], partial: Completion | None
+) -> APIError:
+    """The error for a status 200 with something else than an answer."""
+    error = APIResponseError(
+        f"The answer cannot be read ({place}, status 200, {content_type or 'no content type'}): {problem}.",
+        partial=partial,
+        request_id=request_id(headers),
+    )
+    # A page of HTML is a wrong address or a login page, and stays one.
+    error.is_retryable = partial is None and content_type != "text/html"
+    return error
+
+
+def empty_text(finish: Finish, place: str) -> str:
+    """What an empty turn is, for its error."""
+    what = {
+        "thinking_only": "The model thought, but gave neither an answer nor a tool call",
+        "missing_tool_calls": "The server announced tool calls and sent none",
+        "nothing": "The model's turn is empty",
+    }[finish.empty or "nothing"]
+    why = "; max_tokens was used up by thinking: raise it" if finish.reason == "length" else ""
+    return f"{what}{why} ({place})."
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The service's id of the request, under any of the names in use."""
+    for name in ("x-request-id", "x-goog-request-id", "x-cloud-trace-context", "request-id"):
+        if headers.get(name):
+            return headers[name]
+    return None
+
+
+def retryable(error: APIStatusError) -> bool:
+    """Whether the same request may succeed in a moment."""
+    if error.status_code not in _RETRYABLE:
+        return False
+    return not (error.status_code == 429 and _SPENT.search(error.message))
+
+
+def refuses_forced_choice(error: APIStatusError) -> bool:
+    """Whether a server says that a thinking model cannot be made to call a tool.
+
+    Moonshot's words are "tool_choice 'required' is incompatible with thinking enabled".
+    """
+    return error.status_code in (400, 422) and bool(_FORCED.search(error.message))
+
+
+def parse_retry_after(value: str | None, now: datetime | None) -> float | None:
+    """Seconds to wait from a `Retry-After` header: a number, or a date; `None` if absent or unreadable."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if now is None:
+            return None
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _wait(headers: Mapping[str, str], body: Any, now: datetime | None) -> float | None:
+    """What the service asks to wait: in a header, or in a `google.rpc.RetryInfo` among the error's details.
+
+    https://cloud.google.com/apis/design/errors#error_payloads
+    """
+    seconds = parse_retry_after(headers.get("retry-after"), now)
+    if seconds is not None:
+        return seconds
+    if isinstance(body, list):
+        body = next((item for item in body if isinstance(item, Mapping)), None)
+    error = body.get("error") if isinstance(body, Mapping) else None
+    details = error.get("details") if isinstance(error, Mapping) else None
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
+        if isinstance(delay, str) and delay.endswith("s"):
+            return parse_retry_after(delay[:-1], None)
+    return None
+
+
+def _redirected(headers: Mapping[str, str]) -> str:
+    where = headers.get("location", "").partition("?")[0] or "an address that it does not name"
+    return f"It redirects to {where}; redirects are not followed, so that no token reaches another host."
+
+
+def _as_text(body: Any) -> str:
+    return body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=str)

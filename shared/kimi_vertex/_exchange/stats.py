@@ -1,0 +1,86 @@
+"""Figures about one call, for a metrics system. Times come from the caller's clock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kimi_vertex.completion import Completion
+from kimi_vertex.events import Event, FinishReason, TextDelta, Usage
+
+__all__ = ["CallStats", "StatsRecorder"]
+
+logger = logging.getLogger("kimi_vertex")
+
+
+@dataclass(frozen=True, slots=True)
+class CallStats:
+    """What one call did, retries included. Handed to `on_call` when the call is over.
+
+    A stream that its reader left early has neither a finish reason nor an error.
+    """
+
+    attempts: int
+    seconds: float
+    """From the start of the call to its end."""
+    seconds_to_first_event: float | None
+    """To the first piece of thinking, text or tool call."""
+    seconds_to_first_text: float | None
+    """To the first piece of the answer that a user sees."""
+    finish_reason: FinishReason | None
+    usage: Usage | None
+    error: str | None
+    """Name of the error's class, or `None`."""
+
+
+class StatsRecorder:
+    """Collects the figures; costs nothing where nobody listens."""
+
+    __slots__ = ("_attempts", "_clock", "_first", "_first_text", "_listener", "_start")
+
+    def __init__(self, clock: Callable[[], float], listener: Callable[[CallStats], None] | None) -> None:
+        self._clock = clock
+        self._listener = listener
+        self._start = clock()
+        self._attempts = 0
+        self._first: float | None = None
+        self._first_text: float | None = None
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is still a time to be taken."""
+        return self._listener is not None and self._first_text is None
+
+    def attempt(self) -> None:
+        """A request is about to be made."""
+        self._attempts += 1
+
+    def events(self, events: list[Event]) -> None:
+        """Events are about to be shown."""
+        if not self.listening:
+            return
+        now = self._clock() - self._start
+        if self._first is None:
+            self._first = now
+        if any(type(event) is TextDelta for event in events):
+            self._first_text = now
+
+    def done(self, completion: Completion | None, error: Exception | None) -> None:
+        """The call is over; `completion` may be partial. A listener that raises does not break the call."""
+        if self._listener is None:
+            return
+        try:
+            self._listener(
+                CallStats(
+                    attempts=self._attempts,
+                    seconds=self._clock() - self._start,
+                    seconds_to_first_event=self._first,
+                    seconds_to_first_text=self._first_text,
+                    finish_reason=completion.finish_reason if completion else None,
+                    usage=completion.usage if completion else None,
+                    error=type(error).__name__ if error else None,
+                )
+            )
+        except Exception:
+            logger.warning("on_call raised; the call is not affected.", exc_info=True)

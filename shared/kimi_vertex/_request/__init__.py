@@ -1,0 +1,1 @@
+"""What a request says: messages and options in, the body out. Pure."""

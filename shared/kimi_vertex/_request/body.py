@@ -1,0 +1,340 @@
+"""Builds the body of a request: what Kimi's servers need, and nothing that the caller did not set.
+
+Never changes an object of the caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NoReturn
+
+from kimi_vertex._json import Texts, encode
+from kimi_vertex._target.target import Target
+from kimi_vertex._tools import DeclaredTools, History
+from kimi_vertex.errors import InvalidRequestError
+from kimi_vertex.messages import Message, MessageLike
+from kimi_vertex.models import ModelInfo
+from kimi_vertex.options import CallOptions, Settings
+
+from .moonshot_schema import moonshot_tools
+from .order import Placed, order
+from .reading import read_messages
+
+__all__ = ["Payload", "build", "without_forced_choice"]
+
+logger = logging.getLogger("kimi_vertex.payload")
+
+_FIELDS: Final = (
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "parallel_tool_calls",
+    "response_format",
+    "seed",
+    "chat_template_kwargs",
+    "reasoning_effort",
+    "thinking",
+)
+# Kimi's template prints the field whether or not it has text; a blank keeps the turn's shape without words.
+_PLACEHOLDER: Final = " "
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A request's body, with what its answer has to be read by."""
+
+    body: dict[str, Any]
+    tools: DeclaredTools
+    history: History
+    implicit_thinking: bool
+    model: str | None
+    conversation: tuple[Message, ...]
+    """The messages as they were given."""
+    writer: _MessageWriter
+    as_instance: bool = False
+    """Whether the body travels inside another, as the method `:predict` wants it."""
+
+    @property
+    def forced_choice(self) -> bool:
+        """Whether a tool call is demanded, which a thinking model's server may refuse."""
+        choice = self.body.get("tool_choice")
+        return choice == "required" or isinstance(choice, Mapping)
+
+    def continued(self, turn: Sequence[Message]) -> Payload:
+        """The same request with an assistant turn and the results of all of its calls behind the conversation.
+
+        Raises:
+            InvalidRequestError: The turn has lost its thinking, and that is not to be sent.
+        """
+        conversation = (*self.conversation, *turn)
+        ordered = order(conversation)
+        written = map(self.writer.write, ordered.messages[-len(turn) :])
+        added = [wire for wire in written if wire is not None]
+        before = self.body["messages"]
+        kind = Texts if type(before) is Texts and self.writer.only_text else list
+        body = {**self.body, "messages": kind([*before, *added])}
+        return replace(self, body=body, conversation=conversation, history=ordered.history)
+
+    def encoded(self) -> bytes:
+        """The body as JSON.
+
+        Raises:
+            InvalidRequestError: It holds something that JSON cannot; the text says where.
+        """
+        try:
+            if self.as_instance:
+                return b'{"instances":[%b]}' % encode({"@requestFormat": "chatCompletions", **self.body})
+            return encode(self.body)
+        except ValueError as error:
+            raise InvalidRequestError(f"The request cannot be written as JSON: {error}.") from None
+
+
+def build(
+    messages: Iterable[MessageLike] | str,
+    options: CallOptions,
+    *,
+    settings: Settings,
+    target: Target,
+    info: ModelInfo,
+    model: str | None,
+    stream: bool,
+) -> Payload:
+    """Build the body of one call.
+
+    Args:
+        messages: The conversation, in the caller's ids.
+        options: The client's defaults and the call's own options, merged.
+        settings: How to treat thinking and schemas.
+        target: Where the request goes.
+        info: What is known of the model.
+        model: The model's name for the body; `None` leaves it out.
+        stream: Whether to ask for a stream, with its usage.
+
+    Raises:
+        InvalidRequestError: Something in it cannot be sent.
+    """
+    fields = _fields(options, settings, stream=stream)
+    tools = _checked_tools(fields.get("tools"))
+    thinks = info.thinking != "never" and not _thinking_disabled(fields)
+    conversation = read_messages(messages)
+    ordered = order(conversation)
+    writer = _MessageWriter(settings, info, both_fields=_is_self_deployed(target), thinks=thinks)
+    body: dict[str, Any] = {} if model is None else {"model": model}
+    written = [wire for wire in map(writer.write, ordered.messages) if wire is not None]
+    body["messages"] = Texts(written) if writer.only_text else written
+    if not body["messages"]:
+        raise InvalidRequestError("All messages are empty. Pass at least one message with text.")
+    body.update(fields)
+    implicit = settings.implicit_thinking
+    return Payload(
+        body=body,
+        tools=DeclaredTools.of(tools),
+        history=ordered.history,
+        implicit_thinking=thinks if implicit is None else implicit,
+        model=model,
+        conversation=tuple(conversation),
+        writer=writer,
+        as_instance=target.api == "predict",
+    )
+
+
+def _fields(options: CallOptions, settings: Settings, *, stream: bool) -> dict[str, Any]:
+    """All of the body but the model and the messages."""
+    fields = {name: value for name in _FIELDS if (value := options.get(name)) is not None}
+    stop = options.get("stop")
+    if stop:
+        fields["stop"] = _stop(stop)
+    tools = _checked_tools(options.get("tools"))
+    if tools:
+        fields["tools"] = moonshot_tools(tools) if settings.normalize_tool_schemas else tools
+    extra = options.get("extra_body") or {}
+    declared = [*tools, *_checked_tools(extra.get("tools"))]
+    choice = _tool_choice(options.get("tool_choice"), sorted(DeclaredTools.of(declared).names))
+    if choice is not None and declared:
+        fields["tool_choice"] = choice
+    if stream:
+        fields["stream"] = True
+        fields["stream_options"] = {"include_usage": True}
+    fields.update(extra)
+    return fields
+
+
+def _stop(stop: Any) -> str | list[str]:
+    if isinstance(stop, str):
+        return stop
+    listed: list[Any] = list(stop) if isinstance(stop, Sequence) else [None]
+    if not all(isinstance(text, str) and text for text in listed):
+        raise InvalidRequestError(
+            f"stop is {stop!r}; it must be a text or a list of texts, none of them empty."
+        )
+    return listed
+
+
+def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
+    """The tools as a list, each one itself.
+
+    Raises:
+        InvalidRequestError: One of them has not OpenAI's form.
+    """
+    if tools is None:
+        return []
+    if isinstance(tools, Mapping | str | bytes) or not isinstance(tools, Iterable):
+        raise InvalidRequestError(
+            f"tools is a {type(tools).__name__}; pass a list of tools in OpenAI's form."
+        )
+    listed = list(tools)
+    for index, tool in enumerate(listed):
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        other = isinstance(tool, Mapping) and tool.get("type", "function") != "function"
+        named = isinstance(function, Mapping) and isinstance(function.get("name"), str) and function["name"]
+        if not (named or other):
+            raise InvalidRequestError(
+                f"tools[{index}] has not OpenAI's form; expected "
+                '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.'
+            )
+    return listed
+
+
+def without_forced_choice(payload: Payload) -> Payload:
+    """The same request with the choice left to the model, and a system message that asks for the call instead."""
+    choice = payload.body.get("tool_choice")
+    named = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else None
+    what = f"the tool `{named}`" if named else "one of the tools"
+    nudge = {"role": "system", "content": f"Answer only with a call of {what}, not with text."}
+    before = payload.body["messages"]
+    messages = (Texts if type(before) is Texts else list)(before)
+    # A trailing assistant message is the beginning of the answer and has to stay the last.
+    prefilled = bool(messages) and messages[-1].get("role") == "assistant"
+    messages.insert(len(messages) - prefilled, nudge)
+    return replace(payload, body={**payload.body, "tool_choice": "auto", "messages": messages})
+
+
+class _MessageWriter:
+    """Writes messages as the wire has them, under one set of rules."""
+
+    def __init__(self, settings: Settings, info: ModelInfo, *, both_fields: bool, thinks: bool) -> None:
+        self._settings = settings
+        self._info = info
+        self._fields = ("reasoning_content", "reasoning") if both_fields else ("reasoning_content",)
+        self._thinks = thinks
+        self._warned = False
+        self.only_text = True
+        """Whether all values in what has been written so far are text."""
+
+    def write(self, placed: Placed) -> dict[str, Any] | None:
+        """One message; `None` for an assistant turn without content, which strict servers refuse."""
+        position, message, calls = placed
+        content = message.content
+        if not isinstance(content, str):
+            content = self._parts(content or (), position)
+        if message.role == "assistant":
+            return self._assistant(placed, content)
+        wire: dict[str, Any] = {"role": message.role, "content": content}
+        if message.role == "tool":
+            wire["tool_call_id"] = calls[0].id
+            wire["name"] = calls[0].name
+        return wire
+
+    def _assistant(self, placed: Placed, content: Any) -> dict[str, Any] | None:
+        position, message, calls = placed
+        blank = not content or (isinstance(content, str) and content.isspace())
+        if blank and not calls:
+            return None
+        wire: dict[str, Any] = {"role": "assistant", "content": "" if blank else content}
+        thinking = self._thinking(message, position)
+        if thinking is not None:
+            for name in self._fields:
+                wire[name] = thinking
+        if calls:
+            wire["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in calls
+            ]
+        return wire
+
+    def _thinking(self, message: Message, position: int) -> str | None:
+        policy = self._settings.replay_thinking
+        if policy == "none" or (policy == "tools" and not message.tool_calls):
+            return None
+        if message.thinking is not None or not (message.tool_calls and self._thinks):
+            return message.thinking
+        missing = self._settings.missing_thinking
+        if missing == "raise":
+            raise InvalidRequestError(
+                f"Message {position} calls {message.tool_calls[0].name!r} and has lost its thinking, and "
+                'missing_thinking="raise" is set. Keep the thinking with the message, or use "placeholder".'
+            )
+        if missing == "omit":
+            return None
+        if not self._warned:
+            self._warned = True
+            logger.info("Tool-call turns without thinking are sent with a blank in its place.")
+        return _PLACEHOLDER
+
+    def _parts(self, parts: Sequence[Mapping[str, Any]], position: int) -> str | list[Mapping[str, Any]]:
+        kept = [part for part in parts if part["type"] != "text" or part["text"]]
+        media = next((part["type"] for part in kept if part["type"] != "text"), None)
+        if media is None:
+            # Early Kimi templates cannot print a list.
+            return "".join(part["text"] for part in kept)
+        if not self._info.images:
+            raise InvalidRequestError(
+                f"The model {self._info.id!r} reads only text, but message {position} has a part of type {media!r}. "
+                "The service would ignore it and guess. Send text, or use a model that takes images (Kimi K2.5 or "
+                "later)."
+            )
+        media_values = (
+            value for part in kept if part["type"] != "text" for value in part[part["type"]].values()
+        )
+        self.only_text = self.only_text and all(isinstance(value, str) for value in media_values)
+        return kept
+
+
+def _is_self_deployed(target: Target) -> bool:
+    """Whether the server may be a vLLM that reads only `reasoning` (vllm-project/vllm#38488)."""
+    if target.kind == "base_url":
+        return not (target.base_url or "").endswith("/endpoints/openapi")
+    return target.kind == "endpoint"
+
+
+def _thinking_disabled(fields: Mapping[str, Any]) -> bool:
+    template, thinking = fields.get("chat_template_kwargs"), fields.get("thinking")
+    return (
+        isinstance(template, Mapping)
+        and (template.get("thinking") is False or template.get("enable_thinking") is False)
+    ) or (isinstance(thinking, Mapping) and thinking.get("type") == "disabled")
+
+
+def _tool_choice(choice: Any, names: Sequence[str]) -> str | dict[str, Any] | None:
+    """The wire's form of a tool choice; `None` to leave it to the server.
+
+    Raises:
+        InvalidRequestError: It demands a call that is not possible.
+    """
+    if choice is None or choice is False:
+        return None
+    named: Any = choice
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        named = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        choice = choice.get("type") if named is None else choice
+    if choice is True or choice in ("any", "required"):
+        if not names:
+            _refuse_choice("required", names)
+        return "required"
+    if choice in ("auto", "none"):
+        return str(choice)
+    if not isinstance(named, str) or named not in names:
+        _refuse_choice(choice if named is None else named, names)
+    return {"type": "function", "function": {"name": named}}
+
+
+def _refuse_choice(choice: Any, names: Sequence[str]) -> NoReturn:
+    known = f"the tools are {', '.join(names)}" if names else "there are no tools"
+    raise InvalidRequestError(f"tool_choice={choice!r} demands a call that cannot be made: {known}.")

@@ -1,0 +1,1 @@
+"""Where requests go: settings in, URLs out. Pure."""

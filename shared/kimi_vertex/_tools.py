@@ -1,0 +1,92 @@
+"""What a request says of tools, for it to be written and its answer to be read by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ._json import load_json
+
+__all__ = ["NUMBERED", "DeclaredTools", "History"]
+
+NUMBERED: Final = re.compile(r"^(?:functions\.)?(?P<name>.*?)[:.](?P<number>\d+)$", re.DOTALL)
+# K2.6 on one host: functions_get_weather_0.
+_UNDERSCORED: Final = re.compile(r"^functions_(?P<name>.+)_\d+$", re.DOTALL)
+_FOREIGN: Final = re.compile(r"^(?:functions\.)?(?:\d+$|call_|call\d|chatcmpl-|toolu_)")
+_A_NAME: Final = re.compile(r"[A-Za-z_][\w.\-]*(?::\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What earlier turns of the conversation have used up."""
+
+    ids: frozenset[str] = frozenset()
+    """The ids of all earlier calls, as the caller knows them."""
+    calls: int = 0
+    """How many calls there were; Kimi counts on from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredTools:
+    """The tools of the request: names, and the parameters' JSON schemas."""
+
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tools: Sequence[Mapping[str, Any]] | None) -> DeclaredTools:
+        """Read the tools in OpenAI's form."""
+        schemas: dict[str, Mapping[str, Any]] = {}
+        for tool in tools or ():
+            function = tool.get("function")
+            if isinstance(function, Mapping) and isinstance(function.get("name"), str):
+                parameters = function.get("parameters")
+                schemas[function["name"]] = parameters if isinstance(parameters, Mapping) else {}
+        return cls(schemas)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The tools' names."""
+        return frozenset(self.schemas)
+
+    def resolve(self, written: str, arguments: str) -> str | None:
+        """Which tool a leaked call means.
+
+        Args:
+            written: What stood in the id's place: `functions.NAME:N`, `NAME:N`, `NAMESPACE.NAME:N`, `NAME`, or an
+                id that the model copied from elsewhere.
+            arguments: The call's arguments; they decide when the id names no tool, declared or not.
+
+        Returns:
+            The name, or `None` if it cannot be told.
+        """
+        match = NUMBERED.match(written)
+        short = (match["name"] if match else written).removeprefix("functions.")
+        underscored = _UNDERSCORED.match(written)
+        for name in (written, short, short.rpartition(".")[2], underscored["name"] if underscored else ""):
+            if name in self.schemas:
+                return name
+        if not self.schemas:
+            return short or None
+        if written and _A_NAME.fullmatch(written) and not _FOREIGN.match(written):
+            return None
+        return self._by_arguments(arguments)
+
+    def _by_arguments(self, arguments: str) -> str | None:
+        try:
+            given = load_json(arguments, strict=False)
+        except ValueError:
+            return None
+        if not isinstance(given, dict):
+            return None
+        fitting = [
+            name
+            for name, schema in self.schemas.items()
+            if _words(schema.get("required")) <= set(given) <= _words(schema.get("properties"))
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
+
+def _words(value: Any) -> set[str]:
+    return {word for word in value if isinstance(word, str)} if isinstance(value, list | Mapping) else set()

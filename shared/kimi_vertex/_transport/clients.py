@@ -1,0 +1,253 @@
+"""The HTTP clients behind one `KimiVertexClient`: when they are made, shared, forgotten and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+
+import httpx
+
+from kimi_vertex.errors import ConfigurationError
+
+__all__ = ["Clients"]
+
+_CALLS_PER_POOL: Final = 10
+"""httpcore's pool looks at all of its connections whenever a request begins or ends, and asks the system about each
+idle one: in one pool, many calls cost the square of their number. Ten is where small pools stop being cheaper."""
+_EMPTY_POOLS: Final = 5
+# An agent is back from its tools within a minute; Google's front ends keep idle connections for longer.
+_IDLE_SECONDS: Final = 60.0
+
+ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
+
+
+class _Pools(Generic[ClientT]):
+    """As many clients as the calls that run at a time need, each with a pool of its own.
+
+    The first one that has room is taken, so that the last ones run empty; of the empty ones, a few are kept.
+    """
+
+    def __init__(self, make: Callable[[], ClientT]) -> None:
+        self._make: Callable[[], ClientT] = make
+        self._calls: dict[ClientT, int] = {}
+        self._open: list[ClientT] = []
+        self.closed = False
+        """Whether the loop that the clients belong to has closed them."""
+
+    @property
+    def clients(self) -> list[ClientT]:
+        """All clients that are still to be closed."""
+        return list(self._calls)
+
+    def borrow(self) -> ClientT:
+        """A client for one more call."""
+        for client in self._open:
+            if self._calls[client] < _CALLS_PER_POOL:
+                self._calls[client] += 1
+                return client
+        client = self._make()
+        self._calls[client] = 1
+        self._open.append(client)
+        return client
+
+    def give_back(self, client: ClientT) -> ClientT | None:
+        """A call is over. Returns a client that nobody needs any more, to be closed."""
+        if client not in self._calls:
+            return None
+        self._calls[client] -= 1
+        if self._calls[client]:
+            return None
+        if client in self._open:
+            empty = [known for known in self._open if not self._calls[known]]
+            if len(empty) <= _EMPTY_POOLS:
+                return None
+            client = empty[-1]
+            self._open.remove(client)
+        del self._calls[client]
+        return client
+
+    def retire(self) -> list[ClientT]:
+        """Lend none of the clients again. Returns those without a call, to be closed; `give_back` the others."""
+        idle = [client for client in self._open if not self._calls[client]]
+        for client in idle:
+            del self._calls[client]
+        self._open.clear()
+        return idle
+
+
+class Clients:
+    """The HTTP clients of one `KimiVertexClient`: made when first needed, asynchronous ones for each loop.
+
+    A loop's clients are closed with it (`asyncio.run` closes asynchronous generators, and one of them holds
+    the clients), so the same object works across any number of loops, threads and forks.
+    """
+
+    def __init__(
+        self, *, loopback: bool, given: tuple[httpx.Client | None, httpx.AsyncClient | None] = (None, None)
+    ) -> None:
+        """Start without any client.
+
+        Args:
+            loopback: Whether the server is on this machine.
+            given: The user's own clients.
+
+        Raises:
+            ConfigurationError: One of them is something else.
+        """
+        self._loopback = loopback
+        self._given, self._given_async = given
+        for name, value, kind in (
+            ("http_client", self._given, httpx.Client),
+            ("http_async_client", self._given_async, httpx.AsyncClient),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigurationError(
+                    f"{name} is {type(value).__name__}; it must be an httpx.{kind.__name__}."
+                )
+        self._certificates: ssl.SSLContext | None = None
+        self._begin()
+        _INSTANCES.add(self)
+
+    def _begin(self) -> None:
+        # Reentrant: the garbage collector may end a forgotten stream, which gives its client back, in the middle.
+        self._lock = threading.RLock()
+        self._pools: _Pools[httpx.Client] | None = None
+        self._finalizer: weakref.finalize[Any, Clients] | None = None
+        self._by_loop: dict[
+            asyncio.AbstractEventLoop, tuple[_Pools[httpx.AsyncClient], AsyncGenerator[None, None]]
+        ] = {}
+
+    def _options(self) -> dict[str, Any]:
+        # Waiting for a place in a pool looks like a stalled server; the number of streams is the caller's choice.
+        limits = httpx.Limits(
+            max_connections=None,
+            max_keepalive_connections=_CALLS_PER_POOL,
+            keepalive_expiry=_IDLE_SECONDS,
+        )
+        if self._loopback:
+            # A local server needs no proxy, and no certificates, whose loading takes longer than a local call.
+            return {"limits": limits, "trust_env": False, "verify": False}
+        if self._certificates is None:
+            self._certificates = httpx.create_ssl_context()
+        return {"limits": limits, "verify": self._certificates}
+
+    def borrow(self) -> httpx.Client:
+        """A client for a blocking call, shared with other threads; to be given back.
+
+        Raises:
+            ConfigurationError: It is the user's, and closed.
+        """
+        if self._given is not None:
+            return _open(self._given, "http_client")
+        with self._lock:
+            if self._pools is None:
+                self._pools = _Pools(partial(httpx.Client, **self._options()))
+                self._finalizer = weakref.finalize(self, _close_all, self._pools)
+            return self._pools.borrow()
+
+    def give_back(self, client: httpx.Client) -> None:
+        """A call is over."""
+        with self._lock:
+            unneeded = self._pools.give_back(client) if self._pools is not None else None
+        if unneeded is not None:
+            unneeded.close()
+
+    async def aborrow(self) -> httpx.AsyncClient:
+        """A client for a call on the running event loop; to be given back.
+
+        Raises:
+            ConfigurationError: It is the user's, and closed.
+        """
+        if self._given_async is not None:
+            return _open(self._given_async, "http_async_client")
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            known = self._by_loop.get(loop)
+            if known is not None and not known[0].closed:
+                return known[0].borrow()
+            for other in [other for other in self._by_loop if other.is_closed()]:
+                del self._by_loop[other]
+            pools: _Pools[httpx.AsyncClient] = _Pools(partial(httpx.AsyncClient, **self._options()))
+            keeper = _keep(pools)
+            self._by_loop[loop] = (pools, keeper)
+            client = pools.borrow()
+        # Its first step makes the generator known to the loop.
+        await anext(keeper)
+        return client
+
+    async def agive_back(self, client: httpx.AsyncClient) -> None:
+        """A call is over."""
+        with self._lock:
+            known = self._by_loop.get(asyncio.get_running_loop())
+            unneeded = known[0].give_back(client) if known is not None else None
+        if unneeded is not None:
+            await unneeded.aclose()
+
+    def close(self) -> None:
+        """Close the blocking clients, once the calls that use them are over. A client that the user gave stays open.
+
+        Not under a running call: a thread that reads from a socket does not notice that another one closes it.
+        """
+        with self._lock:
+            idle = self._pools.retire() if self._pools is not None else []
+        for client in idle:
+            client.close()
+
+    async def aclose(self) -> None:
+        """Close the running loop's clients, and the blocking ones."""
+        with self._lock:
+            known = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if known is not None:
+            await known[1].aclose()
+        self.close()
+
+    def _after_fork(self) -> None:
+        """Forget the parent's connections, and its locks, which a thread that is not here may have held.
+
+        Only this process's copies of the sockets are closed; the parent's connections live on.
+        """
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            self._begin()
+
+
+_INSTANCES: Final[weakref.WeakSet[Clients]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for clients in list(_INSTANCES):
+        clients._after_fork()  # noqa: SLF001  # this module's own class
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _close_all(pools: _Pools[httpx.Client]) -> None:
+    for client in pools.clients:
+        client.close()
+
+
+async def _keep(pools: _Pools[httpx.AsyncClient]) -> AsyncGenerator[None, None]:
+    """Hold a loop's clients, and close them when the loop closes its asynchronous generators."""
+    try:
+        yield
+    finally:
+        pools.closed = True
+        for client in pools.clients:
+            await client.aclose()
+
+
+def _open(client: ClientT, name: str) -> ClientT:
+    if client.is_closed:
+        raise ConfigurationError(f"{name} is closed. Give the KimiVertexClient one that is open.")
+    return client

@@ -1,0 +1,74 @@
+"""A local stand-in for Kimi on Vertex AI: real sockets, no account, deterministic answers.
+
+Meant for tests, demos and CI. Every reply says that it comes from an emulator. It imports neither
+framework, an HTTP client only to record, and nothing outside this package imports it.
+"""
+
+from __future__ import annotations
+
+from kimi_vertex_emulator._chat import ChatRequest, PastCall, PastMessage, Tool
+from kimi_vertex_emulator._emulator import Emulator
+from kimi_vertex_emulator._journal import Ending, Exchange, Piece
+from kimi_vertex_emulator.brain import respond
+from kimi_vertex_emulator.cassette import Cassette, Interaction, Matching, RecordedPart
+from kimi_vertex_emulator.conditions import Faults, Latency, LatencyProfile, Quota
+from kimi_vertex_emulator.matching import Brain, Match, Rule, TextMatch
+from kimi_vertex_emulator.record import Recorder
+from kimi_vertex_emulator.rules import OnBreach, Rules
+from kimi_vertex_emulator.script import (
+    CHUNKINGS,
+    DIALECTS,
+    FAULTS,
+    Answer,
+    Call,
+    Chunking,
+    Dialect,
+    Fault,
+    FaultKind,
+    Part,
+    Raw,
+    Recorded,
+    Turn,
+)
+from kimi_vertex_emulator.scripts import Script
+
+__all__ = [
+    "CHUNKINGS",
+    "DIALECTS",
+    "FAULTS",
+    "Answer",
+    "Brain",
+    "Call",
+    "Cassette",
+    "ChatRequest",
+    "Chunking",
+    "Dialect",
+    "Emulator",
+    "Ending",
+    "Exchange",
+    "Fault",
+    "FaultKind",
+    "Faults",
+    "Interaction",
+    "Latency",
+    "LatencyProfile",
+    "Match",
+    "Matching",
+    "OnBreach",
+    "Part",
+    "PastCall",
+    "PastMessage",
+    "Piece",
+    "Quota",
+    "Raw",
+    "Recorded",
+    "RecordedPart",
+    "Recorder",
+    "Rule",
+    "Rules",
+    "Script",
+    "TextMatch",
+    "Tool",
+    "Turn",
+    "respond",
+]

@@ -1,0 +1,112 @@
+"""Where tokens come from: OAuth2 token endpoint, STS, impersonation and the metadata server.
+
+Enough for google-auth's real credential classes; nothing is verified, the emulator keeps no secrets.
+Protocols: https://developers.google.com/identity/protocols/oauth2/service-account,
+https://cloud.google.com/iam/docs/reference/sts/rest, https://cloud.google.com/compute/docs/metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs
+
+from kimi_vertex_emulator._reply import Reply, body_reply, json_reply
+from kimi_vertex_emulator.script import Recorded
+
+__all__ = ["Issued", "issue"]
+
+_GRANTS = ("urn:ietf:params:oauth:grant-type:jwt-bearer", "refresh_token")
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_EMAIL = "emulator@emulator.iam.gserviceaccount.com"
+_IMPERSONATE = re.compile(r"/v1/projects/-/serviceAccounts/[^/]+:generateAccessToken")
+_ACCOUNT = re.compile(r"instance/service-accounts/[^/]+/(?P<what>token|email|)")
+_METADATA = "/computeMetadata/v1/"
+_FLAVOR = {"metadata-flavor": "Google"}
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A reply of a token source and the token in it, if any."""
+
+    reply: Reply
+    token: str | None = None
+
+
+def issue(request: Recorded, *, number: int, lifetime: int) -> Issued | None:
+    """Answers a request to a token source; `None` if the path is none of theirs.
+
+    Args:
+        request: The request.
+        number: Makes the token unique and readable in a test: `emulator-token-NUMBER`.
+        lifetime: Seconds until the token claims to expire.
+    """
+    token = f"emulator-token-{number}"
+    if request.method == "POST" and request.path == "/token":
+        return _oauth(request, token, lifetime)
+    if request.method == "POST" and request.path == "/sts":
+        return _exchange(request, token, lifetime)
+    if request.method == "POST" and _IMPERSONATE.fullmatch(request.path):
+        expires = datetime.now(UTC) + timedelta(seconds=lifetime)
+        body = {"accessToken": token, "expireTime": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        return Issued(json_reply(body), token)
+    if request.method == "GET" and (request.path == "/" or request.path.startswith(_METADATA)):
+        return _metadata(request, token, lifetime)
+    return None
+
+
+def _oauth(request: Recorded, token: str, lifetime: int) -> Issued:
+    form = request.form
+    if form.get("grant_type") not in _GRANTS or not (form.get("assertion") or form.get("refresh_token")):
+        return Issued(
+            _oauth_error("invalid_grant", "The emulator knows JWT bearer and refresh token grants.")
+        )
+    body = {"access_token": token, "expires_in": lifetime, "scope": _SCOPE, "token_type": "Bearer"}
+    return Issued(json_reply(body), token)
+
+
+def _exchange(request: Recorded, token: str, lifetime: int) -> Issued:
+    form = request.form
+    if form.get("grant_type") != _EXCHANGE or not form.get("subject_token"):
+        return Issued(
+            _oauth_error("invalid_request", "A token exchange needs its grant_type and a subject_token.")
+        )
+    body: dict[str, Any] = {"access_token": token, "issued_token_type": _ACCESS_TOKEN}
+    return Issued(json_reply({**body, "token_type": "Bearer", "expires_in": lifetime}), token)
+
+
+def _oauth_error(error: str, description: str) -> Reply:
+    return json_reply({"error": error, "error_description": description}, 400)
+
+
+def _metadata(request: Recorded, token: str, lifetime: int) -> Issued:
+    if request.headers.get("metadata-flavor") != "Google":
+        return Issued(_plain("Missing Metadata-Flavor:Google header.\n", 403))
+    path = request.path.removeprefix(_METADATA)
+    match = _ACCOUNT.fullmatch(path)
+    if match is not None and match["what"] == "token":
+        body = {"access_token": token, "expires_in": lifetime, "token_type": "Bearer"}
+        return Issued(_json(body), token)
+    if match is not None and match["what"] == "email":
+        return Issued(_plain(_EMAIL))
+    if match is not None:
+        recursive = parse_qs(request.query).get("recursive") == ["true"]
+        account = {"aliases": ["default"], "email": _EMAIL, "scopes": [_SCOPE]}
+        return Issued(_json(account) if recursive else _plain("aliases\nemail\nscopes\ntoken\n"))
+    texts = {"/": "computeMetadata/\n", "": "instance/\nproject/\nuniverse/\n"}
+    texts |= {"project/project-id": "emulator", "project/numeric-project-id": "123456789012"}
+    texts |= {"universe/universe-domain": "googleapis.com"}
+    return Issued(_plain(texts[path]) if path in texts else _plain("not found\n", 404))
+
+
+def _json(value: Any) -> Reply:
+    return body_reply(json.dumps(value).encode(), "application/json", headers=_FLAVOR)
+
+
+def _plain(text: str, status: int = 200) -> Reply:
+    return body_reply(text.encode(), "application/text", status, _FLAVOR)

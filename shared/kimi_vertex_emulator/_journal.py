@@ -1,0 +1,296 @@
+"""What went over the wire, request and response, as values that tests can ask; no sockets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+from urllib.parse import parse_qs
+
+from kimi_vertex_emulator._reply import Reply, google_error, json_reply
+from kimi_vertex_emulator._routes import is_chat, json_object, told
+from kimi_vertex_emulator.script import Call, Part, Recorded
+
+__all__ = ["JOURNAL", "Ending", "Exchange", "Journal", "Piece", "journal_page"]
+
+JOURNAL = "/_emulator/journal"
+
+Ending: TypeAlias = Literal["running", "complete", "cut", "reset", "left"]
+"""How a response ended: it is still being sent; in full; closed early or reset by the server; the client left."""
+
+_LOG = logging.getLogger("kimi_vertex_emulator")
+_THINKING = ("reasoning_content", "reasoning")
+_DONE = b"data: [DONE]"
+_AUTH = ("authorization", "proxy-authorization", "x-goog-api-key", "api-key", "x-api-key", "cookie")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of a response's body that were sent together."""
+
+    at: float
+    """Seconds since the request had arrived."""
+    data: bytes
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its response, which may still be under way."""
+
+    request: Recorded
+    arrived: float
+    """When the request had arrived in full, as `time.time()` counts."""
+    status: int | None = None
+    """`None`: no head was sent."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The response's headers, names in lower case."""
+    pieces: list[Piece] = field(default_factory=list)
+    ending: Ending = "running"
+    duration: float | None = None
+    """Seconds from the request to the end; `None` while it runs."""
+
+    @property
+    def body(self) -> bytes:
+        """The response's body, as far as it was sent."""
+        return b"".join(piece.data for piece in self.pieces)
+
+    @property
+    def json(self) -> Any:
+        """The response's body as JSON.
+
+        Raises:
+            ValueError: It is none, an event stream for example; see `events`.
+        """
+        return json.loads(self.body)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the response is an event stream."""
+        return "event-stream" in self.headers.get("content-type", "")
+
+    @property
+    def events(self) -> list[tuple[float, Any]]:
+        """The events of a stream with their offsets in seconds: JSON where they are JSON, else text."""
+        found: list[tuple[float, Any]] = []
+        rest = b""
+        for piece in self.pieces if self.streamed else ():
+            *blocks, rest = (rest + piece.data).replace(b"\r\n", b"\n").split(b"\n\n")
+            found += [(piece.at, data) for block in blocks if (data := _event(block)) is not None]
+        return found
+
+    @property
+    def chat(self) -> bool:
+        """Whether the request called the model."""
+        return is_chat(self.request)
+
+    @property
+    def model(self) -> str:
+        """The model that the request names; empty if it names none."""
+        return str((json_object(self.request) or {}).get("model") or "")
+
+    @property
+    def messages(self) -> list[Mapping[str, Any]]:
+        """The messages of the request; empty if it is no chat call."""
+        given = (json_object(self.request) or {}).get("messages")
+        return (
+            [message for message in given if isinstance(message, Mapping)] if isinstance(given, list) else []
+        )
+
+    @property
+    def thinking(self) -> str:
+        """The thinking that was sent in a field of its own."""
+        # A gateway sends the same thinking in both fields.
+        return next((text for name in _THINKING if (text := self._field(name))), "")
+
+    @property
+    def text(self) -> str:
+        """The content that was sent, inline tags and tokens included."""
+        return self._field("content")
+
+    @property
+    def tool_calls(self) -> list[Call]:
+        """The tool calls that were sent, their arguments as text."""
+        found: dict[Any, Call] = {}
+        for choice in self._choices():
+            for number, call in enumerate(_side(choice).get("tool_calls") or ()):
+                key, function = call.get("index", number), call.get("function") or {}
+                old = found.get(key, Call("", ""))
+                found[key] = Call(
+                    function.get("name") or old.name,
+                    old.arguments_text + (function.get("arguments") or ""),
+                    call.get("id") or old.id,
+                )
+        return list(found.values())
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The finish reason that was sent last, `None` if none was."""
+        reasons = [choice.get("finish_reason") for choice in self._choices()]
+        return next((str(reason) for reason in reversed(reasons) if reason), None)
+
+    def __str__(self) -> str:
+        calls = [call.name for call in self.tool_calls]
+        parts = [
+            f"{len(self.thinking)} thinking" if self.thinking else "",
+            f"{len(self.text)} text" if self.text else "",
+            f"calls {', '.join(calls)}" if calls else "",
+            self.finish_reason or "",
+            "" if self.ending == "complete" else self.ending,
+        ]
+        status = "no head" if self.status is None else str(self.status)
+        return f"{told(self.request)} -> {'; '.join([status, *filter(None, parts)])}"
+
+    def to_data(self) -> dict[str, Any]:
+        """The exchange as JSON data; headers that authenticate the caller are masked."""
+        request = self.request
+        return {
+            "request": {
+                "method": request.method,
+                "path": request.path,
+                "query": request.query,
+                "headers": {n: "***" if n in _AUTH else value for n, value in request.headers.items()},
+                "body": json_object(request) if self.chat else None,
+            },
+            "response": {
+                "status": self.status,
+                "headers": dict(self.headers),
+                "events": [{"at": round(at, 6), "data": data} for at, data in self.events],
+                "body": self.body.decode("utf-8", "replace") if self.chat and not self.streamed else None,
+                "ending": self.ending,
+            },
+            "arrived": self.arrived,
+            "duration": self.duration,
+            "summary": str(self),
+        }
+
+    def _field(self, name: str) -> str:
+        return "".join(str(_side(choice).get(name) or "") for choice in self._choices())
+
+    def _choices(self) -> Iterator[Mapping[str, Any]]:
+        for sent in self._bodies():
+            body = sent.get("predictions", sent) if isinstance(sent, Mapping) else {}
+            choices = body.get("choices") if isinstance(body, Mapping) else None
+            yield from (choices or ())[:1] if isinstance(choices, list) else ()
+
+    def _bodies(self) -> list[Any]:
+        if self.streamed:
+            return [data for _, data in self.events]
+        try:
+            return [self.json]
+        except ValueError:
+            return []
+
+
+def _side(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    return choice.get("delta") or choice.get("message") or {}
+
+
+def _event(block: bytes) -> Any:
+    lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
+    if not lines:
+        return None
+    text = b"\n".join(lines).decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+class Journal:
+    """Exchanges in the order of arrival.
+
+    Args:
+        limit: How many are kept, the newest; default all.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"journal_limit {limit} must be 1 or more; leave it out to keep everything")
+        self.limit = limit
+        self.watchers: list[Callable[[Exchange], None]] = []
+        self._kept: deque[Exchange] = deque(maxlen=limit)
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Exchange]:
+        with self._lock:
+            return iter(list(self._kept))
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        with self._lock:
+            self._kept.clear()
+
+    def trim(self, requests: list[Recorded]) -> None:
+        """Drops the oldest of a list that has grown over the limit."""
+        if self.limit is not None:
+            del requests[: -self.limit]
+
+    def open(self, request: Recorded) -> tuple[Exchange, float]:
+        """Begins an exchange; also returns its beginning on the monotonic clock."""
+        exchange = Exchange(request, time.time())
+        with self._lock:
+            self._kept.append(exchange)
+        return exchange, time.monotonic()
+
+    def fail(self, exchange: Exchange, began: float) -> None:
+        """Notes that the emulator itself failed, which the connection answers with status 500."""
+        exchange.status, exchange.ending, exchange.duration = 500, "complete", time.monotonic() - began
+        self._tell(exchange)
+
+    def _tell(self, exchange: Exchange) -> None:
+        for watcher in self.watchers:
+            try:
+                watcher(exchange)
+            except Exception:  # noqa: BLE001  # a watcher must not break what it watches
+                _LOG.exception("emulator: a watcher failed")
+
+    def note(self, exchange: Exchange, began: float, reply: Reply) -> Reply:
+        """The same reply, noting what of it is sent."""
+        exchange.headers = {name.lower(): value for name, value in reply.headers.items()}
+
+        def end(ending: Ending) -> None:
+            if exchange.ending == "running":
+                exchange.duration, exchange.ending = time.monotonic() - began, ending
+                self._tell(exchange)
+
+        def done() -> None:
+            answered = _DONE in b"".join(piece.data for piece in exchange.pieces[-2:])
+            end("complete" if answered else "left")
+
+        return replace(reply, parts=_noted(exchange, began, reply, end), done=done)
+
+
+def _noted(exchange: Exchange, began: float, reply: Reply, end: Callable[[Ending], None]) -> Iterator[Part]:
+    # Asked for the first part, the connection has just sent the head.
+    exchange.status = reply.status
+    missing = int(exchange.headers.get("content-length", -1))
+    for part in reply.parts:
+        if isinstance(part, bytes):
+            exchange.pieces.append(Piece(time.monotonic() - began, part))
+            missing -= len(part)
+            # The client may be done with a body of declared length before the next part is asked for.
+            if missing == 0:
+                end("complete")
+        elif part == "reset":
+            end("reset")
+        elif part == "cut":
+            end("cut")
+        elif part == "end":
+            break
+        yield part
+    end("complete" if reply.status is not None else "cut")
+
+
+def journal_page(journal: Journal, request: Recorded) -> Reply:
+    """The journal as JSON, for `GET /_emulator/journal`; `?last=N` gives the newest N exchanges only."""
+    last = parse_qs(request.query).get("last", [""])[-1]
+    if request.method != "GET" or not (last.isdecimal() or not last):
+        return google_error(400, "INVALID_ARGUMENT", f"Ask with GET {JOURNAL} or GET {JOURNAL}?last=N.")
+    exchanges = list(journal)
+    kept = exchanges[max(0, len(exchanges) - int(last)) :] if last else exchanges
+    return json_reply({"emulator": "kimi-vertex", "exchanges": [exchange.to_data() for exchange in kept]})

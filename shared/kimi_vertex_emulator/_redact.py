@@ -1,0 +1,203 @@
+"""What must not be in a cassette, and its removal from texts, JSON and streams. Plain logic, no I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from kimi_vertex_emulator.script import Recorded
+
+__all__ = ["Redactor"]
+
+_PROJECT = re.compile(r"/projects/([^/]+)/")
+_AUTH_HEADERS = ("authorization", "proxy-authorization", "x-goog-api-key", "api-key", "x-api-key")
+# What a delta repeats instead of going on with it.
+_NO_FRAGMENTS = ("role", "type", "id", "name", "format")
+_SHORTEST_HALF = 4
+_HALF_EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]+@[\w.-]*$")
+_SECRET_NAMES = re.compile(r"(?i).*(token|secret|password|credential|assertion|api_?key|private_?key)")
+# Order counts: a dedicated DNS name holds an endpoint's and a project's number.
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"(?i)[\w-]+\.([a-z]+-[a-z]+\d+)-\d+\.prediction\.vertexai\.goog"),
+        r"ENDPOINT.\1-PROJECT.prediction.vertexai.goog",
+    ),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1TOKEN"),
+    (re.compile(r"\bya29\.[\w.-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*|\bAIza[\w-]{30,}|\bsk-[\w-]{20,}"), "TOKEN"),
+    (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)"), "TOKEN"),
+    (re.compile(r"(?<![\w.+%-])[\w.+%-]+@[\w-]+(\.[\w-]+)+"), "EMAIL"),
+    (re.compile(r"(?i)\b(projects/)[^/\s\"'?&,;)}\]]*[^/\s\"'?&,;)}\].:]"), r"\1PROJECT"),
+    (re.compile(r"(?i)\b(project[\s_:=#]*(?:number|id)?[\s:=#'\"]*)\d{6,}"), r"\1PROJECT"),
+    (re.compile(r"(?i)\b(endpoints/)(?!openapi\b)[^/\s\"'?&:,;)}\]]+"), r"\1ENDPOINT"),
+)
+
+
+class Redactor:
+    """Removes what is known to be secret, and what looks like it.
+
+    Args:
+        words: Texts that are replaced wherever they stand, whatever their case, and by what.
+    """
+
+    def __init__(self, words: dict[str, str]) -> None:
+        self._words = {word.lower(): by for word, by in words.items() if word}
+        longest_first = sorted(self._words, key=len, reverse=True)
+        self._known = re.compile("|".join(map(_spelt, longest_first)), re.IGNORECASE) if words else None
+
+    @classmethod
+    def of(cls, request: Recorded, extra: Collection[str] = (), endpoint: str | None = None) -> Redactor:
+        """For one request: knows its credentials, its project and its endpoint."""
+        words = dict.fromkeys(extra, "REDACTED")
+        projects = [*_PROJECT.findall(request.path), request.headers.get("x-goog-user-project", "")]
+        words.update({name: "PROJECT" for name in projects if name not in {"", "PROJECT"}})
+        if endpoint not in {None, "openapi", "ENDPOINT"}:
+            words[str(endpoint)] = "ENDPOINT"
+        for name in _AUTH_HEADERS:
+            value = request.headers.get(name, "")
+            words.update(dict.fromkeys([value, *value.split()[1:]], "TOKEN"))
+        for name, value in parse_qsl(request.query):
+            if _query_secret(name):
+                words[value] = "TOKEN"
+        return cls({word: by for word, by in words.items() if word})
+
+    def text(self, text: str) -> str:
+        """A text without secrets."""
+        if self._known is not None:
+            text = self._known.sub(lambda found: self._words.get(_plain(found[0]), "REDACTED"), text)
+        for pattern, by in _PATTERNS:
+            text = pattern.sub(by, text)
+        return text
+
+    def end(self, text: str) -> str:
+        """A text that broke off, without secrets and without the beginning of one at its end."""
+        text = _HALF_EMAIL.sub("EMAIL", self.text(text))
+        longest = max(map(len, self._words), default=0)
+        for size in range(min(longest, len(text)), _SHORTEST_HALF - 1, -1):
+            tail = text[-size:].lower()
+            if by := next((by for word, by in self._words.items() if word.startswith(tail)), None):
+                return text[:-size] + by
+        return text
+
+    def data(self, value: Any) -> Any:
+        """JSON data without secrets: in strings, in names, and in what a name says to be one."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {
+                self.text(name): "TOKEN" if isinstance(item, str) and _secret(name) else self.data(item)
+                for name, item in value.items()
+            }
+        return [self.data(item) for item in value] if isinstance(value, list) else value
+
+    def query(self, query: str) -> str:
+        """A query string without secrets."""
+        kept = [(n, "TOKEN" if _query_secret(n) else self.text(value)) for n, value in parse_qsl(query, True)]
+        return urlencode(kept)
+
+    def body(self, text: str) -> str:
+        """A body: as JSON if it is JSON, so that no escape hides anything, else as text, which may have broken off."""
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return self.end(text)
+        clean = self.data(value)
+        return text if clean == value else json.dumps(clean, ensure_ascii=False, separators=(",", ":"))
+
+    def stream(self, events: Sequence[str], *, cut: bool = False) -> list[str]:
+        """The events of a stream; also what is cut into several deltas is found.
+
+        Args:
+            events: The events with their blank lines.
+            cut: The stream broke off. Nothing is kept of an event that broke off with it but where it begins.
+        """
+        texts = list(events)
+        if cut and texts and not texts[-1].endswith("\n\n"):
+            texts[-1] = texts[-1][: len("data: {")] if texts[-1].startswith("data: {") else ""
+        parsed: dict[int, Any] = {}
+        for number, event in enumerate(texts):
+            try:
+                parsed[number] = json.loads(event.removeprefix("data:"))
+            except (ValueError, RecursionError):
+                texts[number] = self.text(event)
+        before = {number: json.dumps(value) for number, value in parsed.items()}
+        fragments: dict[tuple[Any, ...], list[tuple[dict[str, Any], str]]] = {}
+        for value in parsed.values():
+            for key, holder, name in _fragments(value):
+                fragments.setdefault(key, []).append((holder, name))
+        for places in fragments.values():
+            self._join(places, cut=cut)
+        # Joined first: the half of a secret that a pattern takes for a whole one would leave the other half.
+        for number, value in ((number, self.data(value)) for number, value in parsed.items()):
+            if json.dumps(value) != before[number]:
+                end = texts[number][len(texts[number].rstrip("\r\n")) :]
+                texts[number] = f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}{end}"
+        return texts
+
+    def _join(self, places: Sequence[tuple[dict[str, Any], str]], *, cut: bool) -> None:
+        whole = "".join(holder[name] for holder, name in places)
+        clean = self.end(whole) if cut else self.text(whole)
+        if clean == whole:
+            return
+        # What differs lies between the common beginning and the common end; it moves to one delta as a whole.
+        start = next(
+            (i for i, (a, b) in enumerate(zip(whole, clean, strict=False)) if a != b),
+            min(len(whole), len(clean)),
+        )
+        rest = min(len(whole), len(clean)) - start
+        tail = next((i for i in range(rest) if whole[-1 - i] != clean[-1 - i]), rest)
+        middle, position = clean[start : len(clean) - tail], 0
+        for holder, name in places:
+            text: str = holder[name]
+            head, past = max(0, start - position), max(0, position + len(text) - (len(whole) - tail))
+            position += len(text)
+            inside = position > start and position - len(text) < len(whole) - tail
+            if inside:
+                holder[name] = text[:head] + middle + text[len(text) - past :]
+                middle = ""
+        if middle:
+            holder, name = places[0]
+            holder[name] = clean
+            for holder, name in places[1:]:
+                holder[name] = ""
+
+
+def _secret(name: str) -> bool:
+    return _SECRET_NAMES.fullmatch(name) is not None
+
+
+def _query_secret(name: str) -> bool:
+    return name.lower() == "key" or _secret(name)
+
+
+def _fragments(value: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
+    """The texts in an event that go on in later events: all that a delta holds, however deep."""
+    choices = value.get("choices") if isinstance(value, dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and isinstance(choice.get("delta"), dict):
+            yield from _texts(choice["delta"], (choice.get("index"),))
+
+
+def _texts(
+    holder: dict[str, Any], place: tuple[Any, ...]
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
+    for name, value in holder.items():
+        if isinstance(value, str) and name not in _NO_FRAGMENTS:
+            yield (*place, name), holder, name
+        elif isinstance(value, dict):
+            yield from _texts(value, (*place, name))
+        elif isinstance(value, list):
+            for number, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from _texts(item, (*place, name, item.get("index", number)))
+
+
+def _spelt(word: str) -> str:
+    """A pattern for a word, each character of which may be escaped as in JSON."""
+    return "".join(f"(?:{re.escape(char)}|\\\\u{ord(char):04x})" for char in word)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text).lower()

@@ -1,0 +1,188 @@
+"""A turn on the wire: which pieces go out in which order, whatever the dialect; `_dialects` spells them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kimi_vertex_emulator._chat import ChatRequest
+from kimi_vertex_emulator._dialects import Spelling, event, spelling
+from kimi_vertex_emulator._pieces import clip, cut, deltas, estimate, joined
+from kimi_vertex_emulator.script import Call, Chunking, Dialect, Part, Turn
+
+__all__ = ["Manner", "completion_tokens", "event", "limited", "stream_parts", "whole_body"]
+
+_SECTION = ("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>")
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an answer is sent: dialect, chunking, the source of randomness, and the wait before each piece."""
+
+    dialect: Dialect = "vertex"
+    chunking: Chunking = "default"
+    draw: random.Random = field(default_factory=random.Random)
+    wait: Callable[[str], float] | None = None
+
+    def of(self, turn: Turn) -> Manner:
+        """The manner of one turn, which may have its own."""
+        return replace(self, dialect=turn.dialect or self.dialect, chunking=turn.chunking or self.chunking)
+
+
+_DEFAULT = Manner()
+
+
+def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner = _DEFAULT) -> dict[str, Any]:
+    """The turn as one `chat.completion` body."""
+    speller = _speller(turn, chat, reply_id, manner)
+    thinking = None if turn.thinking is None else joined(turn.thinking)
+    text = joined(turn.text) if turn.text is not None or turn.tool_calls else None
+    if speller.thinking != "field" and thinking is not None:
+        text, thinking = "".join(_tags(speller, turn)) + (text or ""), None
+    calls = [
+        {
+            "function": {"arguments": arguments, "name": call.name},
+            "id": call_id,
+            "index": index,
+            "type": "function",
+        }
+        for index, (call, call_id, arguments) in enumerate(_calls(turn, speller))
+    ]
+    if speller.native_calls == "content" and calls:
+        text, calls = (text or "") + _native(turn, speller), []
+    elif speller.native_calls == "thinking" and calls:
+        thinking, calls = (thinking or "") + _native(turn, speller), []
+    return speller.body(speller.message(thinking, text, calls), _finish_reason(turn, speller))
+
+
+def stream_parts(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner = _DEFAULT) -> Iterator[Part]:
+    """The turn as server-sent events, one HTTP chunk each, with the turn's pauses between them."""
+    speller = _speller(turn, chat, reply_id, manner)
+    yield from speller.opening()
+    for delta, text in _deltas(turn, speller, manner.of(turn)):
+        pause = turn.pause + (manner.wait(text) if manner.wait is not None else 0.0)
+        if pause:
+            yield pause
+        yield speller.chunk([speller.choice(delta)])
+    if turn.pause:
+        yield turn.pause
+    yield from speller.ending(_finish_reason(turn, speller))
+
+
+def limited(turn: Turn, chat: ChatRequest) -> Turn:
+    """What is left of a turn under the request's `stop` and `max_tokens`, thinking counted as Kimi counts it."""
+    stops = [joined(turn.text).find(stop) for stop in chat.stop]
+    cut_at = min((position for position in stops if position >= 0), default=None)
+    if cut_at is not None:
+        turn = replace(turn, text=joined(turn.text)[:cut_at], tool_calls=(), finish_reason="stop")
+    budget = chat.max_tokens
+    if budget is None or completion_tokens(turn) <= budget:
+        return turn
+    thinking = clip(joined(turn.thinking), budget)
+    budget = max(0, budget - estimate(thinking))
+    text = clip(joined(turn.text), budget)
+    budget = max(0, budget - estimate(text))
+    calls: list[Call] = []
+    for call in turn.tool_calls:
+        if budget <= 0:
+            break
+        arguments = clip(call.arguments_text, budget)
+        budget -= estimate(arguments)
+        calls.append(replace(call, arguments=arguments))
+    return replace(
+        turn,
+        thinking=None if turn.thinking is None else thinking,
+        text=text or None,
+        tool_calls=calls,
+        finish_reason="length",
+    )
+
+
+def completion_tokens(turn: Turn) -> int:
+    """Estimated tokens of all that the model writes in a turn."""
+    texts = [joined(turn.thinking), joined(turn.text), *(call.arguments_text for call in turn.tool_calls)]
+    return sum(map(estimate, texts))
+
+
+def _speller(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner) -> Spelling:
+    counts = (0, 0) if turn.usage is not None else (estimate(chat.prompt_text), completion_tokens(turn))
+    return spelling(turn.dialect or manner.dialect)(chat, reply_id, counts, turn.usage)
+
+
+def _deltas(turn: Turn, speller: Spelling, manner: Manner) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each delta and the text that it adds."""
+    if speller.thinking == "field":
+        if turn.thinking == "":
+            yield speller.thinking_delta(""), ""
+        for piece in _thought(turn, speller, manner):
+            yield speller.thinking_delta(piece), piece
+    for piece in _content(turn, speller, manner):
+        yield speller.text_delta(piece), piece
+    if speller.native_calls:
+        return
+    for index, (call, call_id, arguments) in enumerate(_calls(turn, speller)):
+        yield speller.call_delta(index, call_id, call.name), call.name
+        for piece in cut(arguments, True, manner.chunking, manner.draw):
+            yield speller.arguments_delta(index, piece), piece
+
+
+def _thought(turn: Turn, speller: Spelling, manner: Manner) -> list[str]:
+    """The pieces of the thinking, with calls behind it where the dialect lets them stay there."""
+    pieces = _cut(turn.thinking, manner)
+    if speller.native_calls != "thinking" or not turn.tool_calls:
+        return pieces
+    pieces = [*pieces, *cut(_native(turn, speller), False, manner.chunking, manner.draw)]
+    return ["".join(pieces)] if manner.chunking == "whole" else pieces
+
+
+def _content(turn: Turn, speller: Spelling, manner: Manner) -> list[str]:
+    """The pieces of the content, with whatever the dialect puts into it."""
+    pieces = _cut(turn.text, manner)
+    if speller.thinking != "field" and turn.thinking is not None:
+        opening, _, closing = _tags(speller, turn)
+        around = [_cut_tag(tag, manner) for tag in (opening, closing)]
+        pieces = [*around[0], *_cut(turn.thinking, manner), *around[1], *pieces]
+    if speller.native_calls == "content" and turn.tool_calls:
+        pieces += cut(_native(turn, speller), False, manner.chunking, manner.draw)
+    mixed = speller.thinking != "field" or speller.native_calls == "content"
+    return ["".join(pieces)] if mixed and manner.chunking == "whole" and pieces else pieces
+
+
+def _tags(speller: Spelling, turn: Turn) -> tuple[str, str, str]:
+    """Opening tag, thinking, closing tag, as Kimi's template writes them."""
+    return ("<think>" if speller.thinking == "tags" else "", joined(turn.thinking), "</think>")
+
+
+def _cut(value: Any, manner: Manner) -> list[str]:
+    return deltas(value, chunking=manner.chunking, draw=manner.draw)
+
+
+def _cut_tag(tag: str, manner: Manner) -> list[str]:
+    if not tag:
+        return []
+    # A tag is one token, so that only the finest ways of cutting cut it.
+    return (
+        cut(tag, False, manner.chunking, manner.draw) if manner.chunking in ("character", "random") else [tag]
+    )
+
+
+def _native(turn: Turn, speller: Spelling) -> str:
+    calls = [
+        f"<|tool_call_begin|>{call_id}<|tool_call_argument_begin|>{arguments}<|tool_call_end|>"
+        for _, call_id, arguments in _calls(turn, speller)
+    ]
+    return "".join([_SECTION[0], *calls, _SECTION[1]])
+
+
+def _calls(turn: Turn, speller: Spelling) -> Iterator[tuple[Call, str, str]]:
+    for number, call in enumerate(turn.tool_calls, start=speller.chat.calls_so_far):
+        call_id = call.id if call.id is not None else speller.call_id(call.name, number)
+        yield call, call_id, call.arguments_text
+
+
+def _finish_reason(turn: Turn, speller: Spelling) -> str:
+    if turn.finish_reason is not None:
+        return turn.finish_reason
+    return "tool_calls" if turn.tool_calls and not speller.native_calls else "stop"

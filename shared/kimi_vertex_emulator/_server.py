@@ -1,0 +1,137 @@
+"""A thread with an event loop and a listening socket; what is answered is its subclass's affair."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable
+from concurrent.futures import Future
+from typing import Any, Self
+
+from kimi_vertex_emulator._http import Connection
+from kimi_vertex_emulator._reply import Reply
+from kimi_vertex_emulator.script import Recorded
+
+__all__ = ["Server"]
+
+_BACKLOG = 1024
+
+
+class Server:
+    """Serves in a thread of its own between `start` and `stop`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._bind = (host, port)
+        self._address: tuple[str, int] | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._connections: set[Connection] = set()
+        self._opened = 0
+
+    def start(self) -> Self:
+        """Binds the socket and serves in a thread of its own; returns itself.
+
+        Raises:
+            RuntimeError: It is running already.
+            OSError: The address cannot be bound.
+        """
+        if self._thread is not None:
+            raise RuntimeError("this emulator is running already; make another one or stop() it first")
+        started: Future[tuple[str, int]] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(started,), name="kimi-vertex-emulator", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._address = started.result()
+        except Exception:
+            self._thread.join()
+            self._thread = self._loop = self._stopping = None
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Closes every connection, the socket, the loop and the thread; does nothing if it is not running."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if self._loop is not None and self._stopping is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        thread.join()
+        self._address = self._loop = self._stopping = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    @property
+    def host(self) -> str:
+        """`ADDRESS:PORT`, for the environment variable `KIMI_VERTEX_EMULATOR_HOST`.
+
+        Raises:
+            RuntimeError: It is not running.
+        """
+        if self._address is None:
+            raise RuntimeError("the emulator is not running; use it as a context manager or call start()")
+        address, port = self._address
+        return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+    @property
+    def origin(self) -> str:
+        """`http://ADDRESS:PORT`."""
+        return f"http://{self.host}"
+
+    @property
+    def open_connections(self) -> int:
+        """How many client connections are open now."""
+        return len(self._connections)
+
+    @property
+    def connections_opened(self) -> int:
+        """How many client connections were ever opened: shows whether a client reuses them."""
+        return self._opened
+
+    def _handle(self, request: Recorded) -> Reply | Awaitable[Reply]:
+        raise NotImplementedError
+
+    async def _closed(self) -> None:
+        """Runs in the loop when every connection is closed."""
+
+    def _run(self, started: Future[tuple[str, int]]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except Exception as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(self, started: Future[tuple[str, int]]) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        server = await self._loop.create_server(self._connection, *self._bind, backlog=_BACKLOG)
+        name: Any = server.sockets[0].getsockname()
+        started.set_result((str(name[0]), int(name[1])))
+        try:
+            await self._stopping.wait()
+        finally:
+            server.close()
+            await self._close_all()
+            await server.wait_closed()
+            await self._closed()
+
+    async def _close_all(self) -> None:
+        # An aborted transport reports its end on a later round of the loop, and a connection that was
+        # being accepted may still come in on one.
+        await asyncio.sleep(0)
+        while self._connections:
+            for connection in list(self._connections):
+                connection.abort()
+            await asyncio.sleep(0)
+
+    def _connection(self) -> Connection:
+        return Connection(self._handle, self._connections, self._count)
+
+    def _count(self) -> None:
+        self._opened += 1

@@ -1,0 +1,212 @@
+"""The recording proxy: forwards calls to a real endpoint and writes what came back into a cassette."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import ssl
+import time
+from collections.abc import AsyncGenerator, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote, urlsplit
+
+from kimi_vertex_emulator._reply import Reply, google_error
+from kimi_vertex_emulator._routes import ENDPOINT, is_chat
+from kimi_vertex_emulator._server import Server
+from kimi_vertex_emulator.cassette import Cassette, Interaction
+from kimi_vertex_emulator.script import Recorded
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Recorder"]
+
+_LOG = logging.getLogger("kimi_vertex_emulator")
+# What belongs to one connection, or is set anew for the next.
+_HOP = frozenset(
+    "connection host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    "transfer-encoding upgrade content-length content-encoding accept-encoding expect set-cookie".split()
+)
+_SECONDS = 600.0
+_DONE = b"data: [DONE]"
+
+
+class Recorder(Server):
+    """A proxy on this machine that records the calls that go through it.
+
+    Each call goes to the target with the headers it came with, the caller's credentials among them; answers come
+    back as they arrive. The cassette is written after each answer, without credentials, project, endpoint,
+    email addresses and other headers, which never reach the disk. Prompts and answers are in it. What a
+    client does not read to its end is not recorded.
+
+    Example:
+        ```python
+        with Recorder("https://aiplatform.googleapis.com", "capture.json") as recorder:
+            base_url = f"{recorder.origin}/v1/projects/MY-PROJECT/locations/global/endpoints/openapi"
+            client = KimiVertexClient(base_url=base_url, access_token=token)
+        ```
+
+    Args:
+        target: Where calls go: `https://HOST`, with a path if only what is below it may be called. Plain
+            `http` only to this machine.
+        path: The cassette; one that exists is added to.
+        redact: Further texts that must not be in it, such as names of customers.
+        host: Address to bind; default loopback.
+        port: Port to bind; default 0, a free one.
+        ca: A PEM file with the authorities that may vouch for the target, for a private endpoint with a
+            certificate of your own; default those that httpx brings.
+
+    Raises:
+        OSError: The cassette exists and cannot be read, or the PEM file cannot.
+        ValueError: The target is no such URL, or the file is no cassette.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        path: str | Path,
+        *,
+        redact: Collection[str] = (),
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ca: str | Path | None = None,
+    ) -> None:
+        Server.__init__(self, host, port)
+        self._trust = None if ca is None else ssl.create_default_context(cafile=ca)
+        self._target, self._prefix, self._local = _checked(target)
+        self._path = Path(path)
+        self._redact = tuple(redact)
+        self._recorded = list(Cassette.load(path).interactions) if self._path.exists() else []
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def base_url(self) -> str:
+        """The recorder's origin with the target's path, for clients that take a base URL."""
+        return self.origin + self._prefix
+
+    @property
+    def cassette(self) -> Cassette:
+        """What is recorded so far."""
+        return Cassette(list(self._recorded), self._redact)
+
+    async def _handle(self, request: Recorded) -> Reply:
+        if not self._allowed(request):
+            return google_error(
+                404,
+                "NOT_FOUND",
+                f"The kimi-vertex recorder does not forward {request.method} {request.path}: only calls of the "
+                "model, endpoint resources and lists of models, below the target's path.",
+            )
+        import httpx  # noqa: PLC0415  # slow to import, and only the recorder needs it
+
+        began = time.monotonic()
+        client = self._client = self._client or httpx.AsyncClient(
+            verify=True if self._trust is None else self._trust,
+            timeout=httpx.Timeout(_SECONDS, connect=10.0),
+            follow_redirects=False,
+            trust_env=not self._local,
+        )
+        try:
+            response = await client.send(self._onward(client, request), stream=True)
+        except httpx.HTTPError as error:
+            return _failed(f"the target did not answer: {type(error).__name__}")
+        if response.is_redirect:
+            await response.aclose()
+            return _failed(f"the target answered {response.status_code}, a redirect, which is not followed")
+        _LOG.info("kimi-vertex recorder: %s call -> %s", request.method, response.status_code)
+        kept = {name: value for name, value in response.headers.items() if name not in _HOP}
+        return Reply(response.status_code, (), kept, relayed=self._relay(request, response, began))
+
+    def _onward(self, client: httpx.AsyncClient, request: Recorded) -> httpx.Request:
+        url = self._target + quote(request.path, safe="/:@-._~!$&'()*+,;=")
+        headers = [(name, value) for name, value in request.headers.items() if name not in _HOP]
+        return client.build_request(
+            request.method,
+            f"{url}?{request.query}" if request.query else url,
+            headers=[*headers, ("accept-encoding", "identity")],
+            content=request.body,
+        )
+
+    async def _closed(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _allowed(self, request: Recorded) -> bool:
+        below = request.path == self._prefix or request.path.startswith(f"{self._prefix}/")
+        if not below or ".." in request.path.split("/"):
+            return False
+        listed = request.method == "GET" and request.path.endswith("/models")
+        described = request.method == "GET" and ENDPOINT.fullmatch(request.path) is not None
+        return is_chat(request) or listed or described
+
+    async def _relay(
+        self, request: Recorded, response: httpx.Response, began: float
+    ) -> AsyncGenerator[bytes | Literal["cut"], None]:
+        import httpx  # noqa: PLC0415  # see _handle
+
+        head = time.monotonic() - began
+        chunks: list[tuple[float, bytes]] = []
+        ended = cut = False
+        try:
+            async for chunk in response.aiter_bytes():
+                chunks.append((time.monotonic() - began, chunk))
+                yield chunk
+            ended = True
+        except httpx.HTTPError as error:
+            ended = cut = True
+            _LOG.warning("kimi-vertex recorder: the answer broke off: %s", type(error).__name__)
+        finally:
+            await response.aclose()
+            # A client may leave at the closing mark, without waiting for the end of the body.
+            if ended or _DONE in b"".join(data for _, data in chunks[-2:]):
+                self._keep(
+                    Interaction.of(
+                        request,
+                        response.status_code,
+                        response.headers,
+                        chunks,
+                        head=head,
+                        seconds=time.monotonic() - began,
+                        cut=cut,
+                        redact=self._redact,
+                    )
+                )
+        if cut:
+            yield "cut"
+
+    def _keep(self, item: Interaction) -> None:
+        self._recorded.append(item)
+        try:
+            self.cassette.save(self._path)
+        except OSError as error:
+            _LOG.error("kimi-vertex recorder: cannot write %s: %s", self._path, error.strerror)
+
+
+def _failed(words: str) -> Reply:
+    return google_error(502, "UNAVAILABLE", f"The kimi-vertex recorder: {words}. Nothing was recorded.")
+
+
+def _checked(target: str) -> tuple[str, str, bool]:
+    """Origin and path of a target, and whether it is on this machine."""
+    url = urlsplit(target)
+    local = _loopback(url.hostname or "")
+    if url.scheme not in {"https", "http"} or not url.hostname:
+        raise ValueError("the recorder's target must be a URL such as https://aiplatform.googleapis.com")
+    if url.username is not None or url.password is not None or url.query or url.fragment:
+        raise ValueError("the recorder's target must have no user, password, query or fragment")
+    if url.scheme == "http" and not local:
+        raise ValueError(
+            f"the recorder sends credentials to {url.hostname} over https only; change the target"
+        )
+    return f"{url.scheme}://{url.netloc}", url.path.rstrip("/"), local
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,265 @@
+"""What a token source gives away about itself: pickles, copies, reprs, logs, and the texts of its errors."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.auth import impersonated_credentials
+from google.oauth2.credentials import Credentials
+
+from kimi_vertex._auth.tokens import TokenSource
+from kimi_vertex.errors import ConfigurationError, CredentialsError
+from kimi_vertex_emulator import Emulator, Raw
+
+SECRET = "ya29.SECRET"
+ACCOUNT = "agent@my-proj.iam.gserviceaccount.com"
+
+
+def user(emulator: Emulator, **settings: Any) -> Credentials:
+    return Credentials(  # type: ignore[no-untyped-call]
+        None,
+        refresh_token="1//refresh",
+        client_id="c",
+        client_secret="s",
+        token_uri=emulator.token_uri,
+        **settings,
+    )
+
+
+def secret_token() -> Raw:
+    return Raw([json.dumps({"access_token": SECRET, "expires_in": 3600}).encode()])
+
+
+class Unpicklable:
+    """Credentials of the user's own making that hold on to a socket."""
+
+    def __init__(self) -> None:
+        self.token, self.expiry = None, None
+        self.socket = socket.socket()
+
+    def refresh(self, request: object) -> None: ...
+
+    def apply(self, headers: dict[str, str]) -> None: ...
+
+
+def test_pickled_object(emulator: Emulator) -> None:
+    """A credentials object is pickled without its access token, works on the other side, and keeps its own."""
+    emulator.enqueue(secret_token(), route="token")
+    credentials = user(emulator)
+    source = TokenSource(credentials)
+    source.headers()
+    pickled = pickle.dumps(source)
+    assert SECRET.encode() not in pickled
+    assert pickle.loads(pickled).headers()["authorization"] == "Bearer emulator-token-1"
+    assert credentials.token == SECRET
+
+
+def test_pickled_impersonation(emulator: Emulator) -> None:
+    """The token of the account behind an impersonated one is not pickled either."""
+    emulator.enqueue(secret_token(), route="token")
+    url = f"{emulator.origin}/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken"
+    source = TokenSource(
+        impersonated_credentials.Credentials(user(emulator), ACCOUNT, ["scope"], iam_endpoint_override=url)  # type: ignore[no-untyped-call]
+    )
+    source.headers()
+    pickled = pickle.dumps(source)
+    assert SECRET.encode() not in pickled
+    assert b"emulator-token" not in pickled
+    assert pickle.loads(pickled).headers()["authorization"] == "Bearer emulator-token-3"
+
+
+def test_pickled_settings(tmp_path: Path) -> None:
+    """Application default credentials, a path and an info mapping survive a pickle, with all settings."""
+    for given in (None, tmp_path / "key.json", {"type": "authorized_user", "client_id": "c"}):
+        source = TokenSource(given, quota_project="q", scopes=["s"])
+        twin = pickle.loads(pickle.dumps(source))
+        assert twin._settings == source._settings
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: TokenSource(access_token=SECRET), lambda: TokenSource(Credentials(SECRET))],  # type: ignore[no-untyped-call]
+)
+def test_pickled_static_token(make: Any) -> None:
+    """A bare access token is left out of the pickle, and the other side says so instead of using other credentials."""
+    pickled = pickle.dumps(make())
+    assert SECRET.encode() not in pickled
+    twin = pickle.loads(pickle.dumps(pickle.loads(pickled)))
+    with pytest.raises(CredentialsError, match="never written into a pickle"):
+        twin.headers()
+
+
+def test_unpicklable_object() -> None:
+    """A credentials object that cannot be pickled gives an error that names the ways out."""
+    credentials = Unpicklable()
+    with pytest.raises(ConfigurationError, match="path of a credentials file"):
+        pickle.dumps(TokenSource(credentials))
+    credentials.socket.close()
+
+
+def test_copies_share_the_token(emulator: Emulator) -> None:
+    """Copies, shallow and deep, use the token that is there already."""
+    source = TokenSource(user(emulator))
+    source.headers()
+    assert copy.copy(source).headers() == copy.deepcopy(source).headers()
+    assert len(emulator.requests) == 1
+
+
+def test_the_callers_mapping_is_not_kept() -> None:
+    """Later changes to an info mapping change nothing, and the mapping itself is never changed."""
+    info = {"type": "authorized_user", "client_id": "c"}
+    source = TokenSource(info)
+    info["client_id"] = "other"
+    assert source._settings.credentials["client_id"] == "c"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, "TokenSource(application default credentials)"),
+        ({"access_token": SECRET}, "TokenSource(static access token)"),
+        ({"credentials": {"type": "service_account", "private_key": SECRET}}, "of type 'service_account')"),
+        ({"credentials": Credentials(SECRET)}, "TokenSource(google.oauth2.credentials.Credentials)"),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_repr(given: dict[str, Any], shown: str) -> None:
+    """The repr of a source and of its settings says what kind of credentials these are, and no secret."""
+    source = TokenSource(**given)
+    assert shown in repr(source)
+    assert SECRET not in repr(source) + repr(source._settings)
+
+
+def test_logs(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Even at DEBUG, the log says that a token was renewed, and nothing of the token."""
+    emulator.enqueue(secret_token(), route="token")
+    with caplog.at_level(logging.DEBUG, "kimi_vertex"):
+        TokenSource(user(emulator)).headers()
+    text = "\n".join(
+        record.getMessage() for record in caplog.records if record.name.startswith("kimi_vertex.auth")
+    )
+    assert "access token renewed" in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"credentials": {}, "access_token": "a"}, "Leave one out"),
+        ({"access_token": ""}, "access_token is empty"),
+        ({"access_token": f"{SECRET} b"}, "spaces"),
+        ({"access_token": f"{SECRET}\r\nx-evil: 1"}, "line breaks"),
+        ({"access_token": "a", "self_signed_jwt": True}, "self_signed_jwt"),
+        ({"credentials": SECRET}, "Pass an access token as access_token="),
+        ({"credentials": '{"type": "service_account"}'}, "json.loads"),
+        ({"credentials": " "}, "empty string"),
+        ({"credentials": 7}, "is a int"),
+        ({"credentials": Credentials}, "Pass a google.auth credentials object"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], text: str) -> None:
+    """What cannot be credentials is refused when the source is made, without repeating it."""
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        TokenSource(**settings)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_asynchronous_credentials() -> None:
+    """google-auth's asynchronous credentials are refused, with what to pass instead."""
+    from google.auth.aio.credentials import StaticCredentials
+
+    with pytest.raises(ConfigurationError, match="Pass ordinary ones"):
+        TokenSource(StaticCredentials("t"))  # type: ignore[no-untyped-call]
+
+
+def error_of(source: TokenSource) -> CredentialsError:
+    with pytest.raises(CredentialsError) as caught:
+        source.headers()
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+def test_nothing_found() -> None:
+    """Without any credentials the error names the command to run and the variable to set."""
+    error = error_of(TokenSource())
+    assert "gcloud auth application-default login" in error.message
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in error.message
+    assert not error.is_retryable
+
+
+@pytest.mark.parametrize(
+    ("content", "text"), [(None, "There is no credentials file"), ("{", "is not JSON"), ("[]", "JSON object")]
+)
+def test_bad_file(content: str | None, text: str, tmp_path: Path) -> None:
+    """A credentials file that is missing or is none is named."""
+    path = tmp_path / "key.json"
+    if content is not None:
+        path.write_text(content)
+    assert text in error_of(TokenSource(path)).message
+    assert str(path) in error_of(TokenSource(str(path))).message
+
+
+@pytest.mark.parametrize(
+    "info", [{"type": "nonsense"}, {}, {"type": "service_account", "private_key": SECRET}]
+)
+def test_bad_info(info: Mapping[str, Any]) -> None:
+    """An info mapping that google-auth cannot use is refused without its content."""
+    error = error_of(TokenSource(info))
+    assert "cannot be used" in error.message
+    assert "SECRET" not in error.message
+
+
+def test_login_expired(emulator: Emulator) -> None:
+    """An expired login names the command to run, and is not worth a retry."""
+    body = b'{"error": "invalid_grant", "error_description": "Token has been expired or revoked."}'
+    emulator.enqueue(Raw([body], status=400), route="token")
+    error = error_of(TokenSource(user(emulator)))
+    assert "Token has been expired or revoked" in error.message
+    assert "run `gcloud auth application-default login`" in error.message
+    assert not error.is_retryable
+
+
+def test_unreachable_token_service(emulator: Emulator) -> None:
+    """A token service that cannot be reached is worth a retry, and the error says so."""
+    credentials = user(emulator)
+    emulator.stop()
+    error = error_of(TokenSource(credentials))
+    assert "could not be reached" in error.message
+    assert error.is_retryable
+
+
+def test_impersonation_refused(emulator: Emulator) -> None:
+    """A refused impersonation names the role that is missing."""
+    emulator.enqueue(secret_token(), Raw([b'{"error": {"code": 403}}'], status=403), route="token")
+    url = f"{emulator.origin}/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken"
+    credentials = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+        user(emulator), ACCOUNT, ["s"], iam_endpoint_override=url
+    )
+    assert "roles/iam.serviceAccountTokenCreator" in error_of(TokenSource(credentials)).message
+
+
+def test_token_only_credentials_expired(emulator: Emulator) -> None:
+    """Credentials that are only a token, and an expired one, are told apart from a failed login."""
+    past = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=1)
+    error = error_of(TokenSource(Credentials(SECRET, expiry=past)))  # type: ignore[no-untyped-call]
+    assert "nothing but an access token that has expired" in error.message
+
+
+def test_an_answer_with_secrets(emulator: Emulator) -> None:
+    """A token service's odd answer is not repeated where it holds tokens."""
+    body = json.dumps(
+        {"id_token": "eyJa.SECRET.b", "refresh_token": "1//SECRETSECRET", "expires_in": 1}
+    ).encode()
+    emulator.enqueue(Raw([body]), Raw([f"Bad token={SECRET}".encode()], status=400), route="token")
+    source = TokenSource(user(emulator))
+    for _ in range(2):
+        error = error_of(source)
+        assert "SECRET" not in error.message + repr(error) + pickle.dumps(error).decode("latin-1")

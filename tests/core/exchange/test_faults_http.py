@@ -1,0 +1,339 @@
+"""Statuses, redirects, refused connections, tokens that are refused, and the three timeouts."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+from google.oauth2.credentials import Credentials
+
+from kimi_vertex import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ContextOverflowError,
+    InternalServerError,
+    KimiVertexClient,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTooLargeError,
+    Timeouts,
+)
+from kimi_vertex_emulator import Emulator, Part, Raw
+
+from ..support_core import (
+    GOOD_STREAM,
+    JSON_HEAD,
+    THINKING,
+    WHOLE,
+    RawServer,
+    each_form,
+    good,
+    is_stream,
+    nothing_left,
+    open_sockets,
+    perform,
+    read_request,
+    respond,
+    wait_until,
+)
+
+HTML = b"<html><head><style>p{}</style></head><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+def google(code: int, status: str, message: str, **more: Any) -> bytes:
+    return json.dumps({"error": {"code": code, "message": message, "status": status, **more}}).encode()
+
+
+STATUSES: dict[str, tuple[int, bytes, type[APIStatusError], bool, list[str]]] = {
+    "400": (400, google(400, "INVALID_ARGUMENT", "No."), BadRequestError, False, ["INVALID_ARGUMENT", "No."]),
+    "400 overflow": (
+        400,
+        b'{"error": {"message": "Your request exceeded model token limit : 262144"}}',
+        ContextOverflowError,
+        False,
+        ["262144"],
+    ),
+    "401": (
+        401,
+        b"[%s]" % google(401, "UNAUTHENTICATED", "Expired."),
+        AuthenticationError,
+        False,
+        ["gcloud auth application-default login"],
+    ),
+    "403": (
+        403,
+        google(403, "PERMISSION_DENIED", "aiplatform.endpoints.predict denied"),
+        PermissionDeniedError,
+        False,
+        ["roles/aiplatform.user", "add-iam-policy-binding my-project"],
+    ),
+    "403 disabled": (
+        403,
+        google(403, "PERMISSION_DENIED", "No.", details=[{"reason": "SERVICE_DISABLED"}]),
+        PermissionDeniedError,
+        False,
+        ["gcloud services enable aiplatform.googleapis.com --project=my-project"],
+    ),
+    "404": (
+        404,
+        google(404, "NOT_FOUND", "Publisher Model `x` was not found"),
+        NotFoundError,
+        False,
+        ["2026-10-21", "not enabled for project my-project", "deploy Kimi yourself"],
+    ),
+    "408": (408, b"", InternalServerError, True, ["HTTP 408", "gave no reason"]),
+    "413": (413, b"", RequestTooLargeError, False, ["1.5 MB"]),
+    "429": (
+        429,
+        b"[%s]" % google(429, "RESOURCE_EXHAUSTED", "Resource exhausted."),
+        RateLimitError,
+        True,
+        ["RESOURCE_EXHAUSTED", "Provisioned Throughput"],
+    ),
+    "500": (500, google(500, "INTERNAL", "Oops."), InternalServerError, True, ["INTERNAL", "Oops."]),
+    "502 with HTML": (502, HTML, InternalServerError, True, ["502 Bad Gateway"]),
+    "503": (503, google(503, "UNAVAILABLE", "Busy."), InternalServerError, True, ["Busy."]),
+    "504": (504, b"upstream timeout", InternalServerError, True, ["upstream timeout"]),
+    "418": (418, b'{"detail": "teapot"}', APIStatusError, False, ["HTTP 418", "teapot"]),
+}
+each_status = pytest.mark.parametrize("row", STATUSES.values(), ids=STATUSES)
+
+
+@pytest.fixture(autouse=True)
+def _short_jitter() -> Iterator[None]:
+    """The first three waits before a retry are a few milliseconds."""
+    state = random.getstate()
+    random.seed(116882)
+    yield
+    random.setstate(state)
+
+
+@pytest.fixture
+def vertex(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """The emulator in place of Google's hosts, so that error texts speak of a project."""
+    monkeypatch.setenv("KIMI_VERTEX_EMULATOR_HOST", emulator.host)
+    return emulator
+
+
+@each_form
+@each_status
+def test_each_status_has_its_error(vertex: Emulator, row: tuple[Any, ...], form: str) -> None:
+    """A status becomes its error with code, place and next step; whether it may pass is marked on it."""
+    status, body, kind, retryable, words = row
+    vertex.enqueue(Raw([body] if body else [], status=status, headers={"x-request-id": "r-7"}))
+    with nothing_left(vertex):
+        error = perform(KimiVertexClient(project="my-project", max_retries=0), form).error
+    assert type(error) is kind
+    assert isinstance(error, APIStatusError)
+    assert (error.status_code, error.is_retryable, error.request_id) == (status, retryable, "r-7")
+    assert (error.partial, error.retry_after) == (None, None)
+    for word in [*words, "project my-project", "location global", "kimi-k2-thinking-maas"]:
+        assert word in error.message
+
+
+@each_form
+@each_status
+def test_passing_statuses_are_retried(vertex: Emulator, row: tuple[Any, ...], form: str) -> None:
+    """Overload and failures are tried again, refusals are not."""
+    status, body, kind, retryable, _ = row
+    vertex.enqueue(Raw([body] if body else [], status=status), good(form))
+    outcome = perform(KimiVertexClient(project="my-project"), form)
+    assert len(vertex.chat_requests) == (2 if retryable else 1)
+    assert type(outcome.error) is (type(None) if retryable else kind)
+
+
+@each_form
+@pytest.mark.parametrize(
+    ("value", "least"), [("0", 0.0), ("0.12", 0.12), ("date", 0.0), ("soon", 0.0), ("-5", 0.0)]
+)
+def test_retry_after_is_honoured(emulator: Emulator, form: str, value: str, least: float) -> None:
+    """`Retry-After` in seconds, in fractions, or as a date that has passed; anything else is ignored."""
+    header = format_datetime(datetime.now(UTC), usegmt=True) if value == "date" else value
+    emulator.enqueue(Raw([b"{}"], status=429, headers={"retry-after": header}), good(form))
+    started = time.monotonic()
+    assert perform(KimiVertexClient(base_url=emulator.base_url), form).text == "Hello"
+    assert time.monotonic() - started >= least
+
+
+@each_form
+def test_a_wait_beyond_the_budget_is_not_begun(emulator: Emulator, form: str) -> None:
+    """Being asked to wait for longer than `max_retry_seconds` raises at once, with the figure in the error."""
+    emulator.enqueue(Raw([b"{}"], status=429, headers={"retry-after": "3600"}))
+    started = time.monotonic()
+    error = perform(KimiVertexClient(base_url=emulator.base_url), form).error
+    assert isinstance(error, RateLimitError)
+    assert error.retry_after == 3600.0
+    assert time.monotonic() - started < 2
+
+
+@each_form
+def test_refused_connection(form: str) -> None:
+    """Where nobody listens, each attempt fails and the error says where the connection was to go."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with nothing_left():
+        client = KimiVertexClient(base_url=f"http://127.0.0.1:{port}/v1")
+        error = perform(client, form).error
+    assert type(error) is APIConnectionError
+    assert "Could not connect" in error.message
+    assert f"127.0.0.1:{port}" in error.message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full backlog refuses")
+@each_form
+def test_connect_timeout(form: str) -> None:
+    """A host that does not take the connection ends in a timeout of its own."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        before = open_sockets()
+        client = KimiVertexClient(
+            base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1",
+            timeout=Timeouts(connect=0.1),
+            max_retries=0,
+        )
+        error = perform(client, form).error
+        assert type(error) is APITimeoutError
+        assert "Could not connect in time" in error.message
+        wait_until(lambda: open_sockets() <= before)
+
+
+@each_form
+def test_a_redirect_is_not_followed(emulator: Emulator, form: str) -> None:
+    """A redirect is an error that names the other host, which never hears of the token."""
+    asked: list[bytes] = []
+
+    def other(connection: socket.socket) -> None:
+        asked.append(read_request(connection))
+
+    with RawServer(other) as elsewhere:
+        head = {"location": f"{elsewhere.base_url}/chat/completions?token=none"}
+        emulator.enqueue(Raw([b""], status=307, headers=head))
+        client = KimiVertexClient(base_url=emulator.base_url, access_token="secret-token")
+        error = perform(client, form).error
+    assert type(error) is APIStatusError
+    assert f"redirects to {elsewhere.base_url}/chat/completions; redirects are not followed" in error.message
+    assert "secret" not in error.message
+    assert asked == []
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_redirect_is_not_followed_by_a_client_that_would(emulator: Emulator, streamed: bool) -> None:
+    """That holds for clients of the user's, too, which follow redirects by themselves."""
+    away = Raw([b""], status=302, headers={"location": emulator.origin})
+    emulator.enqueue(away, away)
+    with httpx.Client(follow_redirects=True) as own:
+        blocking = KimiVertexClient(base_url=emulator.base_url, http_client=own)
+        with pytest.raises(APIStatusError, match="HTTP 302"):
+            _ = list(blocking.stream("Hi")) if streamed else blocking.complete("Hi")
+    async with httpx.AsyncClient(follow_redirects=True) as other:
+        client = KimiVertexClient(base_url=emulator.base_url, http_async_client=other)
+        with pytest.raises(APIStatusError, match="HTTP 302"):
+            _ = [event async for event in client.astream("Hi")] if streamed else await client.acomplete("Hi")
+    assert len(emulator.requests) == 2
+
+
+def refreshable(emulator: Emulator) -> Credentials:
+    return Credentials(  # type: ignore[no-untyped-call]
+        "stale-token",
+        refresh_token="r",
+        client_id="c",
+        client_secret="s",
+        token_uri=emulator.token_uri,
+    )
+
+
+@each_form
+def test_a_refused_token_is_replaced_once(emulator: Emulator, form: str) -> None:
+    """A 401 with credentials that can be refreshed costs one token request, even without retries."""
+    emulator.require_token = True
+    emulator.valid_tokens = {"emulator-token-1"}
+    client = KimiVertexClient(
+        base_url=emulator.base_url, credentials=refreshable(emulator), max_retries=0, implicit_thinking=False
+    )
+    emulator_answer = perform(client, form).text
+    assert "emulator" in emulator_answer
+    assert [r.bearer for r in emulator.chat_requests] == ["stale-token", "emulator-token-1"]
+
+
+@each_form
+def test_a_second_refusal_is_final(emulator: Emulator, form: str) -> None:
+    """If the new token is refused as well, the error is raised: no loop."""
+    emulator.valid_tokens = set()
+    client = KimiVertexClient(base_url=emulator.base_url, credentials=refreshable(emulator))
+    error = perform(client, form).error
+    assert type(error) is AuthenticationError
+    assert len(emulator.chat_requests) == 2
+    assert "stale-token" not in str(error)
+
+
+@each_form
+def test_a_token_endpoint_that_fails_for_a_moment(emulator: Emulator, form: str) -> None:
+    """A token service that breaks the connection is tried again like the model's."""
+    emulator.enqueue(Raw(["reset"], status=None), route="token")
+    credentials = Credentials(  # type: ignore[no-untyped-call]
+        None, refresh_token="r", client_id="c", client_secret="s", token_uri=emulator.token_uri
+    )
+    emulator.enqueue(good(form))
+    assert (
+        perform(KimiVertexClient(base_url=emulator.base_url, credentials=credentials), form).text == "Hello"
+    )
+
+
+@each_form
+def test_first_byte_and_idle_are_two_timeouts(emulator: Emulator, form: str) -> None:
+    """A head that takes longer than `idle` is waited for, on a fresh connection and on one that is reused."""
+    body = b"".join(GOOD_STREAM) if is_stream(form) else WHOLE
+    head = "text/event-stream" if is_stream(form) else "application/json"
+
+    def slow(connection: socket.socket) -> None:
+        while read_request(connection):
+            time.sleep(0.25)
+            respond(connection, "200 OK", body, f"content-type: {head}")
+
+    with RawServer(slow) as server:
+        timeouts = Timeouts(connect=1, first_byte=2, idle=0.1)
+        client = KimiVertexClient(base_url=server.base_url, timeout=timeouts, max_retries=0)
+        assert perform(client, form).text == "Hello"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_idle_may_be_longer_than_first_byte(emulator: Emulator, streamed: bool) -> None:
+    """A pause in the answer is measured by `idle` only, on the second request of a connection, too."""
+    parts: list[Part] = [THINKING, 0.3, *GOOD_STREAM[1:]] if streamed else [WHOLE[:9], 0.3, WHOLE[9:]]
+    emulator.enqueue(*[Raw(parts, headers=None if streamed else JSON_HEAD)] * 4)
+    timeouts = Timeouts(connect=1, first_byte=0.2, idle=2)
+    async with KimiVertexClient(base_url=emulator.base_url, timeout=timeouts, max_retries=0) as client:
+        for _ in range(2):
+            if streamed:
+                assert len(list(client.stream("Hi"))) == 3
+                assert len([event async for event in client.astream("Hi")]) == 3
+            else:
+                assert client.complete("Hi").text == "Hello"
+                assert (await client.acomplete("Hi")).text == "Hello"
+        assert emulator.connections_opened == 2
+
+
+def test_the_wait_between_attempts_is_no_busy_loop(emulator: Emulator) -> None:
+    """While a thread waits for its retry it uses no processor time."""
+    emulator.enqueue(Raw([b"{}"], status=503, headers={"retry-after": "0.25"}))
+    before = time.thread_time()
+    KimiVertexClient(base_url=emulator.base_url).complete("Hi")
+    assert time.thread_time() - before < 0.2

@@ -1,0 +1,306 @@
+"""When a call is tried again and how long it waits: the flow on a clock of the test's, without any I/O."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pytest
+
+from kimi_vertex import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    BadRequestError,
+    CallOptions,
+    CredentialsError,
+    Event,
+    InternalServerError,
+    KimiVertexClient,
+    RateLimitError,
+    StreamInterruptedError,
+)
+from kimi_vertex._exchange.commands import (
+    Authorize,
+    Drain,
+    Head,
+    Identity,
+    ReadBody,
+    ReadStream,
+    Request,
+    Send,
+    Sleep,
+    TransportFailure,
+)
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+
+
+@dataclass
+class Answer:
+    """What the server does with one request."""
+
+    status: int = 200
+    batches: Sequence[list[str]] = ()
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    fails: TransportFailure | None = None
+    """Thrown where the next batch would have come; with no batches, in place of the head."""
+
+
+def piece(finish: str | None = None, **delta: Any) -> str:
+    return json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+GOOD = Answer(batches=[[piece(reasoning_content="Hm.")], [piece(content="Hello"), piece("stop"), "[DONE]"]])
+BUSY = Answer(503, body='{"error": {"code": 503, "message": "Busy."}}')
+
+
+class Play:
+    """Runs one call against scripted answers."""
+
+    def __init__(
+        self,
+        client: KimiVertexClient,
+        answers: Sequence[Answer | Exception],
+        *,
+        random: Callable[[], float] = lambda: 1.0,
+        form: Literal["stream", "whole"] = "stream",
+        seconds_per_request: float = 0.0,
+        refreshable: bool = False,
+        options: CallOptions | None = None,
+    ) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+        self.sent: list[Request] = []
+        self.rejected: list[str | None] = []
+        self.events: list[Event] = []
+        self.error: Exception | None = None
+        self.drained = 0
+        self._answers = list(answers)
+        self._refreshable = refreshable
+        self._step = seconds_per_request
+        call, flow = client._start("Hi", options or CallOptions(), stream=form == "stream")
+        call.clock, call.today, call.random = (lambda: self.now), (lambda: NOW), random
+        self.call = call
+        try:
+            self._run(flow)
+        except Exception as error:
+            self.error = error
+
+    def _run(self, flow: Any) -> None:
+        reply: Any = None
+        failure: Exception | None = None
+        while True:
+            try:
+                step = flow.throw(failure) if failure is not None else flow.send(reply)
+            except StopIteration:
+                return
+            reply = failure = None
+            if isinstance(step, list):
+                self.events += step
+                continue
+            try:
+                reply = self._perform(step)
+            except (TransportFailure, CredentialsError) as error:
+                failure = error
+
+    def _perform(self, command: Any) -> Any:
+        match command:
+            case Authorize():
+                self.rejected.append(command.rejected)
+                token = "second" if command.rejected else "first"
+                return Identity({"authorization": token}, None, "googleapis.com", self._refreshable)
+            case Send():
+                self.sent.append(command.request)
+                self.now += self._step
+                answer = self._answers.pop(0)
+                if isinstance(answer, Exception):
+                    raise answer
+                self._current, self._batches = answer, list(answer.batches)
+                kind = "text/event-stream" if answer.batches else "application/json"
+                return Head(answer.status, {"content-type": kind, **answer.headers})
+            case ReadBody():
+                return self._current.body.encode()
+            case ReadStream():
+                while self._batches and not command.intake.finished():
+                    self.events += command.intake.take(self._batches.pop(0))
+                if self._current.fails and not command.intake.finished():
+                    raise self._current.fails
+                return None
+            case Drain():
+                self.drained += 1
+                return None
+            case Sleep():
+                self.waits.append(command.seconds)
+                self.now += command.seconds
+                return None
+        raise AssertionError(command)
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [json.loads(request.content or b"null") for request in self.sent]
+
+
+def client(**settings: Any) -> KimiVertexClient:
+    return KimiVertexClient(base_url="http://127.0.0.1:1/v1", **settings)
+
+
+def test_waits_double_up_to_a_ceiling() -> None:
+    """The ceiling of the wait is 0.5 s, doubled for each attempt, and 8 s at most."""
+    play = Play(client(max_retries=7), [BUSY] * 7 + [GOOD])
+    assert play.waits == [0.5, 1, 2, 4, 8, 8, 8]
+    assert play.error is None
+
+
+def test_the_jitter_is_full() -> None:
+    """The wait is a random part of the whole ceiling, down to nothing."""
+    draws = iter([0.0, 0.5, 0.25])
+    play = Play(client(max_retries=3), [BUSY] * 3 + [GOOD], random=lambda: next(draws))
+    assert play.waits == [0.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2, 5])
+def test_attempts_are_bounded(retries: int) -> None:
+    """`max_retries` is the number of further attempts; the last error is raised."""
+    play = Play(client(max_retries=retries), [BUSY] * 9)
+    assert len(play.sent) == retries + 1
+    assert isinstance(play.error, InternalServerError)
+
+
+def test_the_total_time_is_bounded() -> None:
+    """No wait is begun that would end after `max_retry_seconds`, the time of the attempts included."""
+    play = Play(client(max_retries=9, max_retry_seconds=10.0), [BUSY] * 9, seconds_per_request=3.0)
+    assert play.waits == [0.5, 1.0]
+    assert len(play.sent) == 3
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0.25", 0.25),
+        ("0", 0.0),
+        ("Sun, 22 Nov 2026 12:00:09 GMT", 9.0),
+        ("Sun, 22 Nov 2026 11:59:00 GMT", 0.0),
+        ("soon", 0.5),
+        ("inf", 0.5),
+        ("nan", 0.5),
+        ("", 0.5),
+    ],
+)
+def test_retry_after(header: str, seconds: float) -> None:
+    """The service's own wait is taken exactly, in seconds or as a date; what cannot be read is ignored."""
+    answer = Answer(429, body="{}", headers={"retry-after": header})
+    assert Play(client(), [answer, GOOD]).waits == [seconds]
+
+
+def test_retry_info_in_the_body() -> None:
+    """Google's `RetryInfo` counts where there is no header, in an error that is wrapped in a list, too."""
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3.5s"}
+    body = json.dumps([{"error": {"code": 429, "message": "Slow down.", "details": [{"x": 1}, info]}}])
+    assert Play(client(), [Answer(429, body=body), GOOD]).waits == [3.5]
+
+
+@pytest.mark.parametrize("kind", ["connect", "connect_timeout", "timeout", "broken"])
+def test_failures_of_the_way_are_retried(kind: Any) -> None:
+    """Whatever keeps a request from its answer is tried again."""
+    play = Play(client(), [TransportFailure(kind, "no"), GOOD])
+    assert (len(play.sent), play.error) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "message", ["You exceeded your current quota", "insufficient_balance", "Requests per day limit reached"]
+)
+def test_spent_quotas_are_not_retried(message: str) -> None:
+    """A quota that a moment does not refill is no reason to wait."""
+    body = json.dumps({"error": {"code": 429, "message": message}})
+    play = Play(client(), [Answer(429, body=body)])
+    assert isinstance(play.error, RateLimitError)
+    assert not play.error.is_retryable
+
+
+@pytest.mark.parametrize("form", ["stream", "whole"])
+def test_what_was_seen_is_never_started_anew(form: Any) -> None:
+    """After the first shown event an error is final; where nothing is shown the same error is retried."""
+    broken = Answer(batches=GOOD.batches[:1], fails=TransportFailure("broken", "reset"))
+    play = Play(client(), [broken, GOOD], form=form)
+    if form == "stream":
+        assert isinstance(play.error, StreamInterruptedError)
+        assert play.error.partial is not None
+        assert (play.error.partial.thinking, len(play.sent)) == ("Hm.", 1)
+    else:
+        assert (play.error, len(play.sent)) == (None, 2)
+
+
+def test_text_that_was_held_back_is_shown_with_the_last_error_only() -> None:
+    """Text that may still turn out to be thinking does not hinder a retry, and is shown when there is none."""
+    held = Answer(batches=[[piece(content="Per")]], fails=TransportFailure("broken", "reset"))
+    play = Play(client(max_retries=1, implicit_thinking=True), [held, held])
+    assert len(play.sent) == 2
+    assert isinstance(play.error, APIError)
+    assert play.error.partial is not None
+    assert [getattr(event, "text", None) for event in play.events] == ["Per"]
+    assert play.error.partial.text == "Per"
+
+
+def test_a_token_service_that_may_recover_is_retried() -> None:
+    """`CredentialsError` says itself whether another attempt makes sense."""
+    passing, final = CredentialsError("busy", is_retryable=True), CredentialsError("no login")
+    assert Play(client(), [passing, GOOD]).error is None
+    assert Play(client(), [final, GOOD]).error is final
+
+
+def test_a_refused_token_is_named_to_the_credentials() -> None:
+    """After a 401 the refused header is given back, so that only that token is replaced; it is no retry."""
+    refused = Answer(401, body="{}")
+    play = Play(client(max_retries=0, access_token="x"), [refused, GOOD], refreshable=True)
+    assert (play.rejected, play.waits, play.error) == ([None, "first"], [], None)
+    assert [request.headers["authorization"] for request in play.sent] == ["first", "second"]
+
+
+REFUSAL = Answer(
+    400, body='{"error": {"message": "tool_choice \'required\' is incompatible with thinking enabled"}}'
+)
+FORCED = CallOptions(tools=[TOOL], tool_choice="required")
+NAMED = CallOptions(tools=[TOOL], tool_choice="add")
+
+
+def test_a_forced_choice_falls_back_once_and_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    """The refusal of a forced tool choice costs one request and one warning for the client's whole life."""
+    kimi = client(max_retries=0)
+    with caplog.at_level(logging.WARNING, "kimi_vertex"):
+        first = Play(kimi, [REFUSAL, GOOD], options=FORCED)
+        second = Play(kimi, [GOOD], options=NAMED)
+    assert [body["tool_choice"] for body in first.bodies] == ["required", "auto"]
+    assert [body["tool_choice"] for body in second.bodies] == ["auto"]
+    assert "one of the tools" in first.bodies[1]["messages"][-1]["content"]
+    assert "`add`" in second.bodies[0]["messages"][-1]["content"]
+    assert [first.error, second.error] == [None, None]
+    assert len([record for record in caplog.records if "tool_choice" in record.getMessage()]) == 1
+
+
+def test_the_fallback_can_be_switched_off() -> None:
+    """With `tool_choice_fallback=False` the refusal is the caller's to handle."""
+    play = Play(client(tool_choice_fallback=False), [REFUSAL, GOOD], options=FORCED)
+    assert isinstance(play.error, BadRequestError)
+    assert len(play.sent) == 1
+
+
+def test_other_refusals_do_not_change_the_choice() -> None:
+    """Any other 400 leaves the tool choice as it is and is raised."""
+    play = Play(client(), [Answer(400, body='{"error": {"message": "bad schema"}}')], options=FORCED)
+    assert isinstance(play.error, BadRequestError)
+
+
+def test_the_error_of_the_last_attempt_is_raised() -> None:
+    """A caller sees how the call ended, not how it began."""
+    play = Play(client(max_retries=1), [BUSY, TransportFailure("connect", "refused")])
+    assert type(play.error) is APIConnectionError
+    assert not isinstance(play.error, APIStatusError)
+    assert play.call.completion.text == ""

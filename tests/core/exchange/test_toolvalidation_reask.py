@@ -1,0 +1,157 @@
+"""Asking again for tool calls that cannot be executed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kimi_vertex import CallStats, RateLimitError, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from kimi_vertex_emulator import Call, Emulator, Raw, Turn
+
+from ..support_core import chunk, each_form, each_stream
+from .test_toolvalidation import GOOD, NO_NUMBER, STRING_FOR_NUMBER, answer, arguments, ask
+
+COUNTS = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+BAD_TURN = Turn(thinking="First. ", tool_calls=[NO_NUMBER, GOOD], usage=COUNTS)
+BETTER = Turn(thinking="Second.", tool_calls=[Call("count", {"n": 5}), GOOD], usage=COUNTS)
+
+
+@each_form
+def test_the_second_answer_counts(emulator: Emulator, form: str) -> None:
+    """The calls are those of the second answer, and the usage that of both."""
+    completion = answer(ask(emulator, form, "reask", BAD_TURN, BETTER))
+    assert arguments(completion) == [("count", {"n": 5}), ("say", {"words": "hi"})]
+    assert completion.invalid_tool_calls == ()
+    assert completion.usage is not None
+    assert (completion.usage.prompt_tokens, completion.usage.total_tokens) == (20, 30)
+    assert completion.metadata["reasked"] == 1
+    # What a stream has shown cannot be taken back, and a whole answer is what its stream would have been.
+    assert completion.thinking == "First. Second."
+
+
+@each_form
+def test_what_the_model_is_told(emulator: Emulator, form: str) -> None:
+    """The second request adds the turn with its thinking, the reason for the bad call, and that the good one did not run."""
+    ask(emulator, form, "reask", BAD_TURN, BETTER)
+    first, second = (request.json for request in emulator.chat_requests)
+    turn, *results = second["messages"][len(first["messages"]) :]
+    assert second["messages"][: len(first["messages"])] == first["messages"]
+    assert turn["reasoning_content"] == "First. "
+    assert [call["id"] for call in turn["tool_calls"]] == [result["tool_call_id"] for result in results]
+    by_name = {result["name"]: result["content"] for result in results}
+    assert "n: 'x' is not of type 'integer'" in by_name["count"]
+    assert "another call of this turn is invalid" in by_name["say"]
+    assert {**first, "messages": 0} == {**second, "messages": 0}
+
+
+@each_stream
+def test_a_stream_goes_on(emulator: Emulator, form: str) -> None:
+    """Thinking and text of both answers are shown as they come, the calls of the second after them, one usage, one end."""
+    turns = [
+        Turn(thinking=["A"], text="b", tool_calls=[NO_NUMBER]),
+        Turn(thinking=["C"], text="d", tool_calls=[GOOD]),
+    ]
+    events = ask(emulator, form, "reask", *turns, implicit_thinking=False).events
+    shown = [event.text for event in events if isinstance(event, ThinkingDelta | TextDelta)]
+    assert shown == ["A", "b", "C", "d"]
+    assert {event.name for event in events if isinstance(event, ToolCallDelta)} == {"say", None}
+    assert sum(isinstance(event, Usage) for event in events) == 1
+
+
+@each_form
+def test_it_is_bounded(emulator: Emulator, form: str) -> None:
+    """After `tool_validation_retries` the last answer stands, its bad calls flagged."""
+    completion = answer(ask(emulator, form, "reask", *[BAD_TURN] * 3, tool_validation_retries=2))
+    assert len(emulator.chat_requests) == 3
+    assert [call.name for call in completion.invalid_tool_calls] == ["count"]
+    assert arguments(completion) == [("say", {"words": "hi"})]
+    assert completion.metadata["reasked"] == 2
+    assert completion.usage is not None
+    assert completion.usage.total_tokens == 45
+
+
+@each_form
+def test_nothing_is_asked_where_a_repair_is_enough(emulator: Emulator, form: str) -> None:
+    """A call that can be repaired is; the model is not asked, and nothing says that it was."""
+    completion = answer(ask(emulator, form, "reask", Turn(tool_calls=[STRING_FOR_NUMBER])))
+    assert arguments(completion) == [("count", {"n": 5})]
+    assert len(emulator.chat_requests) == 1
+    assert "reasked" not in completion.metadata
+
+
+@each_form
+def test_unreadable_arguments(emulator: Emulator, form: str) -> None:
+    """A call whose arguments are no JSON is asked for again, and does not break the history that it is sent with."""
+    completion = answer(ask(emulator, form, "reask", Turn(tool_calls=[Call("count", '{"n": 5')]), BETTER))
+    assert completion.invalid_tool_calls == ()
+    assert "the arguments break off" in emulator.chat_requests[1].json["messages"][-1]["content"]
+
+
+@each_form
+def test_an_answer_in_words(emulator: Emulator, form: str) -> None:
+    """Asked again, the model may give up the call and answer."""
+    completion = answer(ask(emulator, form, "reask", Turn(tool_calls=[NO_NUMBER]), Turn(text="Never mind.")))
+    assert (completion.text, completion.tool_calls, completion.finish_reason) == ("Never mind.", (), "stop")
+
+
+@each_form
+def test_new_ids(emulator: Emulator, form: str) -> None:
+    """Each answer's calls have ids of their own, whatever the server calls them."""
+    turn = Turn(tool_calls=[Call("count", '{"n": "x"}', id="functions.count:0")])
+    completion = answer(ask(emulator, form, "reask", *[turn] * 3, tool_validation_retries=2))
+    sent = [m["tool_call_id"] for m in emulator.chat_requests[2].json["messages"] if m["role"] == "tool"]
+    (call,) = completion.invalid_tool_calls
+    assert [*sent, call.id] == ["functions.count:0", "functions.count:1", "functions.count:2"]
+
+
+@each_stream
+def test_a_call_without_a_name(emulator: Emulator, form: str) -> None:
+    """A call that names no tool can be sent back, too."""
+    call = {"index": 0, "id": "a", "function": {"arguments": '{"z": 1}'}}
+    done = b"data: [DONE]\n\n"
+    nameless = Raw([chunk("tool_calls", reasoning_content="Hm.", tool_calls=[call]), done])
+    completion = answer(ask(emulator, form, "reask", nameless, BETTER))
+    assert [call.name for call in completion.tool_calls] == ["count", "say"]
+    assert emulator.chat_requests[1].json["messages"][-1]["name"] == "unknown"
+
+
+@each_form
+def test_the_second_request_is_retried(emulator: Emulator, form: str) -> None:
+    """An overloaded server at the second request is tried again, because nothing of that answer was shown."""
+    busy = Raw([b"{}"], status=503, headers={"retry-after": "0"})
+    completion = answer(ask(emulator, form, "reask", BAD_TURN, busy, BETTER))
+    assert arguments(completion)[0] == ("count", {"n": 5})
+    assert completion.usage is not None
+    assert completion.usage.total_tokens == 30
+
+
+@each_form
+def test_a_failure_keeps_the_first_answer(emulator: Emulator, form: str) -> None:
+    """If the second request fails, the error holds the first answer with its calls judged."""
+    outcome = ask(emulator, form, "reask", BAD_TURN, Raw([b"{}"], status=429), max_retries=0)
+    assert isinstance(outcome.error, RateLimitError)
+    partial = outcome.error.partial
+    assert partial is not None
+    assert partial.thinking == "First. "
+    assert [call.name for call in partial.tool_calls] == ["say"]
+    assert [call.name for call in partial.invalid_tool_calls] == ["count"]
+
+
+@each_form
+def test_figures(emulator: Emulator, form: str) -> None:
+    """`on_call` is told of one call, with both requests and the usage of both."""
+    told: list[CallStats] = []
+    ask(emulator, form, "reask", BAD_TURN, BETTER, on_call=told.append)
+    (stats,) = told
+    assert stats.attempts == 2
+    assert stats.usage is not None
+    assert stats.usage.total_tokens == 30
+
+
+@pytest.mark.parametrize("second", [Turn(thinking="Done."), Turn(text="")])
+def test_an_empty_second_answer_is_flagged(emulator: Emulator, second: Any) -> None:
+    """An empty turn is one although an earlier answer had text."""
+    first = Turn(thinking="A", text="Let me see.", tool_calls=[NO_NUMBER])
+    completion = answer(ask(emulator, "sync-stream", "reask", first, second))
+    assert completion.empty is not None

@@ -1,0 +1,345 @@
+"""Where requests go: every form of a target, its URLs, and the text for everything that is wrong with one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kimi_vertex._target.target import Target, resolve_target
+from kimi_vertex.errors import ConfigurationError
+
+DNS = "123.us-central1-456789.prediction.vertexai.goog"
+NAME = "projects/my-proj/locations/us-central1/endpoints/123"
+EMULATOR = {"KIMI_VERTEX_EMULATOR_HOST": "127.0.0.1:8080"}
+LONG_ID = "mg-endpoint-0b9d2b2c-3a58-4c6f-9a06-5d0f7b8f6d11"
+
+
+def resolve(environ: dict[str, str] | None = None, **settings: Any) -> Target:
+    return resolve_target(environ=environ or {}, **settings)
+
+
+URLS: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
+    (
+        "global",
+        {"project": "my-proj"},
+        {},
+        "https://aiplatform.googleapis.com/v1/projects/my-proj/locations/global/endpoints/openapi/chat/completions",
+    ),
+    (
+        "region",
+        {"project": "my-proj", "location": "us-east5"},
+        {},
+        (
+            "https://us-east5-aiplatform.googleapis.com/v1/projects/my-proj/locations/us-east5/endpoints/openapi"
+            "/chat/completions"
+        ),
+    ),
+    (
+        "multi-region",
+        {"project": "my-proj", "location": "eu"},
+        {},
+        "https://aiplatform.eu.rep.googleapis.com/v1/projects/my-proj/locations/eu/endpoints/openapi/chat/completions",
+    ),
+    (
+        "environment",
+        {},
+        {"GOOGLE_CLOUD_PROJECT": "env-proj", "GOOGLE_CLOUD_LOCATION": "us"},
+        "https://aiplatform.us.rep.googleapis.com/v1/projects/env-proj/locations/us/endpoints/openapi/chat/completions",
+    ),
+    (
+        "arguments before environment",
+        {"project": "my-proj", "location": "global"},
+        {"GOOGLE_CLOUD_PROJECT": "env-proj", "GOOGLE_CLOUD_LOCATION": "us"},
+        "https://aiplatform.googleapis.com/v1/projects/my-proj/locations/global/endpoints/openapi/chat/completions",
+    ),
+    (
+        "managed rawPredict",
+        {"project": "my-proj", "api": "rawPredict"},
+        {},
+        (
+            "https://aiplatform.googleapis.com/v1/projects/my-proj/locations/global/publishers/moonshotai/models"
+            "/kimi-k2-thinking-maas:rawPredict"
+        ),
+    ),
+    (
+        "resource name",
+        {"endpoint": NAME},
+        {},
+        f"https://us-central1-aiplatform.googleapis.com/v1/{NAME}/chat/completions",
+    ),
+    (
+        "resource name in the environment",
+        {},
+        {"KIMI_VERTEX_ENDPOINT": NAME, "GOOGLE_CLOUD_LOCATION": "global", "GOOGLE_CLOUD_PROJECT": "env-proj"},
+        f"https://us-central1-aiplatform.googleapis.com/v1/{NAME}/chat/completions",
+    ),
+    (
+        "project number in the name, project id given",
+        {"endpoint": "projects/456789/locations/us-central1/endpoints/123", "project": "my-proj"},
+        {},
+        (
+            "https://us-central1-aiplatform.googleapis.com/v1/projects/456789/locations/us-central1/endpoints/123"
+            "/chat/completions"
+        ),
+    ),
+    (
+        "endpoint id of Model Garden",
+        {"endpoint": LONG_ID, "project": "my-proj", "location": "europe-west4"},
+        {},
+        (
+            f"https://europe-west4-aiplatform.googleapis.com/v1/projects/my-proj/locations/europe-west4/endpoints/{LONG_ID}"
+            "/chat/completions"
+        ),
+    ),
+    (
+        "dedicated DNS",
+        {"endpoint": NAME, "endpoint_host": DNS},
+        {},
+        f"https://{DNS}/v1/{NAME}/chat/completions",
+    ),
+    (
+        "dedicated DNS alone",
+        {"endpoint_host": DNS},
+        {},
+        f"https://{DNS}/v1/projects/456789/locations/us-central1/endpoints/123/chat/completions",
+    ),
+    (
+        "private address",
+        {"endpoint": NAME, "endpoint_host": "10.128.0.7:8443"},
+        {},
+        f"https://10.128.0.7:8443/v1/{NAME}/chat/completions",
+    ),
+    (
+        "private IPv6 address",
+        {"endpoint": NAME, "endpoint_host": "fd00::7"},
+        {},
+        f"https://[fd00::7]/v1/{NAME}/chat/completions",
+    ),
+    (
+        "tunnel on this machine",
+        {"endpoint": NAME, "endpoint_host": "http://localhost:9000"},
+        {},
+        f"http://localhost:9000/v1/{NAME}/chat/completions",
+    ),
+    (
+        "endpoint predict",
+        {"endpoint": NAME, "api": "predict"},
+        {},
+        f"https://us-central1-aiplatform.googleapis.com/v1/{NAME}:predict",
+    ),
+    (
+        "emulated managed model",
+        {},
+        EMULATOR,
+        "http://127.0.0.1:8080/v1/projects/emulator/locations/global/endpoints/openapi/chat/completions",
+    ),
+    (
+        "emulated endpoint",
+        {"endpoint": NAME, "endpoint_host": DNS},
+        {"KIMI_VERTEX_EMULATOR_HOST": "http://emulator:8080/"},
+        f"http://emulator:8080/v1/{NAME}/chat/completions",
+    ),
+    (
+        "base_url before everything",
+        {"base_url": "https://example.com/v1", "endpoint": NAME},
+        {**EMULATOR, "KIMI_VERTEX_ENDPOINT": NAME},
+        "https://example.com/v1/chat/completions",
+    ),
+    (
+        "base_url with a slash",
+        {"base_url": "https://example.com/v1/"},
+        {},
+        "https://example.com/v1/chat/completions",
+    ),
+    (
+        "base_url with the method",
+        {"base_url": "https://example.com/v1/chat/completions/"},
+        {},
+        "https://example.com/v1/chat/completions",
+    ),
+    (
+        "base_url of a path that only looks like the method",
+        {"base_url": "https://example.com/my-chat/completions-proxy"},
+        {},
+        "https://example.com/my-chat/completions-proxy/chat/completions",
+    ),
+    (
+        "base_url on localhost",
+        {"base_url": "http://[::1]:8000/v1"},
+        {},
+        "http://[::1]:8000/v1/chat/completions",
+    ),
+    (
+        "domain-scoped project",
+        {"project": "example.com:my-proj"},
+        {},
+        (
+            "https://aiplatform.googleapis.com/v1/projects/example.com:my-proj/locations/global/endpoints/openapi"
+            "/chat/completions"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "url"), [row[1:] for row in URLS], ids=[row[0] for row in URLS]
+)
+def test_url(settings: dict[str, Any], environ: dict[str, str], url: str) -> None:
+    """Each combination of settings and environment leads to exactly one URL."""
+    assert resolve(environ, **settings).url(stream=False) == url
+
+
+def test_streaming_changes_only_raw_predict() -> None:
+    """`rawPredict` has a method of its own for streams; chat completions and `predict` have not."""
+    streamed = [resolve(endpoint=NAME, api=api).url(stream=True) for api in ("chat", "rawPredict", "predict")]
+    assert [url.rpartition("123")[2] for url in streamed] == [
+        "/chat/completions",
+        ":streamRawPredict",
+        ":predict",
+    ]
+
+
+def test_universe_domain() -> None:
+    """Credentials of another universe lead to that universe's hosts, with and without a region."""
+    world, region = resolve(project="my-proj"), resolve(endpoint=NAME)
+    assert world.url(stream=True, universe_domain="example.test").startswith(
+        "https://aiplatform.example.test/"
+    )
+    assert region.discovery_url("example.test") == f"https://us-central1-aiplatform.example.test/v1/{NAME}"
+
+
+def test_discovery() -> None:
+    """An endpoint without a host asks for it once; what it learns decides the host and the payload limit."""
+    unknown = resolve(endpoint=NAME)
+    dedicated, shared = unknown.with_dedicated_dns(DNS), unknown.with_dedicated_dns("")
+    assert [t.needs_discovery for t in (unknown, dedicated, shared)] == [True, False, False]
+    assert [t.payload_limit for t in (unknown, dedicated, shared)] == [10 * 2**20, 10 * 2**20, 3 * 2**19]
+    assert dedicated.url(stream=True) == unknown.url(stream=True, dedicated_dns=DNS)
+    assert shared.url(stream=True).startswith("https://us-central1-aiplatform.googleapis.com/")
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "needs"),
+    [
+        ({}, {}, (True, True, False)),
+        ({"project": "my-proj"}, {}, (True, False, False)),
+        ({"endpoint": "123", "location": "us-central1"}, {}, (True, True, True)),
+        ({"endpoint": NAME, "endpoint_host": DNS}, {}, (True, False, False)),
+        ({"endpoint": NAME}, EMULATOR, (False, False, False)),
+        ({}, EMULATOR, (False, False, False)),
+        ({"base_url": "https://example.com/v1"}, {}, (True, False, False)),
+        ({"base_url": "http://127.0.0.1:8000/v1"}, {}, (False, False, False)),
+        ({"base_url": "https://localhost/v1"}, {}, (False, False, False)),
+    ],
+)
+def test_needs(settings: dict[str, Any], environ: dict[str, str], needs: tuple[bool, bool, bool]) -> None:
+    """A target says what has to be found before it can be called: credentials, project, host."""
+    target = resolve(environ, **settings)
+    assert (target.needs_credentials, target.needs_project, target.needs_discovery) == needs
+
+
+def test_project_of_the_credentials() -> None:
+    """A target without a project takes the credentials' one, and says so until it has it."""
+    target = resolve()
+    assert "(from the credentials)" in target.describe()
+    with pytest.raises(ConfigurationError, match="GOOGLE_CLOUD_PROJECT"):
+        target.url(stream=False)
+    assert "/projects/their-proj/" in target.with_project("their-proj").url(stream=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"project": "my-proj"}, "project my-proj, location global, model moonshotai/kimi-k2-thinking-maas"),
+        ({"endpoint": NAME}, "project my-proj, location us-central1, endpoint 123"),
+        (
+            {"base_url": "https://example.com/v1", "model": "kimi"},
+            "base_url https://example.com/v1, model kimi",
+        ),
+    ],
+)
+def test_describe(settings: dict[str, Any], text: str) -> None:
+    """An error text can name the place that a request went to."""
+    assert resolve(**settings).describe() == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "text"),
+    [
+        ({"project": "My Project"}, {}, r"project='My Project' is not .* `gcloud projects list`"),
+        ({"project": "projects/my-proj"}, {}, r"Leave out the part projects/"),
+        ({}, {"GOOGLE_CLOUD_PROJECT": "a b"}, r"GOOGLE_CLOUD_PROJECT='a b'"),
+        ({"location": "us-central1-a"}, {}, r"is a zone. Use its region, us-central1"),
+        ({"location": "US-Central1"}, {}, r"Did you mean 'us-central1'"),
+        ({"location": "../../x"}, {}, r"not a Google Cloud location"),
+        ({}, {"GOOGLE_CLOUD_LOCATION": "nowhere!"}, r"GOOGLE_CLOUD_LOCATION='nowhere!'"),
+        ({"model": "kimi-k2-thinking-maas"}, {}, r"Did you mean moonshotai/kimi-k2-thinking-maas"),
+        ({"model": "publishers/moonshotai/models/kimi-x"}, {}, r"Use moonshotai/kimi-x"),
+        ({"model": ""}, {}, r"publisher/model"),
+        ({"api": "generate"}, {}, r'must be "chat", "rawPredict" or "predict"'),
+        ({"api": "predict"}, {}, r"pass endpoint="),
+        ({"endpoint": "123"}, {}, r"needs the region.*pass location="),
+        ({"endpoint": "123", "location": "global"}, {}, r"needs the region"),
+        ({"endpoint": "openapi", "location": "us-central1"}, {}, r"managed service's own path"),
+        ({"endpoint": "a/b"}, {}, r"projects/PROJECT/locations/REGION/endpoints/ID"),
+        ({"endpoint": "projects/p/locations/../endpoints/1"}, {}, r"its location"),
+        ({"endpoint": DNS, "location": "us-central1"}, {}, r"pass it as endpoint_host="),
+        ({"endpoint": f"https://{DNS}/v1"}, {}, r"the URL as base_url="),
+        ({}, {"KIMI_VERTEX_ENDPOINT": "x/y"}, r"KIMI_VERTEX_ENDPOINT='x/y'"),
+        (
+            {"endpoint": NAME, "location": "us-east5"},
+            {},
+            r"in location us-central1, but location is 'us-east5'",
+        ),
+        ({"endpoint": NAME, "project": "other-proj"}, {}, r"in project my-proj, but project is 'other-proj'"),
+        ({"endpoint_host": "10.0.0.1"}, {}, r"does not say which endpoint"),
+        ({"endpoint": "99", "location": "us-central1", "endpoint_host": DNS}, {}, r"serves endpoint 123"),
+        ({"endpoint": NAME, "endpoint_host": f"https://{DNS}/v1"}, {}, r"without a path"),
+        (
+            {"endpoint": NAME, "endpoint_host": "http://10.0.0.1"},
+            {},
+            r"plain http would show the access token",
+        ),
+        ({"endpoint": NAME, "endpoint_host": "exa mple.com"}, {}, r"spaces"),
+        ({"base_url": "localhost:8000/v1"}, {}, r"must begin with https://"),
+        ({"base_url": ""}, {}, r"must begin with https://"),
+        ({"base_url": "ftp://example.com"}, {}, r"must begin with https://"),
+        ({"base_url": "https:///v1"}, {}, r"no host name"),
+        ({"base_url": "https://example.com/v1?key=1"}, {}, r"without a query"),
+        ({"base_url": "http://example.com/v1"}, {}, r"plain http"),
+        ({"base_url": "http://10.0.0.1/v1"}, {}, r"plain http"),
+        ({"base_url": "http://localhost.example.com/v1"}, {}, r"plain http"),
+        ({"base_url": "http://example.com\\.localhost/v1"}, {}, r"not a host name"),
+        ({"base_url": "https://example.com:port/v1"}, {}, r"not a valid address"),
+        ({"base_url": "https://example.com/v1\n"}, {}, r"control characters"),
+        (
+            {},
+            {"KIMI_VERTEX_EMULATOR_HOST": "http://example.com:80"},
+            r"only on this machine or in a private network",
+        ),
+        ({}, {"KIMI_VERTEX_EMULATOR_HOST": "localhost:80/v1"}, r'must be "host:port"'),
+    ],
+)
+def test_refusals(settings: dict[str, Any], environ: dict[str, str], text: str) -> None:
+    """Whatever is wrong with a setting is refused, with its name and what to write instead."""
+    with pytest.raises(ConfigurationError, match=text):
+        resolve(environ, **settings)
+
+
+@pytest.mark.parametrize(
+    "base_url", ["https://me:hunter2@example.com/v1", "me:hunter2@example.com", "ftp://me:hunter2@x"]
+)
+def test_a_password_is_not_repeated(base_url: str) -> None:
+    """A base_url with a password in it is refused without showing the password."""
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(base_url=base_url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host", ["10.1.2.3:80", "192.168.0.1:80", "[::1]:80", "emulator:80", "kimi.internal:80"]
+)
+def test_private_emulators(host: str) -> None:
+    """An emulator may run on this machine or anywhere in a private network."""
+    assert resolve({"KIMI_VERTEX_EMULATOR_HOST": host}).url(stream=True).startswith(f"http://{host}/v1/")
