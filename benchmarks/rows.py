@@ -15,7 +15,6 @@ Comparison: TypeAlias = Literal["ratio", "excess"]
 
 MEDIUM: Final = Scenario(thinking=400, text=400)
 EACH: Final = Scenario(thinking=400, text=400, write="each")
-GATHERED: Final = Scenario(thinking=400, text=400, write="gathered")
 TOOLS: Final = Scenario(thinking=100, calls=2, fragments=150)
 FIRST: Final = Scenario(thinking=1, text=8)
 PACED: Final = Scenario(thinking=1, text=100, write="paced", pause=2)
@@ -80,9 +79,6 @@ def sections(*, full: bool) -> tuple[Section, ...]:
         Section("llama-index", f"LlamaIndex, {medium}", delta, (*_llama_index(full=full),), 12),
         Section("tools", "Tool calls: 100 thinking + 2 x 150 pieces", delta, (*_tools(),), 12),
         Section("linear", "Linearity: long against 1,000 deltas", delta, (*_linear(full=full),), 14),
-        Section(
-            "together", "Eight deltas in a chunk: coalesce_deltas against without", delta, (*_together(),), 6
-        ),
         Section("send", "Requests: thinking and a tool call per turn", "us CPU per turn", (*_send(),), 12),
         Section("whole", "Whole answers of 200,000 characters", "ms CPU", (*_whole(),), 4),
         Section("first", "Time to the first piece of the answer", "ms", (*_first(),), 6),
@@ -136,11 +132,6 @@ def _tools() -> Iterator[Row]:
         yield Row(ours, Probe("langchain-floor", way, TOOLS), 2.0)
         yield Row(ours, Probe("chat-openai", way, TOOLS), 1 / 5)
         yield Row(Probe("llama-index", way, TOOLS), Probe("openai-like", way, TOOLS), 1 / 6)
-
-
-def _together() -> Iterator[Row]:
-    for client in ("core", "langchain", "llama-index"):
-        yield Row(Probe(client, "stream", GATHERED, "coalesce"), Probe(client, "stream", GATHERED))
 
 
 _Way: TypeAlias = tuple[str, Operation, str]

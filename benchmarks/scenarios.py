@@ -38,9 +38,8 @@ class Scenario:
     """Tool calls, all of the same tool."""
     fragments: int = 0
     """Deltas for each call's arguments."""
-    write: Literal["burst", "gathered", "each", "paced"] = "burst"
-    """All deltas in one write, the same with eight of them in one chunk of the body, one write for each as fast as
-    they are read, or one at a time with a pause."""
+    write: Literal["burst", "each", "paced"] = "burst"
+    """All deltas in one write, one write for each as fast as they are read, or one at a time with a pause."""
     pause: int = 0
     """Milliseconds between two paced deltas, each of which begins with the time of its writing."""
     whole: int = 0
@@ -61,7 +60,7 @@ class Scenario:
         """
         write, *numbers = name.split("-")
         thinking, text, calls, fragments, pause, whole = map(int, numbers)
-        if write not in ("burst", "gathered", "each", "paced"):
+        if write not in ("burst", "each", "paced"):
             raise ValueError(f"No scenario is named {name!r}.")
         return cls(thinking, text, calls, fragments, write, pause, whole)  # type: ignore[arg-type]
 

@@ -12,7 +12,6 @@ from benchmarks.limits import raise_file_limit
 from benchmarks.scenarios import STAMP, Scenario, whole_body
 
 _STAMP: Final = STAMP.encode()
-_GATHERED: Final = 8
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 
 
@@ -27,13 +26,10 @@ def _writes(name: str) -> tuple[bytes, ...]:
     if scenario.whole:
         body = whole_body(scenario.whole)
         return (_head(b"application/json", b"content-length: %d" % len(body)) + body,)
-    size = _GATHERED if scenario.write == "gathered" else 1
-    events = list(scenario.events())
-    chunks = [b"".join(events[at : at + size]) for at in range(0, len(events), size)]
-    frames = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks]
+    frames = [b"%x\r\n%b\r\n" % (len(event), event) for event in scenario.events()]
     frames[0] = _head(b"text/event-stream", b"transfer-encoding: chunked") + frames[0]
     frames[-1] += b"0\r\n\r\n"
-    return (b"".join(frames),) if scenario.write in ("burst", "gathered") else tuple(frames)
+    return (b"".join(frames),) if scenario.write == "burst" else tuple(frames)
 
 
 class _Connection(asyncio.Protocol):

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from langchain_core.messages import BaseMessage
 
-from kimi_vertex import CallOptions, Event, Message, ThinkingCallback, ThinkingDelta, ThinkingListener
+from kimi_vertex import Event, Message, RequestOptions, ThinkingCallback, ThinkingDelta, ThinkingListener
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import format_tools, response_format, tool_choice_for
 from langchain_kimi_vertex.callbacks import (
@@ -27,7 +27,7 @@ class Call:
     """A call as the core takes it."""
 
     messages: list[Message]
-    options: CallOptions
+    options: RequestOptions
     model: str | None
     """The model that was asked for; what the server reports has precedence."""
     notifier: ThinkingListener | None
@@ -50,19 +50,19 @@ def prepare(
 
     Args:
         messages: The conversation.
-        defaults: The chat model's own settings, by the names of `CallOptions`.
-        overrides: The keyword arguments of this call. Names that `CallOptions` does not know become fields of
+        defaults: The chat model's own settings, by the names of `RequestOptions`.
+        overrides: The keyword arguments of this call. Names that `RequestOptions` does not know become fields of
             the request's body.
         model: The chat model's model, for a call that names none.
-        callback: The chat model's `thinking_callback`, for a call that has none.
+        callback: The chat model's `on_thinking`, for a call that has none.
 
     Raises:
         InvalidRequestError: A message or the tool choice cannot be sent.
     """
     given = {name: value for name, value in overrides.items() if name not in _NOT_SENT}
-    callback = given.pop("thinking_callback", None) or callback
+    callback = given.pop("on_thinking", None) or callback
     options = {name: value for name, value in defaults.items() if value is not None}
-    extra = {name: given.pop(name) for name in list(given) if name not in CallOptions.__annotations__}
+    extra = {name: given.pop(name) for name in list(given) if name not in RequestOptions.__annotations__}
     extra = {**(options.get("extra_body") or {}), **(given.pop("extra_body", None) or {}), **extra}
     options.update((name, value) for name, value in given.items() if value is not None or name in options)
     if extra:
@@ -76,7 +76,7 @@ def prepare(
         options["response_format"] = response_format(options["response_format"])
     return Call(
         messages=to_core_messages(messages),
-        options=cast("CallOptions", options),
+        options=cast("RequestOptions", options),
         model=options.get("model") or model,
         notifier=ThinkingListener(callback) if callback is not None else None,
     )

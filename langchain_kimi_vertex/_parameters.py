@@ -14,7 +14,7 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.rate_limiters import BaseRateLimiter
 from pydantic import SecretStr
 
-from kimi_vertex import CallStats, Timeouts
+from kimi_vertex import RequestStats, Timeouts
 
 __all__ = ["Parameters"]
 
@@ -59,19 +59,15 @@ class Parameters(_LangChain, total=False):
     extra_body: Mapping[str, Any] | None
     extra_headers: Mapping[str, str] | None
     replay_thinking: Literal["all", "tools", "none"]
-    missing_thinking: Literal["placeholder", "omit", "raise"]
     empty_turn: Literal["flag", "retry", "raise", "promote"]
     implicit_thinking: bool | None
-    tool_choice_fallback: bool
-    normalize_tool_schemas: bool
     tool_validation: Literal["off", "flag", "repair", "reask"]
     tool_validation_retries: int
-    coalesce_deltas: bool
     timeout: float | Timeouts | None
     max_retries: int
     max_retry_seconds: float
     streaming: bool
-    thinking_callback: Callable[[str], Any] | None
-    on_call: Callable[[CallStats], None] | None
+    on_thinking: Callable[[str], Any] | None
+    on_request: Callable[[RequestStats], None] | None
     http_client: Any
     http_async_client: Any

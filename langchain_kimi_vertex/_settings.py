@@ -16,9 +16,9 @@ from langchain_core.utils import from_env
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from kimi_vertex import (
-    CallStats,
     KimiVertexClient,
     KimiVertexError,
+    RequestStats,
     Timeouts,
     __version__,
     estimate_tokens,
@@ -30,7 +30,7 @@ from langchain_kimi_vertex._tools import format_tools
 __all__ = ["KimiVertexSettings"]
 
 _GENERATION: Final = ("temperature", "top_p", "max_tokens", "stop")
-_SHARED: Final = ("credentials", "http_client", "http_async_client", "thinking_callback", "on_call")
+_SHARED: Final = ("credentials", "http_client", "http_async_client", "on_thinking", "on_request")
 """What a deep copy shares with its original."""
 _NOT_PICKLED: Final = ("access_token", "credentials", "http_client", "http_async_client")
 """Secrets and connections stay behind; the client decides for itself which credentials travel with it."""
@@ -46,10 +46,8 @@ _IDENTITY: Final = (
     "seed",
     "extra_body",
     "replay_thinking",
-    "missing_thinking",
     "empty_turn",
     "implicit_thinking",
-    "tool_choice_fallback",
     "tool_validation",
     "tool_validation_retries",
 )
@@ -114,22 +112,14 @@ class KimiVertexSettings(BaseChatModel):
 
     replay_thinking: Literal["all", "tools", "none"] = "all"
     """Which assistant turns get their thinking sent back."""
-    missing_thinking: Literal["placeholder", "omit", "raise"] = "placeholder"
-    """What to do for a tool-call turn without thinking, which strict servers refuse."""
     empty_turn: Literal["flag", "retry", "raise", "promote"] = "flag"
     """What to do with a turn that has neither answer nor call; `flag` sets `response_metadata["empty_turn"]`."""
     implicit_thinking: bool | None = None
     """Whether text before a lone `</think>` is thinking; `None` finds out by itself."""
-    tool_choice_fallback: bool = True
-    """Whether a refused forced tool choice is repeated as `auto` with an instruction."""
-    normalize_tool_schemas: bool = False
-    """Whether tool schemas are rewritten into the dialect of Moonshot's own API."""
     tool_validation: Literal["off", "flag", "repair", "reask"] = "off"
     """What to do about calls that their tool's schema does not admit; all but `off` need `kimi-vertex[validate]`."""
     tool_validation_retries: int = 1
     """How often one call may ask the model again, with `tool_validation="reask"`."""
-    coalesce_deltas: bool = False
-    """Whether deltas of one kind that arrive in one chunk of the body are one chunk of the stream."""
 
     timeout: float | Timeouts | None = None
     """Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces."""
@@ -139,10 +129,10 @@ class KimiVertexSettings(BaseChatModel):
     """When to stop repeating, counted from the start of the call."""
     streaming: bool = False
     """`True`: `invoke` uses the streaming API."""
-    thinking_callback: Callable[[str], Any] | None = Field(default=None, exclude=True, repr=False)
-    """Called with each piece of thinking; also `invoke(..., thinking_callback=...)` for one call."""
-    on_call: Callable[[CallStats], None] | None = Field(default=None, exclude=True, repr=False)
-    """Called with `kimi_vertex.CallStats` after every call."""
+    on_thinking: Callable[[str], Any] | None = Field(default=None, exclude=True, repr=False)
+    """Called with each piece of thinking; also `invoke(..., on_thinking=...)` for one call."""
+    on_request: Callable[[RequestStats], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called with `kimi_vertex.RequestStats` after every call."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """Your own `httpx.Client`; never closed here, not pickled."""
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
@@ -203,15 +193,11 @@ class KimiVertexSettings(BaseChatModel):
             max_tokens=self.max_tokens,
             extra_headers=self.extra_headers,
             replay_thinking=self.replay_thinking,
-            missing_thinking=self.missing_thinking,
             empty_turn=self.empty_turn,
             implicit_thinking=self.implicit_thinking,
-            tool_choice_fallback=self.tool_choice_fallback,
-            normalize_tool_schemas=self.normalize_tool_schemas,
             tool_validation=self.tool_validation,
             tool_validation_retries=self.tool_validation_retries,
-            coalesce_deltas=self.coalesce_deltas,
-            on_call=self.on_call,
+            on_request=self.on_request,
             http_client=self.http_client,
             http_async_client=self.http_async_client,
         )

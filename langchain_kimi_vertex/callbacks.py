@@ -1,7 +1,7 @@
 """Callbacks for the tokens of the model's thinking, and of its answer, on every one of LangChain's paths.
 
 `ThinkingCallbackHandler` is a callback handler like any other (`config={"callbacks": [...]}`);
-`thinking_callback=` of `ChatKimiVertex` is the short form. Neither can break a call.
+`on_thinking=` of `ChatKimiVertex` is the short form. Neither can break a call.
 """
 
 from __future__ import annotations

@@ -65,15 +65,11 @@ class ChatKimiVertex(KimiVertexSettings):
         temperature, top_p, max_tokens, stop: Sent only if you set them. Thinking and answer share `max_tokens`.
         extra_body: Further fields of the request's body.
         streaming: `True` makes `invoke` use the streaming API; `disable_streaming` (from LangChain) forbids it.
-        thinking_callback: Called with each piece of thinking; a function or a coroutine function.
+        on_thinking: Called with each piece of thinking; a function or a coroutine function.
 
     Init args, Kimi:
         replay_thinking: Which turns get their thinking sent back: `"all"` (default), `"tools"`, `"none"`.
-        missing_thinking: For tool-call turns of other models or old histories, which have no thinking:
-            `"placeholder"` (default), `"omit"`, `"raise"`.
         empty_turn: What to do with a turn that has thinking only: `"flag"` (default), `"retry"`, `"raise"`, `"promote"`.
-        tool_choice_fallback: Repeat a call with `tool_choice="auto"` and an instruction where the server refuses
-            forced tools beside thinking; default `True`.
 
     Init args, transport:
         timeout: Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces.
@@ -165,7 +161,7 @@ class ChatKimiVertex(KimiVertexSettings):
             self._generation_defaults(),
             overrides,
             model=self._served_model(),
-            callback=self.thinking_callback,
+            callback=self.on_thinking,
         )
 
     def _streams_for_listeners(

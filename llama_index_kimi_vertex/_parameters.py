@@ -11,7 +11,7 @@ from llama_index.core.llms.llm import CompletionToPromptType, MessagesToPromptTy
 from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from pydantic import SecretStr
 
-from kimi_vertex import CallStats, ThinkingCallback, Timeouts
+from kimi_vertex import RequestStats, ThinkingCallback, Timeouts
 
 from ._structured import StructuredMode
 
@@ -43,15 +43,11 @@ class KimiVertexSettings(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
     extra_headers: Mapping[str, str] | None
     replay_thinking: Literal["all", "tools", "none"]
-    missing_thinking: Literal["placeholder", "omit", "raise"]
     empty_turn: Literal["flag", "retry", "raise", "promote"]
     implicit_thinking: bool | None
-    tool_choice_fallback: bool
-    normalize_tool_schemas: bool
     tool_validation: Literal["off", "flag", "repair", "reask"]
     tool_validation_retries: int
-    coalesce_deltas: bool
-    on_call: Callable[[CallStats], None] | None
+    on_request: Callable[[RequestStats], None] | None
     http_client: Any
     http_async_client: Any
     on_thinking: ThinkingCallback | None

@@ -18,10 +18,10 @@ from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
 from kimi_vertex import (
-    CallOptions,
-    CallStats,
     ConfigurationError,
     KimiVertexClient,
+    RequestOptions,
+    RequestStats,
     ThinkingCallback,
     Timeouts,
 )
@@ -30,7 +30,7 @@ __all__ = ["OPTIONS", "ClientSettings"]
 
 _logger = logging.getLogger(__name__)
 
-OPTIONS: Final = frozenset(CallOptions.__annotations__)
+OPTIONS: Final = frozenset(RequestOptions.__annotations__)
 """Names of the options that one call may have."""
 
 _CLIENT_FIELDS: Final = (
@@ -55,15 +55,11 @@ _CLIENT_FIELDS: Final = (
     "extra_body",
     "extra_headers",
     "replay_thinking",
-    "missing_thinking",
     "empty_turn",
     "implicit_thinking",
-    "tool_choice_fallback",
-    "normalize_tool_schemas",
     "tool_validation",
     "tool_validation_retries",
-    "coalesce_deltas",
-    "on_call",
+    "on_request",
     "http_client",
     "http_async_client",
 )
@@ -139,20 +135,11 @@ class ClientSettings(FunctionCallingLLM):
         default="all",
         description="Whose thinking goes back to the model: all turns', tool-call turns', none.",
     )
-    missing_thinking: Literal["placeholder", "omit", "raise"] = Field(
-        default="placeholder", description="What a tool-call turn without thinking is sent with."
-    )
     empty_turn: Literal["flag", "retry", "raise", "promote"] = Field(
         default="flag", description="What happens when the model stops without an answer."
     )
     implicit_thinking: bool | None = Field(
         default=None, description="Whether text before a lone </think> is thinking; default: known by model."
-    )
-    tool_choice_fallback: bool = Field(
-        default=True, description="Ask in words where a server refuses a forced tool choice."
-    )
-    normalize_tool_schemas: bool = Field(
-        default=False, description="Rewrite tool schemas into Moonshot's dialect of JSON Schema."
     )
     tool_validation: Literal["off", "flag", "repair", "reask"] = Field(
         default="off",
@@ -162,11 +149,7 @@ class ClientSettings(FunctionCallingLLM):
     tool_validation_retries: int = Field(
         default=1, description='How often one call may ask the model again, with tool_validation="reask".'
     )
-    coalesce_deltas: bool = Field(
-        default=False,
-        description="Make one response of deltas of one kind that arrive in one chunk of the body.",
-    )
-    on_call: SkipJsonSchema[Callable[[CallStats], None] | None] = Field(
+    on_request: SkipJsonSchema[Callable[[RequestStats], None] | None] = Field(
         default=None, exclude=True, repr=False, description="Given the figures of each call when it is over."
     )
     http_client: Any = Field(default=None, exclude=True, repr=False, description="Own httpx.Client.")

@@ -27,7 +27,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 
-from kimi_vertex import CallOptions, Message, ThinkingDelta
+from kimi_vertex import Message, RequestOptions, ThinkingDelta
 
 from ._arriving import completion_of
 from ._callbacks import astream_callback, stream_callback
@@ -45,7 +45,7 @@ __all__ = ["KimiVertex"]
 @dataclass(frozen=True, slots=True)
 class _Request:
     messages: list[Message]
-    options: CallOptions
+    options: RequestOptions
     single_call: bool
     names: Mapping[str, str]
     """Tools' own names by those that the model knows them by, where the two differ."""
@@ -65,7 +65,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         timeout: Seconds or `Timeouts(connect=10, first_byte=600, idle=300)`.
         temperature, top_p, max_tokens, stop, extra_body: Sent only if set.
         on_thinking: Called with each piece of thinking, in every kind of call; see below.
-        replay_thinking, missing_thinking, empty_turn: How Kimi's rules for histories are kept.
+        replay_thinking, empty_turn: How Kimi's rules for histories are kept.
         structured_output: `"tool"` (default) or `"json_schema"`.
         context_window: For a self-deployed model that serves less than its weights allow.
         additional_kwargs: Options of every call, for example `{"seed": 7}`.
@@ -199,7 +199,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         else:
             options.pop("tool_choice", None)
         single_call = single_call or options.get("parallel_tool_calls") is False
-        return _Request(to_core_messages(messages), cast(CallOptions, options), single_call, names)
+        return _Request(to_core_messages(messages), cast(RequestOptions, options), single_call, names)
 
     def _thinking_out(self) -> ThinkingOut:
         return ThinkingOut(self.on_thinking, self.model)

@@ -9,10 +9,10 @@ from typing import Any
 from benchmarks.clients.base import PROMPT, Case, Client, Sink
 from benchmarks.scenarios import Scenario, tool
 from kimi_vertex import (
-    CallOptions,
     Event,
     KimiVertexClient,
     Message,
+    RequestOptions,
     TextDelta,
     ThinkingDelta,
     ToolCall,
@@ -21,14 +21,14 @@ from kimi_vertex import (
 
 
 class Core(Client):
-    """`KimiVertexClient` with its defaults; in the variant `coalesce`, with `coalesce_deltas`."""
+    """`KimiVertexClient` with its defaults."""
 
     def __init__(self, origin: str) -> None:
         super().__init__(origin)
         self.client = cache(self._client)
 
     def _client(self, scenario: Scenario, variant: str = "") -> KimiVertexClient:
-        return KimiVertexClient(base_url=self.url(scenario), coalesce_deltas=variant == "coalesce")
+        return KimiVertexClient(base_url=self.url(scenario))
 
     def stream(self, case: Case, think: Sink, say: Sink) -> None:
         with self.client(case.scenario, case.variant).stream(PROMPT, **_options(case)) as events:
@@ -51,8 +51,8 @@ class Core(Client):
         self.client(case.scenario).complete(prepared)
 
 
-def _options(case: Case) -> CallOptions:
-    return CallOptions(tools=[tool()]) if case.scenario.calls else CallOptions()
+def _options(case: Case) -> RequestOptions:
+    return RequestOptions(tools=[tool()]) if case.scenario.calls else RequestOptions()
 
 
 def _take(event: Event, think: Sink, say: Sink) -> None:

@@ -27,7 +27,6 @@ from benchmarks.scenarios import MODEL, Scenario, tool
 
 _SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "invoke": {"streaming": True},
-    "coalesce": {"coalesce_deltas": True},
 }
 
 
@@ -35,7 +34,7 @@ class LangChain(Client):
     """What all chat models have in common.
 
     Variants: none for `stream`; `handler` for `stream` with a `ThinkingCallbackHandler`; `v3` for native protocol
-    events; `invoke` for `invoke` over the streaming API; `coalesce` with `coalesce_deltas`.
+    events; `invoke` for `invoke` over the streaming API.
     """
 
     def __init__(self, origin: str) -> None:

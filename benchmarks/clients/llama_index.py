@@ -60,13 +60,12 @@ class LlamaIndex(Client):
 
 
 class Kimi(LlamaIndex):
-    """This project's adapter, with its defaults; in the variant `coalesce`, with `coalesce_deltas`."""
+    """This project's adapter, with its defaults."""
 
     def make(self, case: Case, **settings: Any) -> Any:
         from llama_index_kimi_vertex import KimiVertex
 
-        coalesce = case.variant == "coalesce"
-        return KimiVertex(base_url=self.url(case.scenario), coalesce_deltas=coalesce, **settings)
+        return KimiVertex(base_url=self.url(case.scenario), **settings)
 
 
 class KimiOverAiohttp(Kimi):

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from benchmarks.conformance.base import MODEL, TOOL, Call, Peer, Reply, arguments
 from kimi_vertex import (
-    CallOptions,
     Completion,
     KimiVertexClient,
     Message,
+    RequestOptions,
     TextDelta,
     ThinkingDelta,
     ToolCall,
@@ -41,7 +41,7 @@ class Core(Peer):
         return Message(role="tool", content=text, tool_call_id=call_id)
 
     def fill(self, reply: Reply, history: Sequence[Any], *, tools: bool, force: bool, stream: bool) -> None:
-        options = CallOptions(tools=[TOOL]) if tools else CallOptions()
+        options = RequestOptions(tools=[TOOL]) if tools else RequestOptions()
         if force:
             options["tool_choice"] = "required"
         if not stream:

@@ -1,6 +1,6 @@
 """Kimi on Google Vertex AI: the transport core, usable without any framework."""
 
-from ._exchange.stats import CallStats
+from ._exchange.stats import RequestStats
 from ._json import find_json_object
 from ._version import __version__
 from .client import KimiVertexClient
@@ -40,7 +40,7 @@ from .events import (
 from .listener import ThinkingCallback, ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
 from .models import DEFAULT_MODEL, ModelInfo, estimate_tokens, model_info
-from .options import CallOptions, Timeouts
+from .options import RequestOptions, Timeouts
 from .streams import AsyncEventStream, EventStream
 
 __all__ = [
@@ -53,8 +53,6 @@ __all__ = [
     "AsyncEventStream",
     "AuthenticationError",
     "BadRequestError",
-    "CallOptions",
-    "CallStats",
     "Completion",
     "ConfigurationError",
     "ContextOverflowError",
@@ -77,6 +75,8 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RequestOptions",
+    "RequestStats",
     "RequestTooLargeError",
     "Role",
     "StreamInterruptedError",

@@ -23,7 +23,7 @@ __all__ = [
     "is_object",
     "load_json",
     "loads",
-    "normalise_arguments",
+    "normalize_arguments",
 ]
 
 
@@ -154,7 +154,7 @@ def is_object(text: str) -> bool:
         return False
 
 
-def normalise_arguments(text: str) -> str | None:
+def normalize_arguments(text: str) -> str | None:
     """Turn a call's whole arguments into the text of one JSON object.
 
     Args:
@@ -175,7 +175,7 @@ def normalise_arguments(text: str) -> str | None:
     try:
         value = load_json(stripped, strict=False)
         if isinstance(value, str):
-            return normalise_arguments(value) if len(value) < len(text) else None
+            return normalize_arguments(value) if len(value) < len(text) else None
         if not isinstance(value, dict):
             return None
         return without_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False))

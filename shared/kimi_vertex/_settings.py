@@ -11,10 +11,9 @@ from ._answer.validation import load_validators
 from ._version import __version__
 from .errors import ConfigurationError
 from .options import (
-    CallOptions,
     EmptyTurnPolicy,
-    MissingThinking,
     ReplayThinking,
+    RequestOptions,
     Settings,
     Timeouts,
     ToolValidation,
@@ -23,12 +22,11 @@ from .options import (
 __all__ = ["check_settings", "default_headers", "merge_options", "read_timeouts"]
 
 _USER_AGENT: Final = f"kimi-vertex/{__version__} python/{platform.python_version()}"
-_KNOWN: Final = frozenset(CallOptions.__annotations__)
+_KNOWN: Final = frozenset(RequestOptions.__annotations__)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 _CHOICES: Final = {
     "replay_thinking": get_args(ReplayThinking),
-    "missing_thinking": get_args(MissingThinking),
     "empty_turn": get_args(EmptyTurnPolicy),
     "tool_validation": get_args(ToolValidation),
 }
@@ -59,7 +57,7 @@ def check_settings(settings: Settings) -> Settings:
     return settings
 
 
-def _check_numbers(options: CallOptions) -> None:
+def _check_numbers(options: RequestOptions) -> None:
     temperature, top_p, limit = options.get("temperature"), options.get("top_p"), options.get("max_tokens")
     if temperature is not None and not (_is_number(temperature) and 0 <= temperature <= 2):
         raise ConfigurationError(f"temperature is {temperature!r}; it must be a number between 0 and 2.")
@@ -73,7 +71,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def merge_options(*layers: CallOptions) -> CallOptions:
+def merge_options(*layers: RequestOptions) -> RequestOptions:
     """Lay options over each other; later ones win, `None` means not set, the two `extra_` mappings are united.
 
     Raises:
@@ -95,7 +93,7 @@ def merge_options(*layers: CallOptions) -> CallOptions:
                 merged[name] = {**merged.get(name, {}), **value}
             else:
                 raise ConfigurationError(f"{name} is a {type(value).__name__}; it must be a mapping.")
-    options = cast(CallOptions, merged)
+    options = cast(RequestOptions, merged)
     _check_numbers(options)
     _check_headers(merged.get("extra_headers", {}))
     return options

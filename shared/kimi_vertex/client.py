@@ -16,7 +16,7 @@ from ._auth.tokens import TokenSource
 from ._exchange.commands import Flow
 from ._exchange.flow import run
 from ._exchange.state import Call, Traits
-from ._exchange.stats import CallStats
+from ._exchange.stats import RequestStats
 from ._request.body import build
 from ._settings import check_settings, default_headers, merge_options, read_timeouts
 from ._target.target import Api, resolve_target
@@ -26,10 +26,9 @@ from .events import Event
 from .messages import MessageLike
 from .models import DEFAULT_MODEL, ModelInfo, model_info, retirement_warning
 from .options import (
-    CallOptions,
     EmptyTurnPolicy,
-    MissingThinking,
     ReplayThinking,
+    RequestOptions,
     Settings,
     Timeouts,
     ToolValidation,
@@ -91,24 +90,17 @@ class KimiVertexClient:
         extra_headers: Further headers, such as `X-Vertex-AI-LLM-Request-Type` for provisioned throughput.
         replay_thinking: Which assistant turns are sent back with their thinking: `all`, those with tool calls
             (`tools`), or `none`.
-        missing_thinking: What to do for a turn with tool calls that has none: send a blank (`placeholder`), send it
-            without (`omit`), or `raise`.
         empty_turn: What to do with a turn that has neither text nor calls: `flag` it in the completion, `retry`
             once without streaming if nothing was shown, `raise` `EmptyTurnError`, or `promote` the thinking to
             the answer.
         implicit_thinking: Whether text before a lone `</think>` is thinking (servers without a reasoning parser).
             Text that comes before any thinking is then held back until that is decided. Default: for models
             that think; set it to `False` for a server that separates thinking and to stream text at once.
-        tool_choice_fallback: Whether a forced tool choice that the server refuses is sent again as `auto`, with an
-            instruction.
-        normalize_tool_schemas: Whether to rewrite tool schemas into Moonshot's dialect.
         tool_validation: What to do about calls whose arguments the tool's schema does not admit: nothing (`off`),
             `flag` them as invalid, `repair` what is certain first, or `reask` the model, too. All but `off` need
             `kimi-vertex[validate]`; the last two hold a call's arguments until they are whole.
         tool_validation_retries: How often one call may `reask`.
-        coalesce_deltas: Whether deltas of one kind that arrive in one chunk of the body are one event. A server that
-            sends each delta in a chunk of its own, as vLLM and SGLang do, is read as without it.
-        on_call: Called with `CallStats` after every call, in the thread or task of the call.
+        on_request: Called with `RequestStats` after every call, in the thread or task of the call.
         http_client: An `httpx.Client` of your own; it is never closed here.
         http_async_client: An `httpx.AsyncClient` of your own, for use on one event loop; never closed here.
 
@@ -141,15 +133,11 @@ class KimiVertexClient:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         replay_thinking: ReplayThinking = "all",
-        missing_thinking: MissingThinking = "placeholder",
         empty_turn: EmptyTurnPolicy = "flag",
         implicit_thinking: bool | None = None,
-        tool_choice_fallback: bool = True,
-        normalize_tool_schemas: bool = False,
         tool_validation: ToolValidation = "off",
         tool_validation_retries: int = 1,
-        coalesce_deltas: bool = False,
-        on_call: Callable[[CallStats], None] | None = None,
+        on_request: Callable[[RequestStats], None] | None = None,
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
     ) -> None:
@@ -169,7 +157,7 @@ class KimiVertexClient:
         self._settings = check_settings(
             Settings(
                 defaults=merge_options(
-                    CallOptions(
+                    RequestOptions(
                         temperature=temperature,
                         top_p=top_p,
                         max_tokens=max_tokens,
@@ -179,14 +167,10 @@ class KimiVertexClient:
                     )
                 ),
                 replay_thinking=replay_thinking,
-                missing_thinking=missing_thinking,
                 empty_turn=empty_turn,
                 implicit_thinking=implicit_thinking,
-                tool_choice_fallback=tool_choice_fallback,
-                normalize_tool_schemas=normalize_tool_schemas,
                 tool_validation=tool_validation,
                 tool_validation_retries=tool_validation_retries,
-                coalesce_deltas=coalesce_deltas,
                 max_retries=max_retries,
                 max_retry_seconds=max_retry_seconds,
                 timeouts=read_timeouts(timeout),
@@ -198,7 +182,7 @@ class KimiVertexClient:
             self._tokens = TokenSource(
                 credentials, access_token=token, quota_project=quota_project, self_signed_jwt=self_signed_jwt
             )
-        self._on_call = on_call
+        self._on_request = on_request
         self._given_clients = (http_client, http_async_client)
         self._traits = Traits()
         if http_client is not None or http_async_client is not None:
@@ -224,12 +208,14 @@ class KimiVertexClient:
         """What is known about the model: limits, inputs, lifecycle."""
         return model_info(self._model)
 
-    def complete(self, messages: Iterable[MessageLike] | str, **options: Unpack[CallOptions]) -> Completion:
+    def complete(
+        self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]
+    ) -> Completion:
         """Ask for the whole answer at once.
 
         Args:
             messages: The conversation: `Message` values, dicts in OpenAI's form, or a user's text.
-            **options: Options of this call; see `CallOptions`.
+            **options: Options of this call; see `RequestOptions`.
 
         Returns:
             The answer, with its thinking.
@@ -245,7 +231,7 @@ class KimiVertexClient:
         return call.completion
 
     async def acomplete(
-        self, messages: Iterable[MessageLike] | str, **options: Unpack[CallOptions]
+        self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]
     ) -> Completion:
         """The asynchronous twin of `complete`."""
         call, flow = self._start(messages, options, stream=False)
@@ -253,7 +239,7 @@ class KimiVertexClient:
             pass
         return call.completion
 
-    def stream(self, messages: Iterable[MessageLike] | str, **options: Unpack[CallOptions]) -> EventStream:
+    def stream(self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]) -> EventStream:
         """Ask for the answer piece by piece.
 
         The request is made when the first event is asked for. Arguments and errors are those of `complete`; an
@@ -263,14 +249,14 @@ class KimiVertexClient:
         return EventStream(call, self._run(flow))
 
     def astream(
-        self, messages: Iterable[MessageLike] | str, **options: Unpack[CallOptions]
+        self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]
     ) -> AsyncEventStream:
         """The asynchronous twin of `stream`: `async for event in client.astream(...)`, without `await`."""
         call, flow = self._start(messages, options, stream=True)
         return AsyncEventStream(call, self._arun(flow))
 
     def _start(
-        self, messages: Iterable[MessageLike] | str, options: CallOptions, *, stream: bool
+        self, messages: Iterable[MessageLike] | str, options: RequestOptions, *, stream: bool
     ) -> tuple[Call, Flow]:
         merged = merge_options(self._settings.defaults, options)
         model = merged.get("model") or self._model
@@ -298,7 +284,7 @@ class KimiVertexClient:
             clock=time.monotonic,
             today=lambda: datetime.now(UTC),
             random=random.random,
-            on_call=self._on_call,
+            on_request=self._on_request,
         )
         return call, run(call)
 

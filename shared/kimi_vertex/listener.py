@@ -1,6 +1,6 @@
 """Hands thinking to whoever wants to see it, a function or a coroutine function, and never breaks the call.
 
-Used by the adapters' `thinking_callback` and `on_thinking`; part of the shell, because it may have to run a loop.
+Used for `on_thinking`; part of the shell, because it may have to run a loop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ThinkingListener:
 
     __slots__ = ("_callback", "_failed", "_name", "_runner", "_tasks")
 
-    def __init__(self, callback: ThinkingCallback, *, name: str = "thinking_callback") -> None:
+    def __init__(self, callback: ThinkingCallback, *, name: str = "on_thinking") -> None:
         self._callback = callback
         self._name = name
         self._failed = False

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
-__all__ = ["CallOptions", "Settings", "Timeouts", "ToolChoice"]
+__all__ = ["RequestOptions", "Settings", "Timeouts", "ToolChoice"]
 
 ToolChoice: TypeAlias = str | bool | Mapping[str, Any] | None
 """`"auto"`, `"none"`, `"required"` (also `"any"` and `True`), a tool's name, or OpenAI's dict that names one."""
@@ -24,7 +24,7 @@ class Timeouts:
     """Between two pieces of a stream; keep-alive comments count as pieces. Kimi can be silent for minutes."""
 
 
-class CallOptions(TypedDict, total=False):
+class RequestOptions(TypedDict, total=False):
     """The options of one call; each overrides the client's setting of the same name."""
 
     model: str
@@ -50,7 +50,6 @@ class CallOptions(TypedDict, total=False):
 
 
 ReplayThinking: TypeAlias = Literal["all", "tools", "none"]
-MissingThinking: TypeAlias = Literal["placeholder", "omit", "raise"]
 EmptyTurnPolicy: TypeAlias = Literal["flag", "retry", "raise", "promote"]
 ToolValidation: TypeAlias = Literal["off", "flag", "repair", "reask"]
 
@@ -59,16 +58,12 @@ ToolValidation: TypeAlias = Literal["off", "flag", "repair", "reask"]
 class Settings:
     """A client's settings that shape requests and answers. Documented at `KimiVertexClient`."""
 
-    defaults: CallOptions = field(default_factory=CallOptions)
+    defaults: RequestOptions = field(default_factory=RequestOptions)
     replay_thinking: ReplayThinking = "all"
-    missing_thinking: MissingThinking = "placeholder"
     empty_turn: EmptyTurnPolicy = "flag"
     implicit_thinking: bool | None = None
-    tool_choice_fallback: bool = True
-    normalize_tool_schemas: bool = False
     tool_validation: ToolValidation = "off"
     tool_validation_retries: int = 1
-    coalesce_deltas: bool = False
     max_retries: int = 2
     max_retry_seconds: float = 120.0
     timeouts: Timeouts = field(default_factory=Timeouts)

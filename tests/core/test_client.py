@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from kimi_vertex import (
-    CallOptions,
     ConfigurationError,
     InvalidRequestError,
     KimiVertexClient,
     NotFoundError,
     RateLimitError,
+    RequestOptions,
     Timeouts,
 )
 from kimi_vertex import (
@@ -280,7 +280,6 @@ def test_the_emulator_retires_nothing(vertex: Emulator, caplog: pytest.LogCaptur
         ({"max_tokens": 1.5}, "max_tokens is 1.5"),
         ({"empty_turn": "ignore"}, "empty_turn is 'ignore'.*'promote'"),
         ({"replay_thinking": "some"}, "replay_thinking"),
-        ({"missing_thinking": "x"}, "missing_thinking"),
         ({"api": "grpc"}, "api"),
         ({"access_token": "a", "api_key": "b"}, "mean the same"),
         ({"extra_headers": {"a b": "c"}}, "no name of an HTTP header"),
@@ -349,4 +348,4 @@ def test_the_constructor_documents_every_setting() -> None:
         name for name in inspect.signature(KimiVertexClient).parameters if f"\n    {name}: " not in documented
     ]
     assert missing == []
-    assert "temperature" in CallOptions.__annotations__
+    assert "temperature" in RequestOptions.__annotations__

@@ -234,7 +234,7 @@ def test_handler_that_raises(
 async def test_thinking_callback(
     emulator: Emulator, make_model: MakeModel, path: str, coroutine: bool, per_call: bool
 ) -> None:
-    """`thinking_callback` takes functions and coroutine functions, per model or per call, sync and async."""
+    """`on_thinking` takes functions and coroutine functions, per model or per call, sync and async."""
     heard: list[str] = []
 
     async def hear_async(text: str) -> None:
@@ -243,9 +243,7 @@ async def test_thinking_callback(
 
     callback: Any = hear_async if coroutine else heard.append
     emulator.enqueue(TURN)
-    model: Any = (
-        make_model().bind(thinking_callback=callback) if per_call else make_model(thinking_callback=callback)
-    )
+    model: Any = make_model().bind(on_thinking=callback) if per_call else make_model(on_thinking=callback)
     await _run(path, model, {})
     # Synchronous code on a running loop cannot wait for a coroutine function: it is a task of that loop.
     await asyncio.sleep(0.05)
@@ -256,15 +254,15 @@ async def test_thinking_callback(
 async def test_thinking_callback_that_raises(
     emulator: Emulator, make_model: MakeModel, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A failing `thinking_callback` is logged and does not disturb the call."""
+    """A failing `on_thinking` is logged and does not disturb the call."""
 
     def fail(text: str) -> None:
         raise RuntimeError("display gone")
 
     emulator.enqueue(TURN)
     with caplog.at_level(logging.WARNING):
-        await _run(path, make_model(thinking_callback=fail), {})
-    assert "thinking_callback raised" in caplog.text
+        await _run(path, make_model(on_thinking=fail), {})
+    assert "on_thinking raised" in caplog.text
 
 
 def _event(delta: str) -> bytes:
@@ -289,7 +287,7 @@ async def test_thinking_is_heard_before_the_answer_is_sent(
     loop = asyncio.get_running_loop()
     heard: list[float] = []
     emulator.enqueue(_HELD)
-    await _run(path, make_model(thinking_callback=lambda _: heard.append(loop.time())), {})
+    await _run(path, make_model(on_thinking=lambda _: heard.append(loop.time())), {})
     assert loop.time() - heard[0] > 0.2
 
 

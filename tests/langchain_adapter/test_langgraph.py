@@ -70,14 +70,14 @@ async def test_all_stream_modes_with_a_checkpointer(
 
 
 def test_custom_stream_mode(emulator: Emulator, make_model: MakeModel) -> None:
-    """Thinking can be sent to LangGraph's `custom` stream from a node, with `thinking_callback`."""
+    """Thinking can be sent to LangGraph's `custom` stream from a node, with `on_thinking`."""
     from langgraph.config import get_stream_writer
 
     model = make_model()
 
     def ask(state: MessagesState) -> Any:
         write = get_stream_writer()
-        return {"messages": [model.invoke(state["messages"], thinking_callback=write)]}
+        return {"messages": [model.invoke(state["messages"], on_thinking=write)]}
 
     graph: Any = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
     emulator.enqueue(Turn(thinking=["I need ", "no tool."], text="Oslo."))

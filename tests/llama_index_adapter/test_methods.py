@@ -206,7 +206,7 @@ def test_json_schema() -> None:
     """The settings have a JSON schema, as those of LlamaIndex's own class have; functions are left out of it."""
     properties = KimiVertex.model_json_schema()["properties"]
     assert "model" in properties
-    assert not {"on_thinking", "on_call"} & set(properties)
+    assert not {"on_thinking", "on_request"} & set(properties)
 
 
 def test_failures_are_events_too(emulator: Emulator, llm: KimiVertex, recorder: Recorder) -> None:

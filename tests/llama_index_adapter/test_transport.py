@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 from google.oauth2.credentials import Credentials
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
-from kimi_vertex import AuthenticationError, CallStats, InternalServerError
+from kimi_vertex import AuthenticationError, InternalServerError, RequestStats
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
@@ -131,19 +131,9 @@ def test_a_stream_of_thousands_of_chunks(emulator: Emulator, llm: KimiVertex, as
 
 
 def test_figures_of_a_call(emulator: Emulator, make_llm: MakeLLM, chat: Chat) -> None:
-    """`on_call` is given the figures of each call."""
-    seen: list[CallStats] = []
-    chat(make_llm(on_call=seen.append), HI)
+    """`on_request` is given the figures of each call."""
+    seen: list[RequestStats] = []
+    chat(make_llm(on_request=seen.append), HI)
     (stats,) = seen
     assert stats.attempts == 1
     assert stats.usage is not None
-
-
-def test_schemas_in_moonshots_dialect(emulator: Emulator, make_llm: MakeLLM, chat: Chat) -> None:
-    """`normalize_tool_schemas` rewrites what Moonshot's servers do not take."""
-    parameters: dict[str, Any] = {"properties": {"n": {"enum": [1, 2]}}}
-    tool = {"type": "function", "function": {"name": "pick", "description": "", "parameters": parameters}}
-    chat(make_llm(normalize_tool_schemas=True), HI, tools=[tool])
-    sent = emulator.requests[-1].json["tools"][0]["function"]["parameters"]
-    assert sent["type"] == "object"
-    assert parameters == {"properties": {"n": {"enum": [1, 2]}}}

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "kimi_vertex": ROOT / "shared" / "kimi_vertex",
     "langchain_kimi_vertex": ROOT / "langchain_kimi_vertex",
+    "kimi_vertex_emulator": ROOT / "shared" / "kimi_vertex_emulator",
     "llama_index_kimi_vertex": ROOT / "llama_index_kimi_vertex",
     "pytest_kimi_vertex": ROOT / "shared" / "pytest_kimi_vertex",
 }

@@ -11,11 +11,11 @@ import pytest
 PUBLIC = {
     "kimi_vertex": """
         APIConnectionError APIError APIResponseError APIStatusError APITimeoutError AsyncEventStream
-        AuthenticationError BadRequestError CallOptions CallStats Completion ConfigurationError
+        AuthenticationError BadRequestError Completion ConfigurationError
         ContextOverflowError CredentialsError DEFAULT_MODEL EmptyTurn EmptyTurnError Event EventStream
         Finish FinishReason InternalServerError InvalidCall InvalidRequestError InvalidToolCall
         KimiVertexClient KimiVertexError Message MessageLike ModelInfo NotFoundError PermissionDeniedError
-        RateLimitError RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback
+        RateLimitError RequestOptions RequestStats RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback
         ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage __version__ accumulate
         estimate_tokens find_json_object model_info
     """,

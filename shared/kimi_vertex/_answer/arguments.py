@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, Final, Literal
 
-from kimi_vertex._json import is_object, load_json, normalise_arguments
+from kimi_vertex._json import is_object, load_json, normalize_arguments
 from kimi_vertex._surrogates import join_surrogates
 
 __all__ = ["ArgumentStream"]
@@ -117,7 +117,7 @@ class ArgumentStream:
         lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
         (self._tail if self._mode == "complete" else self._parts).append(lost)
         if self._mode in ("start", "whole"):
-            normal = normalise_arguments(self.text)
+            normal = normalize_arguments(self.text)
             if normal is None:
                 return self.text, "the arguments are not a JSON object"
             self._parts = [normal]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from kimi_vertex._json import load_json, normalise_arguments
+from kimi_vertex._json import load_json, normalize_arguments
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import NUMBERED, DeclaredTools, History
 from kimi_vertex.events import FinishReason, InvalidCall, ToolCallDelta
@@ -185,7 +185,7 @@ class ToolCallAssembler:
         seen: set[tuple[str, str]] = set()
         for leak in leaked:
             name = self._tools.resolve(leak.id, leak.arguments)
-            normal = normalise_arguments(leak.arguments)
+            normal = normalize_arguments(leak.arguments)
             twin = (name or "", _canonical(leak.arguments if normal is None else normal))
             same = (leak.id, twin[1])
             if twin in twins:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
-from kimi_vertex._json import normalise_arguments
+from kimi_vertex._json import normalize_arguments
 from kimi_vertex.errors import ConfigurationError
 
 __all__ = ["CheckedArguments", "check_arguments", "load_validators"]
@@ -59,7 +59,7 @@ def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) 
         ConfigurationError: The package jsonschema is not installed.
     """
     validators = _validators(json.dumps(schema, sort_keys=True, default=_plain))
-    normal = normalise_arguments(arguments)
+    normal = normalize_arguments(arguments)
     if normal is None:
         return CheckedArguments(arguments, "the arguments are not a JSON object")
     if validators is None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from kimi_vertex import _wire
-from kimi_vertex._answer.coalesce import coalesced
 from kimi_vertex._answer.decoder import Decoder, StreamErrorEvent, UnreadableData
 from kimi_vertex._json import loads
 from kimi_vertex._request.body import Payload
@@ -53,7 +52,7 @@ def run(call: Call) -> Flow:
     Raises:
         KimiVertexError: As documented at `KimiVertexClient`.
     """
-    recorder = StatsRecorder(call.clock, call.on_call)
+    recorder = StatsRecorder(call.clock, call.on_request)
     state = State(call)
     try:
         while True:
@@ -201,7 +200,6 @@ class _Intake:
         self._decoder = decoder
         self._recorder = recorder
         self._shows = state.call.shows_events
-        self._coalesce = state.call.settings.coalesce_deltas
         self._listens = recorder.listening
 
     def finished(self) -> bool:
@@ -220,8 +218,6 @@ class _Intake:
         except (StreamErrorEvent, UnreadableData) as problem:
             if not (last and isinstance(problem, UnreadableData) and _is_half(batch[-1])):
                 self.problem = problem
-        if self._coalesce:
-            events = coalesced(events)
         if events:
             self._state.shown = self._shows
             if self._listens:

@@ -52,9 +52,7 @@ def before_retry(state: State, error: APIError | CredentialsError) -> Steps[bool
 def _give_up_forced_choice(state: State, error: APIStatusError) -> bool:
     """Leave the choice of a tool to the model, where that is what the server refuses."""
     call = state.call
-    if not (
-        state.payload.forced_choice and call.settings.tool_choice_fallback and refuses_forced_choice(error)
-    ):
+    if not (state.payload.forced_choice and refuses_forced_choice(error)):
         return False
     if not call.traits.refuses_forced_choice:
         call.traits.refuses_forced_choice = True

@@ -18,7 +18,7 @@ from kimi_vertex.options import Settings, Timeouts
 
 from .commands import Head
 from .failures import status_error
-from .stats import CallStats
+from .stats import RequestStats
 
 __all__ = ["Call", "State", "Traits"]
 
@@ -47,7 +47,7 @@ class Call:
     clock: Callable[[], float]
     today: Callable[[], datetime]
     random: Callable[[], float]
-    on_call: Callable[[CallStats], None] | None = None
+    on_request: Callable[[RequestStats], None] | None = None
     decoder: Decoder | None = None
     """The decoder of the current attempt."""
 
@@ -75,11 +75,7 @@ class State:
         self.rejected_answers = Rejected(call.settings.tool_validation_retries)
         self.held_back: list[Event] = []
         """What an attempt that failed had not shown yet."""
-        if (
-            self.payload.forced_choice
-            and call.traits.refuses_forced_choice
-            and call.settings.tool_choice_fallback
-        ):
+        if self.payload.forced_choice and call.traits.refuses_forced_choice:
             self.payload = without_forced_choice(self.payload)
 
     @property

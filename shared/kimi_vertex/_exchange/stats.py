@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from kimi_vertex.completion import Completion
 from kimi_vertex.events import Event, FinishReason, TextDelta, Usage
 
-__all__ = ["CallStats", "StatsRecorder"]
+__all__ = ["RequestStats", "StatsRecorder"]
 
 logger = logging.getLogger("kimi_vertex")
 
 
 @dataclass(frozen=True, slots=True)
-class CallStats:
-    """What one call did, retries included. Handed to `on_call` when the call is over.
+class RequestStats:
+    """What one call did, retries included. Handed to `on_request` when the call is over.
 
     A stream that its reader left early has neither a finish reason nor an error.
     """
@@ -39,7 +39,7 @@ class StatsRecorder:
 
     __slots__ = ("_attempts", "_clock", "_first", "_first_text", "_listener", "_start")
 
-    def __init__(self, clock: Callable[[], float], listener: Callable[[CallStats], None] | None) -> None:
+    def __init__(self, clock: Callable[[], float], listener: Callable[[RequestStats], None] | None) -> None:
         self._clock = clock
         self._listener = listener
         self._start = clock()
@@ -72,7 +72,7 @@ class StatsRecorder:
             return
         try:
             self._listener(
-                CallStats(
+                RequestStats(
                     attempts=self._attempts,
                     seconds=self._clock() - self._start,
                     seconds_to_first_event=self._first,
@@ -83,4 +83,4 @@ class StatsRecorder:
                 )
             )
         except Exception:
-            logger.warning("on_call raised; the call is not affected.", exc_info=True)
+            logger.warning("on_request raised; the call is not affected.", exc_info=True)

@@ -16,9 +16,8 @@ from kimi_vertex._tools import DeclaredTools, History
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike
 from kimi_vertex.models import ModelInfo
-from kimi_vertex.options import CallOptions, Settings
+from kimi_vertex.options import RequestOptions, Settings
 
-from .moonshot_schema import moonshot_tools
 from .order import Placed, order
 from .reading import read_messages
 
@@ -93,7 +92,7 @@ class Payload:
 
 def build(
     messages: Iterable[MessageLike] | str,
-    options: CallOptions,
+    options: RequestOptions,
     *,
     settings: Settings,
     target: Target,
@@ -115,7 +114,7 @@ def build(
     Raises:
         InvalidRequestError: Something in it cannot be sent.
     """
-    fields = _fields(options, settings, stream=stream)
+    fields = _fields(options, stream=stream)
     tools = _checked_tools(fields.get("tools"))
     thinks = info.thinking != "never" and not _thinking_disabled(fields)
     conversation = read_messages(messages)
@@ -140,7 +139,7 @@ def build(
     )
 
 
-def _fields(options: CallOptions, settings: Settings, *, stream: bool) -> dict[str, Any]:
+def _fields(options: RequestOptions, *, stream: bool) -> dict[str, Any]:
     """All of the body but the model and the messages."""
     fields = {name: value for name in _FIELDS if (value := options.get(name)) is not None}
     stop = options.get("stop")
@@ -148,7 +147,7 @@ def _fields(options: CallOptions, settings: Settings, *, stream: bool) -> dict[s
         fields["stop"] = _stop(stop)
     tools = _checked_tools(options.get("tools"))
     if tools:
-        fields["tools"] = moonshot_tools(tools) if settings.normalize_tool_schemas else tools
+        fields["tools"] = tools
     extra = options.get("extra_body") or {}
     declared = [*tools, *_checked_tools(extra.get("tools"))]
     choice = _tool_choice(options.get("tool_choice"), sorted(DeclaredTools.of(declared).names))
@@ -264,14 +263,6 @@ class _MessageWriter:
             return None
         if message.thinking is not None or not (message.tool_calls and self._thinks):
             return message.thinking
-        missing = self._settings.missing_thinking
-        if missing == "raise":
-            raise InvalidRequestError(
-                f"Message {position} calls {message.tool_calls[0].name!r} and has lost its thinking, and "
-                'missing_thinking="raise" is set. Keep the thinking with the message, or use "placeholder".'
-            )
-        if missing == "omit":
-            return None
         if not self._warned:
             self._warned = True
             logger.info("Tool-call turns without thinking are sent with a blank in its place.")

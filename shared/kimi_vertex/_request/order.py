@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeAlias
 
-from kimi_vertex._json import is_object, normalise_arguments
+from kimi_vertex._json import is_object, normalize_arguments
 from kimi_vertex._tools import History
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, ToolCall
@@ -239,7 +239,7 @@ def _sendable(arguments: str) -> str:
     """
     if is_object(arguments):
         return arguments
-    normal = normalise_arguments(arguments)
+    normal = normalize_arguments(arguments)
     if normal is not None:
         return normal
     return json.dumps({"invalid_arguments": arguments}, ensure_ascii=False)

@@ -12,7 +12,7 @@ from kimi_vertex import Completion
 from kimi_vertex._answer.arguments import ArgumentStream
 from kimi_vertex._answer.decoder import StreamErrorEvent, UnreadableData
 from kimi_vertex._answer.markers import _MEANING, Scanner, Token
-from kimi_vertex._json import normalise_arguments
+from kimi_vertex._json import normalize_arguments
 from kimi_vertex._surrogates import join_surrogates
 
 from .fuzz_decoder import one_run
@@ -123,7 +123,7 @@ def test_objects_pass_as_they_are(value: dict[str, object], data: st.DataObject)
     stream = ArgumentStream()
     passed = stream.feed(text[:at]) + stream.feed(text[at:])
     assert stream.finish() == ("", None)
-    assert passed == text == normalise_arguments(text)
+    assert passed == text == normalize_arguments(text)
 
 
 @bounded
@@ -132,6 +132,6 @@ def test_second_encodings_are_undone(value: dict[str, object]) -> None:
     """An object that was encoded twice, or fenced, is the object."""
     text = json.dumps(value)
     for odd in (json.dumps(text), f"```json\n{text}\n```", f" {text}\n"):
-        normal = normalise_arguments(odd)
+        normal = normalize_arguments(odd)
         assert normal is not None
         assert json.loads(normal) == value

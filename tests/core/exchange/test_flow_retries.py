@@ -16,12 +16,12 @@ from kimi_vertex import (
     APIError,
     APIStatusError,
     BadRequestError,
-    CallOptions,
     CredentialsError,
     Event,
     InternalServerError,
     KimiVertexClient,
     RateLimitError,
+    RequestOptions,
     StreamInterruptedError,
 )
 from kimi_vertex._exchange.commands import (
@@ -73,7 +73,7 @@ class Play:
         form: Literal["stream", "whole"] = "stream",
         seconds_per_request: float = 0.0,
         refreshable: bool = False,
-        options: CallOptions | None = None,
+        options: RequestOptions | None = None,
     ) -> None:
         self.now = 0.0
         self.waits: list[float] = []
@@ -85,7 +85,7 @@ class Play:
         self._answers = list(answers)
         self._refreshable = refreshable
         self._step = seconds_per_request
-        call, flow = client._start("Hi", options or CallOptions(), stream=form == "stream")
+        call, flow = client._start("Hi", options or RequestOptions(), stream=form == "stream")
         call.clock, call.today, call.random = (lambda: self.now), (lambda: NOW), random
         self.call = call
         try:
@@ -267,8 +267,8 @@ def test_a_refused_token_is_named_to_the_credentials() -> None:
 REFUSAL = Answer(
     400, body='{"error": {"message": "tool_choice \'required\' is incompatible with thinking enabled"}}'
 )
-FORCED = CallOptions(tools=[TOOL], tool_choice="required")
-NAMED = CallOptions(tools=[TOOL], tool_choice="add")
+FORCED = RequestOptions(tools=[TOOL], tool_choice="required")
+NAMED = RequestOptions(tools=[TOOL], tool_choice="add")
 
 
 def test_a_forced_choice_falls_back_once_and_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
@@ -283,13 +283,6 @@ def test_a_forced_choice_falls_back_once_and_is_remembered(caplog: pytest.LogCap
     assert "`add`" in second.bodies[0]["messages"][-1]["content"]
     assert [first.error, second.error] == [None, None]
     assert len([record for record in caplog.records if "tool_choice" in record.getMessage()]) == 1
-
-
-def test_the_fallback_can_be_switched_off() -> None:
-    """With `tool_choice_fallback=False` the refusal is the caller's to handle."""
-    play = Play(client(tool_choice_fallback=False), [REFUSAL, GOOD], options=FORCED)
-    assert isinstance(play.error, BadRequestError)
-    assert len(play.sent) == 1
 
 
 def test_other_refusals_do_not_change_the_choice() -> None:

@@ -1,4 +1,4 @@
-"""`on_call`: one report per call, with the figures that a metrics system wants."""
+"""`on_request`: one report per call, with the figures that a metrics system wants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from kimi_vertex import APIError, CallStats, KimiVertexClient
+from kimi_vertex import APIError, KimiVertexClient, RequestStats
 from kimi_vertex_emulator import Emulator, Raw
 
 from ..support_core import FINISH, TEXT, THINKING, WHOLE, answer, each_form, each_stream, good, perform
@@ -16,18 +16,18 @@ BUSY = Raw([b"{}"], status=503, headers={"retry-after": "0"})
 
 
 @pytest.fixture
-def reports() -> list[CallStats]:
+def reports() -> list[RequestStats]:
     return []
 
 
 @pytest.fixture
-def client(emulator: Emulator, reports: list[CallStats]) -> KimiVertexClient:
-    return KimiVertexClient(base_url=emulator.base_url, on_call=reports.append)
+def client(emulator: Emulator, reports: list[RequestStats]) -> KimiVertexClient:
+    return KimiVertexClient(base_url=emulator.base_url, on_request=reports.append)
 
 
 @each_form
 def test_a_good_call(
-    emulator: Emulator, client: KimiVertexClient, reports: list[CallStats], form: str
+    emulator: Emulator, client: KimiVertexClient, reports: list[RequestStats], form: str
 ) -> None:
     """Attempts, seconds, times to the first event and the first text, finish reason and usage."""
     emulator.enqueue(BUSY)
@@ -44,7 +44,7 @@ def test_a_good_call(
 
 @each_stream
 def test_times_are_those_of_the_events(
-    emulator: Emulator, client: KimiVertexClient, reports: list[CallStats], form: str
+    emulator: Emulator, client: KimiVertexClient, reports: list[RequestStats], form: str
 ) -> None:
     """The first event is the first thinking; the first text comes later where the model pauses between."""
     emulator.enqueue(Raw([THINKING, 0.1, TEXT, 0.1, FINISH]))
@@ -58,7 +58,7 @@ def test_times_are_those_of_the_events(
 
 @each_form
 def test_a_failed_call(
-    emulator: Emulator, client: KimiVertexClient, reports: list[CallStats], form: str
+    emulator: Emulator, client: KimiVertexClient, reports: list[RequestStats], form: str
 ) -> None:
     """A failure is reported once, with its class, however many attempts it took."""
     emulator.enqueue(*[BUSY] * 3)
@@ -69,7 +69,7 @@ def test_a_failed_call(
 
 @each_stream
 def test_a_broken_stream(
-    emulator: Emulator, client: KimiVertexClient, reports: list[CallStats], form: str
+    emulator: Emulator, client: KimiVertexClient, reports: list[RequestStats], form: str
 ) -> None:
     """A stream that breaks off has its times and its error."""
     emulator.enqueue(answer(form, [THINKING, "cut"], [WHOLE]))
@@ -80,7 +80,7 @@ def test_a_broken_stream(
 
 
 def test_a_stream_that_is_left(
-    emulator: Emulator, client: KimiVertexClient, reports: list[CallStats]
+    emulator: Emulator, client: KimiVertexClient, reports: list[RequestStats]
 ) -> None:
     """Leaving early is reported as neither an error nor an end."""
     emulator.enqueue(Raw([THINKING, 5.0]))
@@ -95,10 +95,10 @@ def test_a_stream_that_is_left(
 def test_a_listener_that_raises(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """A broken listener breaks no call; its traceback is logged."""
 
-    def listener(stats: CallStats) -> None:
+    def listener(stats: RequestStats) -> None:
         raise KeyError(stats.attempts)
 
-    client = KimiVertexClient(base_url=emulator.base_url, on_call=listener)
+    client = KimiVertexClient(base_url=emulator.base_url, on_request=listener)
     assert perform(client, "sync-whole").text
     (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert record.exc_info is not None
@@ -109,7 +109,7 @@ def test_the_listener_runs_in_the_callers_thread(emulator: Emulator) -> None:
     threads: list[threading.Thread] = []
     emulator.enqueue(good("sync-stream"))
     client = KimiVertexClient(
-        base_url=emulator.base_url, on_call=lambda _: threads.append(threading.current_thread())
+        base_url=emulator.base_url, on_request=lambda _: threads.append(threading.current_thread())
     )
     perform(client, "sync-stream")
     assert threads == [threading.current_thread()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex import CallStats, RateLimitError, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from kimi_vertex import RateLimitError, RequestStats, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 
 from ..support_core import chunk, each_form, each_stream
@@ -140,9 +140,9 @@ def test_a_failure_keeps_the_first_answer(emulator: Emulator, form: str) -> None
 
 @each_form
 def test_figures(emulator: Emulator, form: str) -> None:
-    """`on_call` is told of one call, with both requests and the usage of both."""
-    told: list[CallStats] = []
-    ask(emulator, form, "reask", BAD_TURN, BETTER, on_call=told.append)
+    """`on_request` is told of one call, with both requests and the usage of both."""
+    told: list[RequestStats] = []
+    ask(emulator, form, "reask", BAD_TURN, BETTER, on_request=told.append)
     (stats,) = told
     assert stats.attempts == 2
     assert stats.usage is not None

@@ -9,7 +9,7 @@ from typing import Any, cast
 from kimi_vertex._request.body import Payload, build
 from kimi_vertex._target.target import resolve_target
 from kimi_vertex.models import model_info
-from kimi_vertex.options import CallOptions, Settings
+from kimi_vertex.options import RequestOptions, Settings
 
 MANAGED = "moonshotai/kimi-k2-thinking-maas"
 SEES = "moonshotai/Kimi-K2.5"
@@ -27,7 +27,7 @@ def payload(
 ) -> Payload:
     return build(
         messages,
-        cast(CallOptions, options),
+        cast(RequestOptions, options),
         settings=settings or Settings(),
         target=resolve_target(environ={}, **(target or {"project": "my-proj"})),
         info=model_info(model),

@@ -16,7 +16,6 @@ import pytest
 from kimi_vertex._request.body import without_forced_choice
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, ToolCall
-from kimi_vertex.options import Settings
 
 from .support_payload import IMAGE, MANAGED, SEES, body, payload, sent
 
@@ -146,15 +145,10 @@ def test_fallback_before_prefill() -> None:
     assert [message["role"] for message in second.body["messages"]] == ["user", "system", "assistant"]
 
 
-def test_schemas_are_rewritten_only_if_asked() -> None:
-    """A schema goes out unchanged, and in Moonshot's dialect with `normalize_tool_schemas`."""
+def test_schemas_go_out_unchanged() -> None:
+    """The servers read JSON Schema as it is."""
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"const": 1}}}}}
     assert body(tools=[tool])["tools"] == [tool]
-    rewritten = body(tools=[tool], settings=Settings(normalize_tool_schemas=True))["tools"][0]
-    assert rewritten["function"]["parameters"] == {
-        "type": "object",
-        "properties": {"a": {"type": "integer", "enum": [1]}},
-    }
 
 
 @pytest.mark.parametrize(
@@ -202,9 +196,7 @@ def test_nothing_is_changed() -> None:
         "response_format": {"type": "json_object"},
     }
     before = copy.deepcopy((messages, options))
-    built = payload(
-        messages, model=SEES, stream=True, settings=Settings(normalize_tool_schemas=True), **options
-    )
+    built = payload(messages, model=SEES, stream=True, **options)
     without_forced_choice(built).encoded()
     assert (messages, options) == before
 

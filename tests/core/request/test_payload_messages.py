@@ -49,19 +49,9 @@ def test_replayed_thinking(message: Message, policy: Any, thinking: Any) -> None
     assert "reasoning" not in wire
 
 
-@pytest.mark.parametrize(
-    ("policy", "thinking"), [("placeholder", " "), ("omit", NOTHING)], ids=["placeholder", "omit"]
-)
-def test_missing_thinking(policy: Any, thinking: Any) -> None:
-    """A turn with tool calls that has lost its thinking gets a blank, or goes out without."""
-    wire = sent(Message("user", "u"), FOREIGN, settings=Settings(missing_thinking=policy))[-1]
-    assert wire.get("reasoning_content", NOTHING) == thinking
-
-
-def test_missing_thinking_raises() -> None:
-    """With `raise` the turn is refused, with its position and its tool."""
-    with pytest.raises(InvalidRequestError, match="Message 1 calls 'f' and has lost its thinking"):
-        sent(Message("user", "u"), FOREIGN, settings=Settings(missing_thinking="raise"))
+def test_lost_thinking() -> None:
+    """A turn with tool calls that has lost its thinking gets a blank."""
+    assert sent(Message("user", "u"), FOREIGN)[-1]["reasoning_content"] == " "
 
 
 @pytest.mark.parametrize(

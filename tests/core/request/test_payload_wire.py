@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex import CallOptions, InvalidRequestError, KimiVertexClient, Message, ToolCall
+from kimi_vertex import InvalidRequestError, KimiVertexClient, Message, RequestOptions, ToolCall
 from kimi_vertex_emulator import Call, Emulator, Turn
 
 TOOL = {
@@ -209,7 +209,7 @@ def test_image_reaches_a_model_that_sees(emulator: Emulator) -> None:
 def test_every_setting_at_once(emulator: Emulator) -> None:
     """A streamed request holds what was set, and what a stream needs."""
     emulator.enqueue(Turn(text="Warm."))
-    options = CallOptions(
+    options = RequestOptions(
         temperature=1.0, max_tokens=16000, stop=["END"], response_format={"type": "json_object"}, seed=1,
         chat_template_kwargs={"thinking": True, "preserve_thinking": True}, reasoning_effort="high",
         extra_body={"top_k": 5}, tools=[TOOL],
@@ -234,7 +234,7 @@ def test_every_setting_at_once(emulator: Emulator) -> None:
     }
 
 
-REFUSED: list[tuple[str, Any, CallOptions]] = [
+REFUSED: list[tuple[str, Any, RequestOptions]] = [
     ("an image", [Message("user", [{"type": "image_url", "image_url": {"url": "https://e.com/a"}}])], {}),
     ("an orphan result", [QUESTION, Message("tool", "3 C", tool_call_id="call_1")], {}),
     ("an unknown role", [{"role": "critic", "content": "x"}], {}),
@@ -246,7 +246,7 @@ REFUSED: list[tuple[str, Any, CallOptions]] = [
 
 
 @pytest.mark.parametrize(("messages", "options"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
-def test_refused_before_anything_is_sent(emulator: Emulator, messages: Any, options: CallOptions) -> None:
+def test_refused_before_anything_is_sent(emulator: Emulator, messages: Any, options: RequestOptions) -> None:
     """What cannot be sent raises, and the server never hears of it."""
     with client_of(emulator) as client, pytest.raises(InvalidRequestError):
         client.complete(messages, **options)
