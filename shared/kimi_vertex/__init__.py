@@ -3,7 +3,7 @@
 from ._exchange.stats import RequestStats
 from ._json import find_json_object
 from ._version import __version__
-from .client import KimiVertexClient
+from .client import CLIENT_SETTINGS, KimiVertexClient
 from .completion import Completion, InvalidToolCall, accumulate
 from .errors import (
     APIConnectionError,
@@ -37,13 +37,14 @@ from .events import (
     ToolCallDelta,
     Usage,
 )
-from .listener import ThinkingCallback, ThinkingListener
+from .listener import ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
 from .models import DEFAULT_MODEL, ModelInfo, estimate_tokens, model_info
-from .options import RequestOptions, Timeouts
+from .options import RequestOptions, ThinkingCallback, Timeouts
 from .streams import AsyncEventStream, EventStream
 
 __all__ = [
+    "CLIENT_SETTINGS",
     "DEFAULT_MODEL",
     "APIConnectionError",
     "APIError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import os
 import random
@@ -10,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 from ._auth.tokens import TokenSource
 from ._exchange.commands import Flow
@@ -21,8 +22,8 @@ from ._request.body import build
 from ._settings import check_settings, default_headers, merge_options, read_timeouts
 from ._target.target import Api, resolve_target
 from .completion import Completion
-from .errors import ConfigurationError
 from .events import Event
+from .listener import atell, tell
 from .messages import MessageLike
 from .models import DEFAULT_MODEL, ModelInfo, model_info, retirement_warning
 from .options import (
@@ -30,6 +31,7 @@ from .options import (
     ReplayThinking,
     RequestOptions,
     Settings,
+    ThinkingCallback,
     Timeouts,
     ToolValidation,
 )
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
     from ._transport.clients import Clients
 
-__all__ = ["KimiVertexClient"]
+__all__ = ["CLIENT_SETTINGS", "KimiVertexClient"]
 
 logger = logging.getLogger("kimi_vertex")
 
@@ -75,17 +77,17 @@ class KimiVertexClient:
         credentials: A google-auth credentials object, the content of a credentials file as a mapping (such as a
             service account's), or a path to one. Default: application default credentials.
         access_token: A static bearer token instead; it expires, so use it for tests.
-        api_key: The same as `access_token`.
         quota_project: Project to bill, if not the credentials' own.
         self_signed_jwt: Let a service account sign its own tokens, without a call to the token service.
         timeout: Seconds for everything, or `Timeouts`. Default `Timeouts()`: 10 s to connect, 600 s to the head of
             the answer, 300 s between two pieces of it.
         max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown.
         max_retry_seconds: When to stop trying again, counted from the start of the call.
-        temperature: Sent only if set; so are `top_p`, `max_tokens` and `stop`.
+        temperature: Sent only if set; so are `top_p`, `max_tokens`, `stop` and `seed`.
         top_p: See `temperature`.
         max_tokens: Limit for thinking and answer together. Kimi needs room: 16,000 or more.
         stop: Sequences that end the answer.
+        seed: Makes answers repeatable, as far as the server can.
         extra_body: Further fields for every request's body.
         extra_headers: Further headers, such as `X-Vertex-AI-LLM-Request-Type` for provisioned throughput.
         replay_thinking: Which assistant turns are sent back with their thinking: `all`, those with tool calls
@@ -100,6 +102,9 @@ class KimiVertexClient:
             `flag` them as invalid, `repair` what is certain first, or `reask` the model, too. All but `off` need
             `kimi-vertex[validate]`; the last two hold a call's arguments until they are whole.
         tool_validation_retries: How often one call may `reask`.
+        on_thinking: A function, or a coroutine function, that is told each piece of thinking as it arrives. With one,
+            `complete` streams from the service, so that the thinking is live. What it raises is logged and does not
+            break the request.
         on_request: Called with `RequestStats` after every call, in the thread or task of the call.
         http_client: An `httpx.Client` of your own; it is never closed here.
         http_async_client: An `httpx.AsyncClient` of your own, for use on one event loop; never closed here.
@@ -120,7 +125,6 @@ class KimiVertexClient:
         api: Api = "chat",
         credentials: Any = None,
         access_token: str | None = None,
-        api_key: str | None = None,
         quota_project: str | None = None,
         self_signed_jwt: bool = False,
         timeout: float | Timeouts | None = None,
@@ -130,6 +134,7 @@ class KimiVertexClient:
         top_p: float | None = None,
         max_tokens: int | None = None,
         stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         replay_thinking: ReplayThinking = "all",
@@ -137,12 +142,11 @@ class KimiVertexClient:
         implicit_thinking: bool | None = None,
         tool_validation: ToolValidation = "off",
         tool_validation_retries: int = 1,
+        on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
     ) -> None:
-        if access_token is not None and api_key is not None and access_token != api_key:
-            raise ConfigurationError("access_token and api_key mean the same; pass one of them.")
         self._target = resolve_target(
             model=model,
             project=project,
@@ -162,8 +166,10 @@ class KimiVertexClient:
                         top_p=top_p,
                         max_tokens=max_tokens,
                         stop=stop,
+                        seed=seed,
                         extra_body=extra_body,
                         extra_headers=extra_headers,
+                        on_thinking=on_thinking,
                     )
                 ),
                 replay_thinking=replay_thinking,
@@ -176,11 +182,13 @@ class KimiVertexClient:
                 timeouts=read_timeouts(timeout),
             )
         )
-        token = access_token if access_token is not None else api_key
         self._tokens: TokenSource | None = None
-        if token is not None or credentials is not None or self._target.needs_credentials:
+        if access_token is not None or credentials is not None or self._target.needs_credentials:
             self._tokens = TokenSource(
-                credentials, access_token=token, quota_project=quota_project, self_signed_jwt=self_signed_jwt
+                credentials,
+                access_token=access_token,
+                quota_project=quota_project,
+                self_signed_jwt=self_signed_jwt,
             )
         self._on_request = on_request
         self._given_clients = (http_client, http_async_client)
@@ -226,7 +234,7 @@ class KimiVertexClient:
             APIError: The service failed, or its answer broke off; what had arrived is in `partial`.
         """
         call, flow = self._start(messages, options, stream=False)
-        for _ in self._run(flow):
+        for _ in self._run(call, flow):
             pass
         return call.completion
 
@@ -235,7 +243,7 @@ class KimiVertexClient:
     ) -> Completion:
         """The asynchronous twin of `complete`."""
         call, flow = self._start(messages, options, stream=False)
-        async for _ in self._arun(flow):
+        async for _ in self._arun(call, flow):
             pass
         return call.completion
 
@@ -246,14 +254,14 @@ class KimiVertexClient:
         error in the middle of the answer is raised where its next event would have come.
         """
         call, flow = self._start(messages, options, stream=True)
-        return EventStream(call, self._run(flow))
+        return EventStream(call, self._run(call, flow))
 
     def astream(
         self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]
     ) -> AsyncEventStream:
         """The asynchronous twin of `stream`: `async for event in client.astream(...)`, without `await`."""
         call, flow = self._start(messages, options, stream=True)
-        return AsyncEventStream(call, self._arun(flow))
+        return AsyncEventStream(call, self._arun(call, flow))
 
     def _start(
         self, messages: Iterable[MessageLike] | str, options: RequestOptions, *, stream: bool
@@ -263,7 +271,9 @@ class KimiVertexClient:
         info = model_info(model)
         self._warn_retired(info)
         timeout = merged.get("timeout")
-        streamed = stream and self._target.api != "predict"
+        on_thinking = merged.get("on_thinking")
+        shows_events = stream or on_thinking is not None
+        streamed = shows_events and self._target.api != "predict"
         call = Call(
             target=self._target,
             settings=self._settings,
@@ -278,25 +288,28 @@ class KimiVertexClient:
                 stream=streamed,
             ),
             stream=streamed,
-            shows_events=stream,
+            shows_events=shows_events,
             headers=default_headers(merged.get("extra_headers")),
             timeouts=self._settings.timeouts if timeout is None else read_timeouts(timeout),
             clock=time.monotonic,
             today=lambda: datetime.now(UTC),
             random=random.random,
             on_request=self._on_request,
+            on_thinking=on_thinking,
         )
         return call, run(call)
 
-    def _run(self, flow: Flow) -> Generator[Event, None, Completion]:
+    def _run(self, call: Call, flow: Flow) -> Generator[Event, None, None]:
         from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first call, not by the import
 
-        return SyncDriver(self._clients, self._tokens).run(flow)
+        events = SyncDriver(self._clients, self._tokens).run(flow)
+        return events if call.on_thinking is None else tell(events, call.on_thinking)
 
-    def _arun(self, flow: Flow) -> AsyncGenerator[Event, None]:
+    def _arun(self, call: Call, flow: Flow) -> AsyncGenerator[Event, None]:
         from ._transport.drivers import AsyncDriver  # noqa: PLC0415  # see _run
 
-        return AsyncDriver(self._clients, self._tokens).run(flow)
+        events = AsyncDriver(self._clients, self._tokens).run(flow)
+        return events if call.on_thinking is None else atell(events, call.on_thinking)
 
     @property
     def _clients(self) -> Clients:
@@ -366,3 +379,7 @@ class KimiVertexClient:
         twin.__dict__.update(self.__dict__)
         twin.__dict__.pop("_http_clients", None)
         return twin
+
+
+CLIENT_SETTINGS: Final[tuple[str, ...]] = tuple(inspect.signature(KimiVertexClient).parameters)
+"""The names of the client's settings, for classes that hold the same settings and build a client from them."""

@@ -1,6 +1,6 @@
-"""Hands thinking to whoever wants to see it, a function or a coroutine function, and never breaks the call.
+"""`on_thinking`: tells a function or a coroutine function each piece of thinking, and never breaks the request.
 
-Used for `on_thinking`; part of the shell, because it may have to run a loop.
+May have to run an event loop, and so is not one of the modules that do no I/O.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Self, TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Generator
+from contextlib import aclosing, closing
+from typing import Any, Self
 
-__all__ = ["ThinkingCallback", "ThinkingListener"]
+from .events import Event, ThinkingDelta
+from .options import ThinkingCallback
 
-ThinkingCallback: TypeAlias = Callable[[str], Any]
-"""A function, or a coroutine function, that takes the next piece of thinking."""
+__all__ = ["ThinkingListener", "atell", "tell"]
 
 logger = logging.getLogger("kimi_vertex")
 
@@ -106,3 +107,24 @@ class ThinkingListener:
 
 async def _finish(outcome: Awaitable[Any]) -> None:
     await outcome
+
+
+def tell(events: Generator[Event, None, None], callback: ThinkingCallback) -> Generator[Event, None, None]:
+    """Pass on the events of one request, each piece of thinking after the callback has had it."""
+    with closing(events), ThinkingListener(callback) as listener:
+        for event in events:
+            if isinstance(event, ThinkingDelta) and event.text:
+                listener.notify(event.text)
+            yield event
+
+
+async def atell(
+    events: AsyncGenerator[Event, None], callback: ThinkingCallback
+) -> AsyncGenerator[Event, None]:
+    """The asynchronous twin of `tell`."""
+    async with aclosing(events):
+        with ThinkingListener(callback) as listener:
+            async for event in events:
+                if isinstance(event, ThinkingDelta) and event.text:
+                    await listener.anotify(event.text)
+                yield event

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
-__all__ = ["RequestOptions", "Settings", "Timeouts", "ToolChoice"]
+__all__ = ["RequestOptions", "Settings", "ThinkingCallback", "Timeouts", "ToolChoice"]
 
 ToolChoice: TypeAlias = str | bool | Mapping[str, Any] | None
 """`"auto"`, `"none"`, `"required"` (also `"any"` and `True`), a tool's name, or OpenAI's dict that names one."""
+ThinkingCallback: TypeAlias = Callable[[str], Any]
+"""A function, or a coroutine function, that takes the next piece of thinking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class RequestOptions(TypedDict, total=False):
     """Any further fields of the request's body; they win over everything else."""
     extra_headers: Mapping[str, str] | None
     timeout: float | Timeouts | None
+    on_thinking: ThinkingCallback | None
+    """Told each piece of thinking as it arrives; makes `complete` stream from the service."""
 
 
 ReplayThinking: TypeAlias = Literal["all", "tools", "none"]

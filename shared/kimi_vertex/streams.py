@@ -31,7 +31,7 @@ class EventStream(_Stream, Iterator[Event]):
     Use it as an iterator, or in a `with` block that may be left early.
     """
 
-    def __init__(self, call: Call, events: Generator[Event, None, Completion]) -> None:
+    def __init__(self, call: Call, events: Generator[Event, None, None]) -> None:
         super().__init__(call)
         self._events = events
 

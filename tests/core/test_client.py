@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from kimi_vertex import (
+    CLIENT_SETTINGS,
     ConfigurationError,
     InvalidRequestError,
     KimiVertexClient,
@@ -281,7 +282,6 @@ def test_the_emulator_retires_nothing(vertex: Emulator, caplog: pytest.LogCaptur
         ({"empty_turn": "ignore"}, "empty_turn is 'ignore'.*'promote'"),
         ({"replay_thinking": "some"}, "replay_thinking"),
         ({"api": "grpc"}, "api"),
-        ({"access_token": "a", "api_key": "b"}, "mean the same"),
         ({"extra_headers": {"a b": "c"}}, "no name of an HTTP header"),
         ({"extra_headers": {"x-a": "secret\r\nx-b: 1"}}, "must be text in ASCII"),
         ({"extra_headers": {"x-a": "grüß"}}, "must be text in ASCII"),
@@ -306,19 +306,13 @@ def test_unknown_options_are_refused(emulator: Emulator) -> None:
 def test_options_of_a_call_win(emulator: Emulator) -> None:
     """Options of the call override the client's, `None` leaves the client's, nothing else is sent."""
     client = KimiVertexClient(
-        base_url=emulator.base_url, temperature=0.5, max_tokens=100, extra_body={"top_k": 1, "a": 1}
+        base_url=emulator.base_url, temperature=0.5, max_tokens=100, seed=7, extra_body={"top_k": 1, "a": 1}
     )
     client.complete("Hi", temperature=1.0, max_tokens=None, extra_body={"a": 2})
     client.close()
     body = dict(emulator.requests[0].json)
     del body["messages"], body["model"]
-    assert body == {"temperature": 1.0, "max_tokens": 100, "top_k": 1, "a": 2}
-
-
-def test_api_key_is_another_name(emulator: Emulator) -> None:
-    """`api_key` means `access_token`."""
-    KimiVertexClient(base_url=emulator.base_url, api_key="k").complete("Hi")
-    assert emulator.requests[0].bearer == "k"
+    assert body == {"temperature": 1.0, "max_tokens": 100, "seed": 7, "top_k": 1, "a": 2}
 
 
 def test_a_timeout_of_the_call(emulator: Emulator) -> None:
@@ -349,3 +343,11 @@ def test_the_constructor_documents_every_setting() -> None:
     ]
     assert missing == []
     assert "temperature" in RequestOptions.__annotations__
+
+
+def test_the_settings_have_a_list() -> None:
+    """`CLIENT_SETTINGS` names what the constructor takes, and a client can be built from it."""
+    settings = dict.fromkeys(CLIENT_SETTINGS)
+    assert {"model", "seed", "on_thinking", "http_async_client"} <= settings.keys()
+    assert "self" not in settings
+    inspect.signature(KimiVertexClient).bind(**settings)

@@ -11,7 +11,7 @@ import pytest
 PUBLIC = {
     "kimi_vertex": """
         APIConnectionError APIError APIResponseError APIStatusError APITimeoutError AsyncEventStream
-        AuthenticationError BadRequestError Completion ConfigurationError
+        AuthenticationError BadRequestError CLIENT_SETTINGS Completion ConfigurationError
         ContextOverflowError CredentialsError DEFAULT_MODEL EmptyTurn EmptyTurnError Event EventStream
         Finish FinishReason InternalServerError InvalidCall InvalidRequestError InvalidToolCall
         KimiVertexClient KimiVertexError Message MessageLike ModelInfo NotFoundError PermissionDeniedError
@@ -49,13 +49,13 @@ SHARED_PARAMETERS = {
     "base_url": "http://127.0.0.1:9/v1",
     "credentials": None,
     "access_token": "token",
-    "api_key": "token",
     "timeout": 30.0,
     "max_retries": 0,
     "temperature": 1.0,
     "top_p": 0.9,
     "max_tokens": 100,
     "stop": ["END"],
+    "on_thinking": print,
     "extra_body": {"top_k": 40},
     "http_client": None,
     "http_async_client": None,

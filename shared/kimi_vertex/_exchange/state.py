@@ -14,7 +14,7 @@ from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Completion
 from kimi_vertex.errors import APIStatusError
 from kimi_vertex.events import Event
-from kimi_vertex.options import Settings, Timeouts
+from kimi_vertex.options import Settings, ThinkingCallback, Timeouts
 
 from .commands import Head
 from .failures import status_error
@@ -48,6 +48,7 @@ class Call:
     today: Callable[[], datetime]
     random: Callable[[], float]
     on_request: Callable[[RequestStats], None] | None = None
+    on_thinking: ThinkingCallback | None = None
     decoder: Decoder | None = None
     """The decoder of the current attempt."""
 

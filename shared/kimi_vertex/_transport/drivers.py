@@ -26,7 +26,6 @@ from kimi_vertex._exchange.commands import (
     TransportFailure,
 )
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
-from kimi_vertex.completion import Completion
 from kimi_vertex.errors import ConfigurationError, CredentialsError
 from kimi_vertex.events import Event
 
@@ -133,7 +132,7 @@ class SyncDriver(_Driver):
         self._client: httpx.Client | None = None
         self._chunks: Iterator[bytes] | None = None
 
-    def run(self, flow: Flow) -> Generator[Event, None, Completion]:
+    def run(self, flow: Flow) -> Generator[Event, None, None]:
         """Perform the flow's commands and yield its events. Closing the generator frees the connection."""
         reply: Any = None
         failure: Exception | None = None
@@ -141,8 +140,8 @@ class SyncDriver(_Driver):
             while True:
                 try:
                     step = flow.send(reply) if failure is None else flow.throw(failure)
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]
+                except StopIteration:
+                    return
                 reply = failure = None
                 if type(step) is list:
                     yield from step
