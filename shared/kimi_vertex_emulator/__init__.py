@@ -1,36 +1,42 @@
 """A local stand-in for Kimi on Vertex AI: real sockets, no account, deterministic answers.
 
-Meant for tests, demos and CI. Every reply says that it comes from an emulator. It imports neither
-framework, an HTTP client only to record, and nothing outside this package imports it.
+Meant for tests, demos and CI. Every reply says that it comes from an emulator. It imports neither framework, an HTTP
+client only to record, and nothing outside this package imports it.
+
+The names below load when they are first asked for: pytest imports this package, for its plugin, in every run.
 """
 
 from __future__ import annotations
 
-from kimi_vertex_emulator._chat import ChatRequest, PastCall, PastMessage, Tool
-from kimi_vertex_emulator._emulator import Emulator
-from kimi_vertex_emulator._journal import Ending, Exchange, Piece
-from kimi_vertex_emulator.brain import respond
-from kimi_vertex_emulator.cassette import Cassette, Interaction, Matching, RecordedPart
-from kimi_vertex_emulator.conditions import Faults, Latency, LatencyProfile, Quota
-from kimi_vertex_emulator.matching import Brain, Match, Rule, TextMatch
-from kimi_vertex_emulator.record import Recorder
-from kimi_vertex_emulator.rules import OnBreach, Rules
-from kimi_vertex_emulator.script import (
-    CHUNKINGS,
-    DIALECTS,
-    FAULTS,
-    Answer,
-    Call,
-    Chunking,
-    Dialect,
-    Fault,
-    FaultKind,
-    Part,
-    Raw,
-    Recorded,
-    Turn,
-)
-from kimi_vertex_emulator.scripts import Script
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kimi_vertex_emulator._chat import ChatRequest, PastCall, PastMessage, Tool
+    from kimi_vertex_emulator._emulator import Emulator
+    from kimi_vertex_emulator._journal import Ending, Exchange, Piece
+    from kimi_vertex_emulator.brain import respond
+    from kimi_vertex_emulator.cassette import Cassette, Interaction, Matching, RecordedPart
+    from kimi_vertex_emulator.conditions import Faults, Latency, LatencyProfile, Quota
+    from kimi_vertex_emulator.matching import Brain, Match, Rule, TextMatch
+    from kimi_vertex_emulator.record import Recorder
+    from kimi_vertex_emulator.rules import OnBreach, Rules
+    from kimi_vertex_emulator.script import (
+        CHUNKINGS,
+        DIALECTS,
+        FAULTS,
+        Answer,
+        Call,
+        Chunking,
+        Dialect,
+        Fault,
+        FaultKind,
+        Part,
+        Raw,
+        Recorded,
+        Turn,
+    )
+    from kimi_vertex_emulator.scripts import Script
 
 __all__ = [
     "CHUNKINGS",
@@ -72,3 +78,36 @@ __all__ = [
     "Turn",
     "respond",
 ]
+
+_HOMES = (
+    "_emulator",
+    "_chat",
+    "_journal",
+    "brain",
+    "cassette",
+    "conditions",
+    "matching",
+    "record",
+    "rules",
+    "script",
+    "scripts",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        homes = [import_module(f"{__name__}.{home}") for home in _HOMES]
+    except ModuleNotFoundError as error:
+        if error.name != "h11":
+            raise
+        raise ImportError('The emulator needs its extra: pip install "kimi-vertex[testing]"') from error
+    globals().update(
+        {public: getattr(home, public) for home in homes for public in home.__all__ if public in __all__}
+    )
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

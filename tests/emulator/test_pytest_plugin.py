@@ -15,7 +15,7 @@ pytest_plugins = ["pytester"]
 PLUGIN = (
     ()
     if any(e.name == "kimi_vertex" for e in entry_points(group="pytest11"))
-    else ("-p", "pytest_kimi_vertex")
+    else ("-p", "kimi_vertex_emulator.pytest_plugin")
 )
 OPTIONS = (*PLUGIN, "-p", "no:cacheprovider", "-q")
 # What an application does: no word of an emulator in it.
@@ -207,11 +207,18 @@ def test_wrong_settings_are_named(run: Any, pytester: pytest.Pytester) -> None:
 
 
 def test_the_plugin_costs_nothing_when_unused() -> None:
-    """Loading the plugin imports nothing of the project, and neither httpx nor google-auth."""
+    """Loading the plugin imports nothing else of the project and no library but pytest."""
     code = (
-        "import sys, pytest_kimi_vertex as plugin\n"
-        "found = {'kimi_vertex', 'httpx', 'google', 'h11', 'yaml'} & set(sys.modules)\n"
+        "import sys, kimi_vertex_emulator.pytest_plugin as plugin\n"
+        "found = {'asyncio', 'kimi_vertex', 'httpx', 'google', 'h11', 'pydantic', 'yaml'} & set(sys.modules)\n"
         "assert not found, found\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_without_the_extra_the_message_names_it() -> None:
+    """Where a library of the extra is missing, the error says what to install."""
+    code = "import sys; sys.modules['h11'] = None\nfrom kimi_vertex_emulator import Emulator\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert 'pip install "kimi-vertex[testing]"' in done.stderr.splitlines()[-1]

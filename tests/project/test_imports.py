@@ -111,7 +111,7 @@ def test_adapters_use_only_public_names_of_the_core(module: str) -> None:
 def users_of_the_emulator() -> list[str]:
     """Every file outside the emulator and its own tests: what stands for a user of it."""
     own = ("tests/emulator/",)
-    folders = ("tests", "examples", "benchmarks", "shared/pytest_kimi_vertex")
+    folders = ("tests", "examples", "benchmarks")
     return [module for folder in folders for module in modules(folder) if not module.startswith(own)]
 
 

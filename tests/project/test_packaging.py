@@ -23,7 +23,6 @@ PACKAGES = {
     "langchain_kimi_vertex": ROOT / "langchain_kimi_vertex",
     "kimi_vertex_emulator": ROOT / "shared" / "kimi_vertex_emulator",
     "llama_index_kimi_vertex": ROOT / "llama_index_kimi_vertex",
-    "pytest_kimi_vertex": ROOT / "shared" / "pytest_kimi_vertex",
 }
 
 
@@ -128,7 +127,6 @@ def test_the_core_needs_neither_framework(metadata: Message) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert sorted(line.split("<")[0].split(">")[0] for line in required) == [
         "google-auth[requests]",
-        "h11",
         "httpx",
         "httpx-sse",
         "orjson",

@@ -25,7 +25,7 @@ from kimi_vertex_emulator import Emulator
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MAX_SKIPPED = 2
-PLUGIN = ["-p", "pytest_kimi_vertex"]
+PLUGIN = ["-p", "kimi_vertex_emulator.pytest_plugin"]
 _FILE = re.compile(r"^<!-- file: (?P<path>\S+) -->\n+^```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SNIPPET = re.compile(
     r"(?:^<!-- snippet: (?P<option>[^\n]*?) -->\n+)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL

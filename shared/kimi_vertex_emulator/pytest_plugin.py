@@ -1,7 +1,6 @@
 """The pytest plugin of kimi-vertex: an emulated Kimi as a fixture, the environment set so that code finds it.
 
-A package of its own, because pytest imports it in every run: it imports nothing but pytest until a test asks for a
-fixture. What it does then is in `kimi_vertex_emulator`.
+It imports nothing but pytest until a test asks for a fixture, because pytest imports it in every run.
 """
 
 from __future__ import annotations
