@@ -1,19 +1,28 @@
-"""The core's events and answers to LlamaIndex's responses. Pure: no I/O, no callbacks."""
+"""The core's events and answers as LlamaIndex's responses. Pure: no I/O, no callbacks.
+
+A message has its blocks in the order thinking, one text, calls. What LlamaIndex's own code and its chat stores still
+read in `additional_kwargs` is repeated there as plain JSON values.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
+    CompletionResponse,
+    ContentBlock,
+    MessageRole,
     TextBlock,
+    ThinkingBlock,
     ToolCallBlock,
 )
 from llama_index.core.llms.llm import ToolSelection
+from pydantic_core import from_json
 
 from kimi_vertex import (
     Completion,
@@ -23,18 +32,27 @@ from kimi_vertex import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    find_json_object,
 )
 
-from ._arriving import Arrival, ArrivingCall, GrowingText, StreamedResponse, arrival_of, arriving
-from ._blocks import assistant_message, call_block, call_dict
 from ._messages import arguments_text, legacy_tool_calls
-from ._partial import parse_object, parse_prefix
 
-__all__ = ["ResponseBuilder", "chat_response", "keep_first_call", "tool_selections", "with_calls"]
+__all__ = [
+    "PartialObject",
+    "ResponseBuilder",
+    "chat_response",
+    "completion_response",
+    "keep_first_call",
+    "read_partial",
+    "tool_selections",
+    "with_calls",
+]
+
+_SAME_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def chat_response(
-    completion: Completion, *, single_call: bool = False, names: Mapping[str, str] = MappingProxyType({})
+    completion: Completion, *, single_call: bool = False, names: Mapping[str, str] = _SAME_NAMES
 ) -> ChatResponse:
     """Turn a finished answer into a response.
 
@@ -44,24 +62,18 @@ def chat_response(
             `additional_kwargs["dropped_tool_calls"]`.
         names: Tools' own names by those that the model knows them by, where the two differ.
     """
-    calls = tuple(
+    calls = [
         dataclasses.replace(call, name=names.get(call.name, call.name)) for call in completion.tool_calls
-    )
+    ]
     kwargs = _response_kwargs(completion)
     if single_call and len(calls) > 1:
-        kwargs["dropped_tool_calls"] = [call_dict(call) for call in calls[1:]]
+        kwargs["dropped_tool_calls"] = [_call_dict(call) for call in calls[1:]]
         calls = calls[:1]
-    message = _message(completion, calls)
-    return ChatResponse(message=message, raw=_raw(completion), delta="", additional_kwargs=kwargs)
-
-
-def _message(completion: Completion, calls: tuple[ToolCall, ...]) -> ChatMessage:
     tokens = completion.usage.thinking_tokens if completion.usage else None
-    message = assistant_message(completion.thinking, completion.text, calls, thinking_tokens=tokens or None)
-    if completion.invalid_tool_calls:
-        invalid = [dataclasses.asdict(call) for call in completion.invalid_tool_calls]
-        message.additional_kwargs["invalid_tool_calls"] = invalid
-    return message
+    message = _assistant_message(completion.thinking, completion.text, calls, thinking_tokens=tokens or None)
+    if "invalid_tool_calls" in kwargs:
+        message.additional_kwargs["invalid_tool_calls"] = kwargs["invalid_tool_calls"]
+    return ChatResponse(message=message, raw=_raw(completion), delta="", additional_kwargs=kwargs)
 
 
 def _response_kwargs(completion: Completion) -> dict[str, Any]:
@@ -91,7 +103,7 @@ def _raw(completion: Completion) -> dict[str, Any]:
     if completion.thinking is not None:
         message["reasoning_content"] = completion.thinking
     if completion.tool_calls:
-        message["tool_calls"] = [call_dict(call) for call in completion.tool_calls]
+        message["tool_calls"] = [_call_dict(call) for call in completion.tool_calls]
     raw: dict[str, Any] = {
         **completion.metadata,
         "id": completion.response_id,
@@ -119,58 +131,96 @@ def _raw_usage(usage: Usage) -> dict[str, Any]:
 class ResponseBuilder:
     """Turns the events of one stream into the cumulative responses that LlamaIndex expects.
 
-    The last response comes from `finish`, so a stream ends with what the whole call would have returned.
+    The last response comes from `finish`, so a stream ends with what the whole request would have returned.
     """
 
-    def __init__(self, *, single_call: bool = False, names: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, *, single_call: bool = False, names: Mapping[str, str] = _SAME_NAMES) -> None:
         self._single_call = single_call
         self._names = names
-        self._thinking = GrowingText()
-        self._has_thinking = False
-        self._text = GrowingText()
-        self._calls: tuple[tuple[ArrivingCall, int], ...] = ()
+        self._thinking: str | None = None
+        self._text = ""
+        self._calls: list[ToolCall] = []
 
-    def add(self, event: Event) -> StreamedResponse | None:
-        """Take the next event; return the response to hand out, if the event has something to show."""
+    def add(self, event: Event) -> ChatResponse | None:
+        """Take the next event; return the response to give out, if the event has something to show."""
         if isinstance(event, ThinkingDelta):
-            self._has_thinking = True
-            self._thinking.add(event.text)
+            self._thinking = (self._thinking or "") + event.text
             return self._so_far("", {"thinking_delta": event.text}) if event.text else None
         if isinstance(event, TextDelta):
-            self._text.add(event.text)
+            self._text += event.text
             return self._so_far(event.text, {})
-        if isinstance(event, ToolCallDelta):
-            return self._so_far("", {}) if self._add_call(event) else None
+        if isinstance(event, ToolCallDelta) and not (self._single_call and event.index > 0):
+            self._add_call(event)
+            return self._so_far("", {})
         return None
 
     def finish(self, completion: Completion) -> ChatResponse:
         """The last response, made from the whole answer."""
         return chat_response(completion, single_call=self._single_call, names=self._names)
 
-    def _add_call(self, event: ToolCallDelta) -> bool:
-        if self._single_call and event.index > 0:
-            return False
-        index = event.index
-        if index == len(self._calls):
+    def _add_call(self, event: ToolCallDelta) -> None:
+        if event.index == len(self._calls):
             name = event.name or ""
-            call = ArrivingCall(event.id or "", self._names.get(name, name))
+            self._calls.append(ToolCall(event.id or "", self._names.get(name, name), event.arguments))
         else:
-            call, _ = self._calls[index]
-        call.arguments.add(event.arguments)
-        self._calls = (*self._calls[:index], (call, call.arguments.length), *self._calls[index + 1 :])
-        return True
+            call = self._calls[event.index]
+            self._calls[event.index] = ToolCall(call.id, call.name, call.arguments + event.arguments)
 
-    def _so_far(self, delta: str, additional_kwargs: dict[str, Any]) -> StreamedResponse:
-        thinking = self._thinking
-        length = thinking.length if self._has_thinking else -1
-        arrival = Arrival(thinking, length, self._text, self._text.length, self._calls)
-        return arriving(delta, additional_kwargs, arrival)
+    def _so_far(self, delta: str, additional_kwargs: dict[str, Any]) -> ChatResponse:
+        return ChatResponse(
+            message=_assistant_message(self._thinking, self._text, self._calls),
+            delta=delta,
+            raw={"choices": [{"index": 0, "delta": {"content": delta} if delta else {}}]},
+            additional_kwargs=additional_kwargs,
+        )
+
+
+def completion_response(response: ChatResponse) -> CompletionResponse:
+    """The completion that LlamaIndex makes of a streamed response."""
+    return CompletionResponse(
+        text=response.message.content or "",
+        additional_kwargs={**response.message.additional_kwargs, **response.additional_kwargs},
+        delta=response.delta,
+        raw=response.raw,
+    )
+
+
+def _assistant_message(
+    thinking: str | None, text: str, calls: Sequence[ToolCall], *, thinking_tokens: int | None = None
+) -> ChatMessage:
+    """Make the message.
+
+    Args:
+        thinking: `None` if the model has said nothing of its thinking, `""` if it said that it did not think.
+        text: What the user sees.
+        calls: The calls that can be executed, or may yet become so.
+        thinking_tokens: What the service counted.
+    """
+    blocks: list[ContentBlock] = []
+    kwargs: dict[str, Any] = {}
+    if thinking is not None:
+        kwargs["reasoning_content"] = thinking
+    if thinking:
+        blocks.append(ThinkingBlock(content=thinking, num_tokens=thinking_tokens))
+    if text or not calls:
+        blocks.append(TextBlock(text=text))
+    if calls:
+        blocks.extend(_call_block(call) for call in calls)
+        kwargs["tool_calls"] = [_call_dict(call) for call in calls]
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+
+
+def _call_block(call: ToolCall) -> ToolCallBlock:
+    return ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments)
+
+
+def _call_dict(call: ToolCall) -> dict[str, Any]:
+    """The call in OpenAI's form."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def tool_selections(response: ChatResponse) -> list[ToolSelection]:
-    """The calls of a response. Half-streamed arguments are read as far as they are certain; nothing raises."""
-    if (arrival := arrival_of(response)) is not None:
-        return arrival.selections()
+    """The calls of a response. Arguments that are still arriving are read as far as they go; nothing raises."""
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     calls = [
         ToolCall(block.tool_call_id or "", block.tool_name, arguments_text(block.tool_kwargs))
@@ -180,15 +230,10 @@ def tool_selections(response: ChatResponse) -> list[ToolSelection]:
         ToolSelection(
             tool_id=call.id or f"functions.{call.name}:{index}",
             tool_name=call.name,
-            tool_kwargs=_read_arguments(call.arguments),
+            tool_kwargs=read_partial(call.arguments),
         )
         for index, call in enumerate(calls)
     ]
-
-
-def _read_arguments(text: str) -> dict[str, Any]:
-    value = parse_object(text)
-    return parse_prefix(text) if value is None else value
 
 
 def keep_first_call(response: ChatResponse) -> ChatResponse:
@@ -214,7 +259,42 @@ def with_calls(response: ChatResponse, calls: list[ToolCall], *, drop_text: bool
     blocks = [block for block in message.blocks if not isinstance(block, dropped)]
     changed = ChatMessage(
         role=message.role,
-        blocks=[*blocks, *(call_block(call) for call in calls)],
-        additional_kwargs={**message.additional_kwargs, "tool_calls": [call_dict(call) for call in calls]},
+        blocks=[*blocks, *(_call_block(call) for call in calls)],
+        additional_kwargs={**message.additional_kwargs, "tool_calls": [_call_dict(call) for call in calls]},
     )
     return response.model_copy(update={"message": changed})
+
+
+def read_partial(text: str) -> dict[str, Any]:
+    """Read as much as is certain of a JSON object that is still arriving; `{}` if that is nothing."""
+    start = text.find("{")
+    if start < 0:
+        return {}
+    try:
+        value = from_json(text[start:], allow_partial="trailing-strings")
+    except ValueError:
+        # Python reads some texts that pydantic refuses: lone surrogates, line breaks in strings, words around it.
+        return find_json_object(text) or {}
+    return value if isinstance(value, dict) else {}
+
+
+class PartialObject:
+    """Reads a growing text over and over at linear cost.
+
+    Short texts are read on every call; a longer one is read again only when it has grown by a fixed share.
+    """
+
+    _EXACT_UP_TO: Final = 256
+    _GROWTH: Final = 32
+
+    def __init__(self) -> None:
+        self.value: dict[str, Any] = {}
+        self._next = 0
+
+    def update(self, text: str) -> dict[str, Any]:
+        """Take the text as far as it is known and return what is certain of its object."""
+        length = len(text)
+        if length >= self._next:
+            self.value = read_partial(text)
+            self._next = length + 1 if length < self._EXACT_UP_TO else length + length // self._GROWTH
+        return self.value

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
+from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.program.utils import create_flexible_model
 from llama_index.core.tools.types import BaseTool
 from pydantic import BaseModel, ValidationError
@@ -17,15 +17,13 @@ from pydantic import BaseModel, ValidationError
 from kimi_vertex import ToolCall, find_json_object
 
 from ._messages import arguments_text, wire_name
-from ._partial import PartialObject
-from ._responses import tool_selections, with_calls
+from ._responses import PartialObject, tool_selections, with_calls
 
 __all__ = [
     "OBJECT_OPTIONS",
     "ObjectStream",
     "StructuredMode",
     "calls_from_text",
-    "correction",
     "forces_call",
     "object_tool",
     "read_object",
@@ -140,27 +138,6 @@ def _no_object(response: ChatResponse, output_cls: type[BaseModel]) -> str:
     shown = text if len(text) <= 300 else text[:300] + "..."
     return (
         f"The model gave no {output_cls.__name__} object (finish_reason={reason}, text={shown!r}). {advice}"
-    )
-
-
-def correction(response: ChatResponse, error: ValueError) -> list[ChatMessage]:
-    """The messages that show the model its unusable answer and what is wrong with it."""
-    text = f"This is not usable: {_fault(error)}. Answer again, with a complete and valid object."
-    selections = tool_selections(response)
-    if not selections:
-        return [response.message, ChatMessage(role=MessageRole.USER, content=text)]
-    results = [
-        ChatMessage(role=MessageRole.TOOL, content=text, additional_kwargs={"tool_call_id": call.tool_id})
-        for call in selections
-    ]
-    return [response.message, *results]
-
-
-def _fault(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return "it holds no JSON object"
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'the object'}: {item['msg']}" for item in error.errors()
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
     LLMStructuredPredictStartEvent,
@@ -24,7 +23,6 @@ from ._structured import (
     OBJECT_OPTIONS,
     ObjectStream,
     StructuredMode,
-    correction,
     object_tool,
     read_object,
     response_format,
@@ -33,20 +31,14 @@ from ._structured import (
 __all__ = ["StructuredCalls"]
 
 _dispatcher = get_dispatcher(__name__)
-_HOPELESS = ("length", "content_filter")
 
 
 class StructuredCalls(FunctionCallingLLM):
-    """Structured prediction through a tool or a JSON schema, corrected once if the object does not fit."""
+    """Structured prediction through a tool or a JSON schema."""
 
     structured_output: StructuredMode = Field(
         default="tool",
         description='How objects are asked for: "tool" offers one tool, "json_schema" sets response_format.',
-    )
-    structured_retries: int = Field(
-        default=1,
-        ge=0,
-        description="How often the model is shown an unusable object and asked again; not in streamed calls.",
     )
 
     @property
@@ -84,20 +76,14 @@ class StructuredCalls(FunctionCallingLLM):
         """Predict an object of `output_cls`.
 
         Raises:
-            ValueError: The answer holds no fitting object, also after `structured_retries` corrections.
+            ValueError: The answer holds no fitting object.
         """
         if not self._makes_objects:
             plain: Model = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return plain
         _announce(output_cls, prompt, prompt_args)
         request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
-        attempts = _Attempts(self.structured_retries)
-        while True:
-            response = self.chat(**request)
-            try:
-                return _conclude(read_object(response, output_cls))
-            except ValueError as error:
-                request["messages"] = attempts.next(request["messages"], response, error)
+        return _conclude(read_object(self.chat(**request), output_cls))
 
     @_dispatcher.span
     async def astructured_predict(
@@ -113,13 +99,7 @@ class StructuredCalls(FunctionCallingLLM):
             return plain
         _announce(output_cls, prompt, prompt_args)
         request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
-        attempts = _Attempts(self.structured_retries)
-        while True:
-            response = await self.achat(**request)
-            try:
-                return _conclude(read_object(response, output_cls))
-            except ValueError as error:
-                request["messages"] = attempts.next(request["messages"], response, error)
+        return _conclude(read_object(await self.achat(**request), output_cls))
 
     def _structured_stream_call(
         self,
@@ -162,22 +142,6 @@ class StructuredCalls(FunctionCallingLLM):
                 yield whole
 
         return objects()
-
-
-class _Attempts:
-    """Counts corrections, and gives up where one more answer would fail the same way."""
-
-    def __init__(self, corrections: int) -> None:
-        self._left = corrections
-
-    def next(
-        self, messages: list[ChatMessage], response: ChatResponse, error: ValueError
-    ) -> list[ChatMessage]:
-        """The messages of the next attempt; raises `error` if there is none."""
-        if self._left == 0 or response.additional_kwargs.get("finish_reason") in _HOPELESS:
-            raise error
-        self._left -= 1
-        return [*messages, *correction(response, error)]
 
 
 def _announce(output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:

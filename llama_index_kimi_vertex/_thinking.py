@@ -11,7 +11,7 @@ from llama_index_instrumentation import get_dispatcher
 
 from kimi_vertex import ThinkingCallback, ThinkingListener
 
-from ._callbacks import somebody_listens
+from ._callbacks import has_handler
 from .events import ThinkingDeltaEvent
 
 __all__ = ["ThinkingOut"]
@@ -50,5 +50,5 @@ class ThinkingOut:
                 await self._listener.anotify(text)
 
     def _dispatch(self, text: str) -> None:
-        if somebody_listens(_dispatcher):
+        if has_handler(_dispatcher):
             _dispatcher.event(ThinkingDeltaEvent(delta=text, model=self._model))

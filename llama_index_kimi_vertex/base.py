@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Any, Unpack, cast
+from typing import Any, cast
 
 from llama_index.core.base.llms.generic_utils import (
     achat_to_completion_decorator,
@@ -29,11 +29,15 @@ from llama_index.core.tools.types import BaseTool
 
 from kimi_vertex import Message, RequestOptions, ThinkingDelta
 
-from ._arriving import completion_of
-from ._callbacks import astream_callback, stream_callback
+from ._callbacks import where_handled
 from ._messages import renamed_tools, to_core_messages, wire_name
-from ._parameters import KimiVertexSettings
-from ._responses import ResponseBuilder, chat_response, keep_first_call, tool_selections
+from ._responses import (
+    ResponseBuilder,
+    chat_response,
+    completion_response,
+    keep_first_call,
+    tool_selections,
+)
 from ._settings import ClientSettings, check_options
 from ._structured import calls_from_text, forces_call
 from ._structured_llm import StructuredCalls
@@ -99,9 +103,6 @@ class KimiVertex(ClientSettings, StructuredCalls):
         ```
     """
 
-    def __init__(self, **settings: Unpack[KimiVertexSettings]) -> None:
-        super().__init__(**settings)
-
     @classmethod
     def class_name(cls) -> str:
         """The stable name in `to_dict`."""
@@ -131,7 +132,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a conversation."""
         return self._chat(messages, **kwargs)
 
-    @stream_callback(llm_chat_callback)
+    @where_handled(llm_chat_callback())
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece; closing the generator closes the connection."""
         return self._stream_chat(messages, **kwargs)
@@ -141,7 +142,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a conversation."""
         return await self._achat(messages, **kwargs)
 
-    @astream_callback(llm_chat_callback)
+    @where_handled(llm_chat_callback())
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece; closing the generator closes the connection."""
         return await self._astream_chat(messages, **kwargs)
@@ -153,7 +154,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a prompt, sent as one user message."""
         return chat_to_completion_decorator(self._chat)(prompt, **kwargs)
 
-    @stream_callback(llm_completion_callback)
+    @where_handled(llm_completion_callback())
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Answer a prompt piece by piece."""
         responses = self._stream_chat(prompt_to_messages(prompt), **kwargs)
@@ -161,7 +162,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         def completions() -> CompletionResponseGen:
             with closing(responses):
                 for response in responses:
-                    yield completion_of(response)
+                    yield completion_response(response)
 
         return completions()
 
@@ -170,7 +171,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a prompt, sent as one user message."""
         return await achat_to_completion_decorator(self._achat)(prompt, **kwargs)
 
-    @astream_callback(llm_completion_callback)
+    @where_handled(llm_completion_callback())
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
@@ -180,7 +181,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         async def completions() -> CompletionResponseAsyncGen:
             async with aclosing(responses):
                 async for response in responses:
-                    yield completion_of(response)
+                    yield completion_response(response)
 
         return completions()
 

@@ -54,7 +54,7 @@ WHOLE = Turn(
     tool_calls=[Call("add", {"a": 1, "b": 2})],
     usage={"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
 )
-ANSWERS = {
+ANSWERS: dict[str, Any] = {
     "whole": WHOLE,
     "broken": Raw([PIECE, PIECE, "cut"]),
     "refused": Raw([b'{"error": {"code": 400, "message": "No."}}'], status=400),
@@ -281,6 +281,35 @@ def test_without_a_listener_the_rest_is_the_same(run: Run, answer: str) -> None:
     ours, theirs = run(ANSWERS[answer], lambda tape: listening(NullEventHandler()))
     assert ours == theirs
     assert heard(ours, "") == 0
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("method", METHODS)
+def test_without_any_handler_the_responses_are_the_same(emulator: Emulator, answer: str, method: str) -> None:
+    """Where no handler would receive a callback, the answer is the one that the decorated method gives."""
+    tapes = []
+    for kind in (KimiVertex, Decorated):
+        emulator.enqueue(ANSWERS[answer])
+        tapes.append(tape := Tape())
+        llm = kind(base_url=emulator.base_url, max_retries=0)
+        if method.startswith("stream"):
+            read(llm, method, tape, lambda _: None)
+        else:
+            asyncio.run(aread(llm, method, tape, lambda _: None))
+    assert tapes[0] == tapes[1]
+
+
+def test_a_handler_that_comes_in_the_middle(emulator: Emulator, llm: KimiVertex) -> None:
+    """A handler hears the streams that begin while it is there, not the rest of one that began without any."""
+    emulator.enqueue(WHOLE, WHOLE)
+    tape = Tape()
+    running = llm.stream_chat([ChatMessage("Hi")])
+    next(running)
+    with listening(Events(tape=tape, quiet=True)):
+        list(running)
+        assert heard(tape) == 0
+        list(llm.stream_chat([ChatMessage("Hi")]))
+        assert heard(tape) > 0
 
 
 @pytest.mark.parametrize("stop", ["close", ValueError("enough"), None], ids=["close", "throw", "go on"])

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from pydantic import SecretStr
 
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
@@ -158,7 +159,8 @@ def test_usage_in_any_place(emulator: Emulator, llm: KimiVertex, stream: Stream,
 def test_endpoint(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, stream: Stream) -> None:
     """A self-deployed endpoint is addressed by its resource name, without a model."""
     monkeypatch.setenv("KIMI_VERTEX_EMULATOR_HOST", emulator.host)
-    llm = KimiVertex(endpoint="projects/my-project/locations/us-central1/endpoints/123", access_token="t")
+    endpoint = "projects/my-project/locations/us-central1/endpoints/123"
+    llm = KimiVertex(endpoint=endpoint, access_token=SecretStr("t"))
     assert llm.model is None
     assert llm.metadata.context_window >= 131_072
     emulator.enqueue(Turn(thinking="t", text="Hello."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import json
 import logging
 import pickle
@@ -31,7 +32,6 @@ from kimi_vertex import (
 )
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
-from llama_index_kimi_vertex._parameters import KimiVertexSettings
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]
 Chat: TypeAlias = Callable[..., list[Any]]
@@ -50,9 +50,11 @@ def test_class() -> None:
     assert KimiVertex.__module__ == "llama_index_kimi_vertex.base"
 
 
-def test_typed_arguments_are_the_fields() -> None:
-    """What type checkers know as arguments are the fields, and `api_key`."""
-    assert KimiVertexSettings.__annotations__.keys() == {*KimiVertex.model_fields, "api_key"}
+def test_arguments_are_the_fields() -> None:
+    """What help, editors and type checkers know as arguments are the fields, each with its type."""
+    arguments = inspect.signature(KimiVertex).parameters
+    assert arguments.keys() == KimiVertex.model_fields.keys()
+    assert arguments["temperature"].annotation == (float | None)
 
 
 @pytest.mark.parametrize(

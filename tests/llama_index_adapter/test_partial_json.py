@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_index_kimi_vertex._partial import PartialObject, parse_prefix
+from llama_index_kimi_vertex._responses import PartialObject, read_partial
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9999, 9999) | st.text(max_size=8),
@@ -24,13 +24,13 @@ def test_no_prefix_raises(value: dict[str, Any], data: st.DataObject) -> None:
     """Any beginning of an object reads as an object whose keys are among the whole one's."""
     text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
     cut = data.draw(st.integers(0, len(text)))
-    assert parse_prefix(text[:cut]).keys() <= value.keys()
+    assert read_partial(text[:cut]).keys() <= value.keys()
 
 
 @given(OBJECTS)
 def test_whole_object(value: dict[str, Any]) -> None:
     """The whole text reads as the whole object."""
-    assert parse_prefix(json.dumps(value)) == value
+    assert read_partial(json.dumps(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_whole_object(value: dict[str, Any]) -> None:
 )
 def test_prefixes(text: str, expected: dict[str, Any]) -> None:
     """Strings are shown while they arrive, keys and words only when they are whole."""
-    assert parse_prefix(text) == expected
+    assert read_partial(text) == expected
 
 
 def test_long_arguments_cost_linear_reading() -> None:

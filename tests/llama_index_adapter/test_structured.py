@@ -1,4 +1,4 @@
-"""Structured output in every path: tool, JSON schema, text, fence, refusal, correction, streams."""
+"""Structured output in every path: tool, JSON schema, text, fence, refusal, streams."""
 
 from __future__ import annotations
 
@@ -140,51 +140,20 @@ def test_events(emulator: Emulator, llm: KimiVertex, predict: Any, recorder: Rec
     assert recorder.of(LLMStructuredPredictEndEvent)[0].output == Album(**BLUE)
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-@pytest.mark.parametrize(
-    "bad",
-    [
-        Turn(thinking="Hm.", tool_calls=[Call("Album", {**BLUE, "year": "soon"})]),
-        Turn(thinking="Hm.", text='{"title": "Blue"}'),
-        Turn(thinking="Hm.", text="I would rather talk."),
-    ],
-    ids=["call", "text", "words"],
-)
-def test_correction(emulator: Emulator, llm: KimiVertex, bad: Turn, asynchronous: bool) -> None:
-    """An unusable object is shown to the model once, with what is wrong, and its second answer counts."""
-    emulator.enqueue(bad, CALL)
-    if asynchronous:
-        result = asyncio.run(llm.astructured_predict(Album, PROMPT, what="Blue"))
-    else:
-        result = llm.structured_predict(Album, PROMPT, what="Blue")
-    assert result == Album(**BLUE)
-    messages = emulator.requests[-1].json["messages"]
-    assert messages[-2]["role"] == "assistant"
-    assert "not usable" in messages[-1]["content"]
-    assert messages[-1]["role"] == ("tool" if bad.tool_calls else "user")
-
-
-def test_no_object_after_corrections(emulator: Emulator, make_llm: MakeLLM) -> None:
-    """After the allowed corrections the error says what came instead, and how often was asked is a setting."""
-    emulator.enqueue(*[Turn(thinking="t", text="No.")] * 3)
+def test_no_object(emulator: Emulator, llm: KimiVertex, predict: Any) -> None:
+    """Without an object the error says what came instead."""
+    emulator.enqueue(Turn(thinking="t", text="No."))
     with pytest.raises(ValueError, match=r"no Album object .*'No\.'"):
-        make_llm(structured_retries=2).structured_predict(Album, PROMPT, what="Blue")
-    assert len(emulator.requests) == 3
-
-
-def test_cut_off_object_is_not_asked_for_again(emulator: Emulator, llm: KimiVertex, predict: Any) -> None:
-    """An answer cut by the token limit raises at once and names the remedy."""
-    emulator.enqueue(Turn(thinking="t", tool_calls=[Call("Album", '{"title": "Bl')], finish_reason="length"))
-    with pytest.raises(ValueError, match="max_tokens"):
         predict(llm)
     assert len(emulator.requests) == 1
 
 
-def test_stream_without_object_raises(emulator: Emulator, llm: KimiVertex) -> None:
-    """A stream that ends in words raises instead of giving an empty object."""
-    emulator.enqueue(Turn(thinking="t", text="No."))
-    with pytest.raises(ValueError, match="no Album object"):
-        list(llm.stream_structured_predict(Album, PROMPT, what="Blue"))
+def test_cut_off_object(emulator: Emulator, llm: KimiVertex, predict: Any) -> None:
+    """An answer cut by the token limit raises and names the remedy."""
+    emulator.enqueue(Turn(thinking="t", tool_calls=[Call("Album", '{"title": "Bl')], finish_reason="length"))
+    with pytest.raises(ValueError, match="max_tokens"):
+        predict(llm)
+    assert len(emulator.requests) == 1
 
 
 @ANSWERS
