@@ -12,7 +12,7 @@ from rich.rule import Rule
 
 from kimi_vertex_emulator import Emulator
 
-_REAL_TARGETS = ("GOOGLE_CLOUD_PROJECT", "KIMI_VERTEX_ENDPOINT")
+_REAL_TARGET = "KIMI_VERTEX_ENDPOINT"
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -20,17 +20,17 @@ console = Console(highlight=False, soft_wrap=True)
 @contextmanager
 def kimi() -> Iterator[None]:
     """Choose who answers: the service that the environment names, or an emulator for as long as this lasts."""
-    named = next((name for name in _REAL_TARGETS if os.environ.get(name)), None)
+    named = os.environ.get(_REAL_TARGET)
     running = os.environ.get("KIMI_VERTEX_EMULATOR_HOST")
     if running:
         yield
     elif named:
-        console.print(f"[bold]Talking to the real service[/] ({named}={os.environ[named]}).")
+        console.print(f"[bold]Talking to the real service[/] ({_REAL_TARGET}={named}).")
         yield
     else:
         console.print(
             "[bold]Talking to the local emulator:[/] its thoughts are canned, its wire format is the service's.\n"
-            f"Set {' or '.join(_REAL_TARGETS)} to talk to Kimi itself."
+            f"Set {_REAL_TARGET} to talk to Kimi itself."
         )
         # A person wants to see it stream; a pipe does not wait.
         with Emulator(pace=0.03 if console.is_terminal else 0.0) as emulator:

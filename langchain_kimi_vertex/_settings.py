@@ -71,7 +71,7 @@ class KimiVertexSettings(BaseChatModel):
     )
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
-    """Model id; `None` means `moonshotai/kimi-k2-thinking-maas`, or with an endpoint the endpoint's own model."""
+    """Model id, which the managed service needs; an endpoint, a `base_url` and an emulator have their own."""
     project: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_PROJECT", default=None))
     """Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials."""
     location: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_LOCATION", default=None))

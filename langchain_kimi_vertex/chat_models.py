@@ -52,7 +52,7 @@ class ChatKimiVertex(KimiVertexSettings):
         `KIMI_VERTEX_EMULATOR_HOST` or `base_url` at it.
 
     Init args, target:
-        model: Model id; default `moonshotai/kimi-k2-thinking-maas`. Leave it out for an endpoint. Also `model_name`.
+        model: Model id, which the managed service needs; an endpoint has its own. Also `model_name`.
         project: Google Cloud project; default `GOOGLE_CLOUD_PROJECT`, then the credentials' own.
         location: Default `GOOGLE_CLOUD_LOCATION`, then `"global"`.
         endpoint: Resource name or id of a self-deployed endpoint; default `KIMI_VERTEX_ENDPOINT`.

@@ -72,7 +72,7 @@ class ClientSettings(FunctionCallingLLM):
 
     model: str | None = Field(
         default=None,
-        description="Publisher model, by default moonshotai/kimi-k2-thinking-maas; left out for an endpoint.",
+        description="Model id, which the managed service needs; an endpoint and a base_url have their own.",
     )
     project: str | None = Field(
         default=None,

@@ -62,7 +62,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         `pip install "kimi-vertex[llama-index]"`
 
     Key settings:
-        model: Publisher model; default `moonshotai/kimi-k2-thinking-maas`, left out for an endpoint.
+        model: Model id, which the managed service needs; an endpoint has its own.
         project, location: Default `GOOGLE_CLOUD_PROJECT`, `GOOGLE_CLOUD_LOCATION`, then `"global"`.
         endpoint: A self-deployed endpoint, by resource name or id; default `KIMI_VERTEX_ENDPOINT`.
         credentials, access_token: Default: application default credentials.
@@ -97,7 +97,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         from llama_index.core.llms import ChatMessage
         from llama_index_kimi_vertex import KimiVertex
 
-        llm = KimiVertex(project="my-project")
+        llm = KimiVertex(model="moonshotai/kimi-k2-thinking-maas", project="my-project")
         for chunk in llm.stream_chat([ChatMessage("Why is the sky blue?")]):
             print(chunk.additional_kwargs.get("thinking_delta") or chunk.delta, end="")
         ```

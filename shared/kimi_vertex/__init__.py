@@ -39,13 +39,12 @@ from .events import (
 )
 from .listener import ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
-from .models import DEFAULT_MODEL, ModelInfo, estimate_tokens, model_info
+from .models import ModelInfo, estimate_tokens, model_info
 from .options import RequestOptions, ThinkingCallback, Timeouts
 from .streams import AsyncEventStream, EventStream
 
 __all__ = [
     "CLIENT_SETTINGS",
-    "DEFAULT_MODEL",
     "APIConnectionError",
     "APIError",
     "APIResponseError",

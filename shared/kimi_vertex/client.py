@@ -25,7 +25,7 @@ from .completion import Completion
 from .events import Event
 from .listener import atell, tell
 from .messages import MessageLike
-from .models import DEFAULT_MODEL, ModelInfo, model_info, retirement_warning
+from .models import ModelInfo, model_info, retirement_warning
 from .options import (
     EmptyTurnPolicy,
     ReplayThinking,
@@ -54,7 +54,7 @@ class KimiVertexClient:
 
     Example:
         >>> from kimi_vertex import KimiVertexClient, TextDelta, ThinkingDelta
-        >>> client = KimiVertexClient(project="my-project")  # doctest: +SKIP
+        >>> client = KimiVertexClient(endpoint="projects/P/locations/L/endpoints/ID")  # doctest: +SKIP
         >>> for event in client.stream("How far is the moon?"):  # doctest: +SKIP
         ...     if isinstance(event, TextDelta):
         ...         print(event.text, end="")
@@ -63,8 +63,8 @@ class KimiVertexClient:
     copies and pickles hold the settings only (a static token and clients of your own stay out of pickles).
 
     Args:
-        model: Name of the model, `publisher/model` for the managed service. Default
-            `moonshotai/kimi-k2-thinking-maas`; for an endpoint none, because the endpoint decides.
+        model: Name of the model: `moonshotai/kimi-k2-thinking-maas` for the managed service, which needs one. An
+            endpoint, a `base_url` and an emulator decide for themselves if it is left out.
         project: Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials.
         location: Default: `GOOGLE_CLOUD_LOCATION`, then `global`, the only place of the managed model.
         endpoint: A self-deployed model: `projects/P/locations/L/endpoints/ID`, or the id alone. Default:
@@ -157,7 +157,7 @@ class KimiVertexClient:
             api=api,
             environ=os.environ,
         )
-        self._model = model or (None if self._target.kind == "endpoint" else DEFAULT_MODEL)
+        self._model = self._target.model or None
         self._settings = check_settings(
             Settings(
                 defaults=merge_options(

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 __all__ = [
     "ACCESS_GRANT",
-    "DEFAULT_MODEL",
+    "MANAGED_MODEL",
     "MODEL_CARD",
     "RETIREMENTS",
     "ModelInfo",
@@ -22,7 +22,7 @@ __all__ = [
     "retirement_warning",
 ]
 
-DEFAULT_MODEL: Final = "moonshotai/kimi-k2-thinking-maas"
+MANAGED_MODEL: Final = "moonshotai/kimi-k2-thinking-maas"
 """The one Kimi model that Google has offered as a managed service."""
 
 ThinkingMode: TypeAlias = Literal["always", "switchable", "never"]
@@ -152,7 +152,7 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], ModelInfo], ...]] = tuple(
 )
 
 _MANAGED: Final = {
-    DEFAULT_MODEL: replace(
+    MANAGED_MODEL: replace(
         _K2_THINKING,
         # https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/deprecations/open-models
         deprecated_on=date(2026, 7, 21),

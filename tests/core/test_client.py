@@ -77,7 +77,13 @@ def vertex(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
 )
 def test_managed_hosts(google: httpx.Client, route: Rerouted, settings: Any, host: str) -> None:
     """The location decides the host; the path is that of Google's OpenAI-compatible endpoint."""
-    client = KimiVertexClient(project="my-project", access_token="t", http_client=google, **settings)
+    client = KimiVertexClient(
+        "moonshotai/kimi-k2-thinking-maas",
+        project="my-project",
+        access_token="t",
+        http_client=google,
+        **settings,
+    )
     client.complete("Hi")
     location = settings.get("location", "global")
     path = f"v1/projects/my-project/locations/{location}/endpoints/openapi/chat/completions"
@@ -231,7 +237,11 @@ def test_a_missing_project_is_said_before_anything_is_sent(
     credentials = Credentials(  # type: ignore[no-untyped-call]
         None, refresh_token="r", client_id="c", client_secret="s", token_uri=emulator.token_uri
     )
-    for client in (KimiVertexClient(access_token="t"), KimiVertexClient(credentials=credentials)):
+    model = "moonshotai/kimi-k2-thinking-maas"
+    for client in (
+        KimiVertexClient(model, access_token="t"),
+        KimiVertexClient(model, credentials=credentials),
+    ):
         error = perform(client, form).error
         assert isinstance(error, ConfigurationError)
         assert "Pass project=, set GOOGLE_CLOUD_PROJECT" in error.message
@@ -244,7 +254,9 @@ def test_retired_models_are_warned_of_once(
     """The managed model is past its announced date: one warning for the process, with what to do instead."""
     monkeypatch.setattr(client_module, "_warned_models", set())
     for _ in range(2):
-        client = KimiVertexClient(project="my-project", access_token="t", http_client=google)
+        client = KimiVertexClient(
+            "moonshotai/kimi-k2-thinking-maas", project="my-project", access_token="t", http_client=google
+        )
         client.complete("Hi")
         client.complete("Hi", model="somebody/unknown")
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
@@ -291,7 +303,7 @@ def test_the_emulator_retires_nothing(vertex: Emulator, caplog: pytest.LogCaptur
 def test_bad_settings_are_refused_at_once(settings: Any, words: str) -> None:
     """A setting that makes no sense is refused by the constructor, by name, and without showing secrets."""
     with pytest.raises(ConfigurationError, match=words) as caught:
-        KimiVertexClient(**settings)
+        KimiVertexClient("moonshotai/kimi-k2-thinking-maas", **settings)
     assert "secret" not in str(caught.value)
 
 

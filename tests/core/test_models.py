@@ -9,14 +9,14 @@ import pytest
 
 from kimi_vertex._exchange.advice import explain_not_found, explain_status
 from kimi_vertex._target.target import Target, resolve_target
-from kimi_vertex.models import DEFAULT_MODEL, model_info, retirement_warning
+from kimi_vertex.models import MANAGED_MODEL, model_info, retirement_warning
 
 K = 1024
 NAME = "projects/my-proj/locations/us-central1/endpoints/123"
 
 
 def managed(**settings: Any) -> Target:
-    return resolve_target(environ={}, project="my-proj", **settings)
+    return resolve_target(environ={}, project="my-proj", **{"model": MANAGED_MODEL, **settings})
 
 
 def endpoint() -> Target:
@@ -30,8 +30,8 @@ def server() -> Target:
 @pytest.mark.parametrize(
     ("model", "family", "context", "images", "thinking"),
     [
-        (DEFAULT_MODEL, "Kimi K2 Thinking", 256 * K, False, "always"),
-        (f"publishers/moonshotai/models/{DEFAULT_MODEL[11:]}", "Kimi K2 Thinking", 256 * K, False, "always"),
+        (MANAGED_MODEL, "Kimi K2 Thinking", 256 * K, False, "always"),
+        (f"publishers/moonshotai/models/{MANAGED_MODEL[11:]}", "Kimi K2 Thinking", 256 * K, False, "always"),
         ("moonshotai/Kimi-K2-Thinking", "Kimi K2 Thinking", 256 * K, False, "always"),
         ("unsloth/Kimi-K2-Thinking-BF16", "Kimi K2 Thinking", 256 * K, False, "always"),
         ("kimi-k2-thinking-turbo", "Kimi K2 Thinking", 256 * K, False, "always"),
@@ -71,9 +71,9 @@ def test_facts(model: str | None, family: str, context: int, images: bool, think
 @pytest.mark.parametrize(
     ("model", "today", "text"),
     [
-        (DEFAULT_MODEL, date(2026, 7, 20), None),
-        (DEFAULT_MODEL, date(2026, 7, 21), "deprecated since 2026-07-21 and retires on 2026-10-21"),
-        (DEFAULT_MODEL, date(2026, 10, 21), "retires on 2026-10-21; after that, requests fail with 404"),
+        (MANAGED_MODEL, date(2026, 7, 20), None),
+        (MANAGED_MODEL, date(2026, 7, 21), "deprecated since 2026-07-21 and retires on 2026-10-21"),
+        (MANAGED_MODEL, date(2026, 10, 21), "retires on 2026-10-21; after that, requests fail with 404"),
         ("moonshotai/Kimi-K2-Thinking", date(2030, 1, 1), None),
         (None, date(2030, 1, 1), None),
     ],
@@ -91,8 +91,8 @@ def test_retirement(model: str | None, today: date, text: str | None) -> None:
 @pytest.mark.parametrize(
     ("target", "model", "message", "texts"),
     [
-        (managed(), DEFAULT_MODEL, "", ["retirement for 2026-10-21", "not enabled for project my-proj"]),
-        (managed(location="us-east5"), DEFAULT_MODEL, "", ['"global" only, not in "us-east5"']),
+        (managed(), MANAGED_MODEL, "", ["retirement for 2026-10-21", "not enabled for project my-proj"]),
+        (managed(location="us-east5"), MANAGED_MODEL, "", ['"global" only, not in "us-east5"']),
         (
             managed(model="moonshotai/Kimi-K2.5"),
             "moonshotai/Kimi-K2.5",
@@ -150,5 +150,5 @@ def test_not_found(target: Target, model: str | None, message: str, texts: list[
 )
 def test_next_steps(status: int, message: str, target: Target, text: str | None) -> None:
     """Errors that have a known remedy name it; the others are left to the server's own text."""
-    explanation = explain_status(status, message, target, DEFAULT_MODEL)
+    explanation = explain_status(status, message, target, MANAGED_MODEL)
     assert (explanation is None) if text is None else (explanation is not None and text in explanation)

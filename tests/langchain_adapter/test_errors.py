@@ -214,5 +214,8 @@ def test_invalid_calls_are_visible(emulator: Emulator, model: ChatKimiVertex) ->
 async def test_missing_credentials(path: str) -> None:
     """Without credentials there is one error that says how to get them, of both worlds' types."""
     with pytest.raises(kimi_vertex.CredentialsError, match="gcloud auth application-default login") as caught:
-        await _call(path, ChatKimiVertex(project="a-project", location="global"))
+        await _call(
+            path,
+            ChatKimiVertex(model="moonshotai/kimi-k2-thinking-maas", project="a-project", location="global"),
+        )
     assert isinstance(caught.value, lc.ModelAuthenticationError)

@@ -44,7 +44,10 @@ def test_the_declared_parameters_are_the_fields() -> None:
 
 def test_default_model() -> None:
     """Without a model it is the managed one."""
-    assert ChatKimiVertex(project="a-project").model_name == "moonshotai/kimi-k2-thinking-maas"
+    assert (
+        ChatKimiVertex(model="moonshotai/kimi-k2-thinking-maas", project="a-project").model_name
+        == "moonshotai/kimi-k2-thinking-maas"
+    )
 
 
 def test_only_what_was_set_is_sent(emulator: Emulator, make_model: MakeModel) -> None:
@@ -78,7 +81,9 @@ def test_no_secret_is_shown() -> None:
     info = {"type": "service_account", "private_key": SECRET}
     for model in (
         ChatKimiVertex(base_url="http://127.0.0.1:1/v1", access_token=SecretStr(SECRET)),
-        ChatKimiVertex(project="a-project", credentials=info, access_token=None),
+        ChatKimiVertex(
+            model="moonshotai/kimi-k2-thinking-maas", project="a-project", credentials=info, access_token=None
+        ),
     ):
         shown = f"{model!r} {model} {dumps(model)} {model.asdict()} {model.model_dump()}"
         assert SECRET not in shown
@@ -100,7 +105,11 @@ def test_dumps_and_loads() -> None:
     """A dump loads to an equal model; the token comes from where `loads` finds secrets."""
     timeouts = Timeouts(connect=1, first_byte=None, idle=3)
     model = ChatKimiVertex(
-        project="a-project", temperature=0.5, access_token=SecretStr(SECRET), timeout=timeouts
+        model="moonshotai/kimi-k2-thinking-maas",
+        project="a-project",
+        temperature=0.5,
+        access_token=SecretStr(SECRET),
+        timeout=timeouts,
     )
     loaded = _load(dumps(model), KIMI_VERTEX_ACCESS_TOKEN=SECRET)
     assert loaded.asdict() == model.asdict()
@@ -191,15 +200,15 @@ def test_usage_callback(emulator: Emulator, model: ChatKimiVertex) -> None:
 
 def test_profile() -> None:
     """The profile says what the model can, and may be replaced."""
-    profile: Any = ChatKimiVertex(project="a-project").profile
+    profile: Any = ChatKimiVertex(model="moonshotai/kimi-k2-thinking-maas", project="a-project").profile
     seeing: Any = ChatKimiVertex(project="a-project", model="moonshotai/kimi-k2.5").profile
     assert profile["max_input_tokens"] == 262144
     assert profile["structured_output"] is False
     assert profile["image_inputs"] is False
     assert seeing["image_inputs"] is True
-    assert ChatKimiVertex(project="a-project", profile={"max_input_tokens": 9}).profile == {
-        "max_input_tokens": 9
-    }
+    assert ChatKimiVertex(
+        model="moonshotai/kimi-k2-thinking-maas", project="a-project", profile={"max_input_tokens": 9}
+    ).profile == {"max_input_tokens": 9}
 
 
 def test_cache(emulator: Emulator, make_model: MakeModel) -> None:
@@ -266,7 +275,7 @@ def test_init_chat_model(emulator: Emulator) -> None:
 def test_registered_models_load_with_all() -> None:
     """After the opt-in, a dump loads as LangSmith's `pull_prompt(include_model=True)` loads it."""
     register_serializable()
-    model = ChatKimiVertex(project="a-project", temperature=0.5)
+    model = ChatKimiVertex(model="moonshotai/kimi-k2-thinking-maas", project="a-project", temperature=0.5)
     assert load(dumpd(model), allowed_objects="all").asdict() == model.asdict()
 
 

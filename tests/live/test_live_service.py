@@ -6,6 +6,7 @@ The questions are those that the documents leave open; a failure here is news fo
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -28,9 +29,15 @@ ADD: dict[str, Any] = {
 }
 
 
+def client_of_the_service(**settings: Any) -> KimiVertexClient:
+    """A client for the endpoint that the environment names, else for the managed model."""
+    model = None if os.environ.get("KIMI_VERTEX_ENDPOINT") else "moonshotai/kimi-k2-thinking-maas"
+    return KimiVertexClient(model, **settings)
+
+
 def test_thinking_comes_apart_from_the_answer() -> None:
     """A whole answer has thinking, text without tags, and usage."""
-    with KimiVertexClient() as client:
+    with client_of_the_service() as client:
         answer = client.complete("What is 17 times 3? Answer with the number.")
     assert answer.thinking
     assert "51" in answer.text
@@ -41,7 +48,7 @@ def test_thinking_comes_apart_from_the_answer() -> None:
 
 async def test_a_stream_has_thinking_text_usage_and_an_end() -> None:
     """A stream brings thinking before text, its usage, and one finish."""
-    async with KimiVertexClient() as client:
+    async with client_of_the_service() as client:
         events = [event async for event in client.astream("What is 17 times 3? Answer with the number.")]
     kinds = [type(event) for event in events]
     assert kinds.index(ThinkingDelta) < kinds.index(TextDelta)
@@ -53,7 +60,7 @@ async def test_a_stream_has_thinking_text_usage_and_an_end() -> None:
 def test_a_tool_loop_goes_on_with_its_thinking(replay: Any) -> None:
     """A call, its result, an answer; with `none` it shows whether the service insists on the thinking."""
     history = [Message("user", "Use the tool to add 1234567 and 7654321, then tell me the sum.")]
-    with KimiVertexClient(replay_thinking=replay) as client:
+    with client_of_the_service(replay_thinking=replay) as client:
         turn = client.complete(history, tools=[ADD])
         assert turn.tool_calls
         assert json.loads(turn.tool_calls[0].arguments) == {"a": 1234567, "b": 7654321}
@@ -64,7 +71,7 @@ def test_a_tool_loop_goes_on_with_its_thinking(replay: Any) -> None:
 
 def test_a_forced_choice_gives_a_call() -> None:
     """Whether it is obeyed or refused and asked for again, there is a call in the end."""
-    with KimiVertexClient() as client:
+    with client_of_the_service() as client:
         turn = client.complete("Hello! What is 2 plus 2?", tools=[ADD], tool_choice="required")
     assert turn.tool_calls
 
@@ -73,6 +80,6 @@ def test_a_schema_is_obeyed() -> None:
     """`response_format` gives JSON of the schema."""
     schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "Sum", "schema": schema}}
-    with KimiVertexClient() as client:
+    with client_of_the_service() as client:
         answer = client.complete("What is 2 plus 2? Answer in JSON.", response_format=wanted)
     assert json.loads(answer.text) == {"sum": 4}

@@ -12,7 +12,7 @@ PUBLIC = {
     "kimi_vertex": """
         APIConnectionError APIError APIResponseError APIStatusError APITimeoutError AsyncEventStream
         AuthenticationError BadRequestError CLIENT_SETTINGS Completion ConfigurationError
-        ContextOverflowError CredentialsError DEFAULT_MODEL EmptyTurn EmptyTurnError Event EventStream
+        ContextOverflowError CredentialsError EmptyTurn EmptyTurnError Event EventStream
         Finish FinishReason InternalServerError InvalidCall InvalidRequestError InvalidToolCall
         KimiVertexClient KimiVertexError Message MessageLike ModelInfo NotFoundError PermissionDeniedError
         RateLimitError RequestOptions RequestStats RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback

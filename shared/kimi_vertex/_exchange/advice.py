@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kimi_vertex._target.target import Target
-from kimi_vertex.models import ACCESS_GRANT, DEFAULT_MODEL, MODEL_CARD, RETIREMENTS, model_info
+from kimi_vertex.models import ACCESS_GRANT, MANAGED_MODEL, MODEL_CARD, RETIREMENTS, model_info
 
 __all__ = ["explain_not_found", "explain_status"]
 
@@ -28,7 +28,7 @@ def explain_not_found(target: Target, model: str | None, message: str) -> str:
         )
     if target.kind == "endpoint":
         return _explain_missing_endpoint(target)
-    return _explain_missing_model(target, model or DEFAULT_MODEL)
+    return _explain_missing_model(target, model or target.model or "")
 
 
 def _explain_missing_endpoint(target: Target) -> str:
@@ -55,7 +55,7 @@ def _explain_missing_model(target: Target, model: str) -> str:
         causes.append(f'managed Kimi models are served in location "global" only, not in "{target.location}"')
     if not model.startswith("moonshotai/") or model != model.lower() or not model.endswith("-maas"):
         causes.append(
-            f"the id is not that of a managed Kimi model, which looks like {DEFAULT_MODEL}; a model that you "
+            f"the id is not that of a managed Kimi model, which looks like {MANAGED_MODEL}; a model that you "
             "deployed yourself is reached with endpoint="
         )
     causes.append(

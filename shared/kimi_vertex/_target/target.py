@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from kimi_vertex.errors import ConfigurationError
-from kimi_vertex.models import DEFAULT_MODEL
+from kimi_vertex.models import MANAGED_MODEL
 
 from .names import (
+    EndpointName,
     check_endpoint_id,
     check_location,
     check_managed_model,
@@ -26,7 +27,7 @@ from .names import (
     same_project,
 )
 
-__all__ = ["DEFAULT_UNIVERSE", "Api", "Target", "resolve_target"]
+__all__ = ["DEFAULT_UNIVERSE", "Api", "Environment", "Target", "resolve_target"]
 
 Api: TypeAlias = Literal["chat", "rawPredict", "predict"]
 
@@ -37,11 +38,39 @@ ENDPOINT_VARIABLE: Final = "KIMI_VERTEX_ENDPOINT"
 EMULATOR_VARIABLE: Final = "KIMI_VERTEX_EMULATOR_HOST"
 EMULATOR_PROJECT: Final = "emulator"
 
+_MANAGED_PATH: Final = "/endpoints/openapi"
+
 # The documentation says "10 MB" and "1.5 MB". Read as binary units, so that nothing is refused
 # here that the service might take; what lies between is the service's to refuse.
 # https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type
 _DEDICATED_LIMIT: Final = 10 * 1024 * 1024
 _SHARED_LIMIT: Final = 1536 * 1024
+
+
+_NO_MODEL: Final = (
+    f'No model: pass endpoint= for your own deployment, or model="{MANAGED_MODEL}" for the managed service. '
+    "An endpoint is named projects/PROJECT/locations/REGION/endpoints/ID; base_url= reaches any other server."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the environment says about targets, not yet checked; an empty variable says nothing."""
+
+    project: str | None = None
+    location: str | None = None
+    endpoint: str | None = None
+    emulator: str | None = None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Environment:
+        """Read the variables."""
+        return cls(
+            project=environ.get(PROJECT_VARIABLE) or None,
+            location=environ.get(LOCATION_VARIABLE) or None,
+            endpoint=environ.get(ENDPOINT_VARIABLE) or None,
+            emulator=environ.get(EMULATOR_VARIABLE) or None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +141,6 @@ class Target:
         *,
         stream: bool,
         universe_domain: str = DEFAULT_UNIVERSE,
-        dedicated_dns: str | None = None,
         model: str | None = None,
     ) -> str:
         """Return the URL to POST to.
@@ -121,12 +149,8 @@ class Target:
             stream: Whether a streamed answer is wanted. It changes the URL only for `rawPredict`;
                 `predict` has no streamed form, so the body must not ask for one either.
             universe_domain: That of the credentials.
-            dedicated_dns: The result of the discovery, if `with_dedicated_dns` was not used.
-            model: The call's own model, if it differs; only the managed `rawPredict` has it in its URL.
+            model: The request's own model, if it differs; only the managed `rawPredict` has it in its URL.
         """
-        if dedicated_dns and not self.host:
-            target = self.with_dedicated_dns(dedicated_dns)
-            return target.url(stream=stream, universe_domain=universe_domain)
         method = _method(self.api, stream=stream)
         if self.base_url is not None:
             return self.base_url + method
@@ -134,8 +158,8 @@ class Target:
         if self.kind == "endpoint":
             return f"{origin}/v1/{self._endpoint_name()}{method}"
         if self.api == "chat":
-            return f"{origin}/v1/{self._parent()}/endpoints/openapi{method}"
-        publisher, _, name = check_managed_model(model or self.model or DEFAULT_MODEL).partition("/")
+            return f"{origin}/v1/{self._parent()}{_MANAGED_PATH}{method}"
+        publisher, _, name = check_managed_model(model or self.model or "").partition("/")
         return f"{origin}/v1/{self._parent()}/publishers/{publisher}/models/{name}{method}"
 
     def discovery_url(self, universe_domain: str = DEFAULT_UNIVERSE) -> str:
@@ -206,7 +230,7 @@ def resolve_target(
     else the managed service. `KIMI_VERTEX_EMULATOR_HOST` redirects the last three.
 
     Args:
-        model: `publisher/model`, needed for the managed service only. Default: `DEFAULT_MODEL` there.
+        model: `publisher/model`, which the managed service needs; any other server may go without.
         project: Project id or number. Default: `GOOGLE_CLOUD_PROJECT`, else the credentials' project.
         location: Region, `us`, `eu` or `global`. Default: `GOOGLE_CLOUD_LOCATION`, else `global`.
         endpoint: `projects/P/locations/R/endpoints/ID`, or the id alone.
@@ -221,102 +245,132 @@ def resolve_target(
     """
     if api not in {"chat", "rawPredict", "predict"}:
         raise ConfigurationError(f'api={api!r}: must be "chat", "rawPredict" or "predict".')
-    emulator = environ.get(EMULATOR_VARIABLE) if base_url is None else None
-    origin = parse_emulator_host(emulator, EMULATOR_VARIABLE) if emulator else None
-    strict = origin is None and base_url is None
-    given_project = check_project(project, "project", strict=strict) if project else None
-    env_project = environ.get(PROJECT_VARIABLE) if not given_project else None
-    project = check_project(env_project, PROJECT_VARIABLE, strict=strict) if env_project else given_project
-    given_location = check_location(location, "location") if location else None
-    env_location = environ.get(LOCATION_VARIABLE)
+    env = Environment.read(environ)
     if base_url is not None:
-        url, loopback = parse_base_url(base_url, api)
-        return Target(
-            kind="base_url",
-            project=project,
-            location=given_location or env_location or "global",
-            base_url=url,
-            base_url_is_loopback=loopback,
-            api=api,
-            model=check_model_text(model),
-        )
-    fallback_location = check_location(env_location, LOCATION_VARIABLE) if env_location else None
-    source = "endpoint"
-    if not endpoint and not endpoint_host and environ.get(ENDPOINT_VARIABLE):
-        endpoint, source = environ[ENDPOINT_VARIABLE], ENDPOINT_VARIABLE
-    if endpoint or endpoint_host:
-        return _resolve_endpoint(
-            endpoint or None,
-            source,
-            endpoint_host or None,
-            Target(
-                kind="endpoint",
-                project=project or (EMULATOR_PROJECT if origin else None),
-                location=given_location or fallback_location or "global",
-                emulator_origin=origin,
-                api=api,
-                model=check_model_text(model),
-            ),
-            explicit_location=given_location,
-            explicit_project=given_project,
-        )
-    if api == "predict":
-        raise ConfigurationError('api="predict" needs an endpoint of your own: pass endpoint=.')
-    return Target(
+        return _base_url(base_url, env, api=api, model=model, project=project, location=location)
+    origin = parse_emulator_host(env.emulator, EMULATOR_VARIABLE) if env.emulator else None
+    place = Target(
         kind="managed",
-        project=project or (EMULATOR_PROJECT if origin else None),
-        location=given_location or fallback_location or "global",
+        project=_project(project, env, strict=origin is None) or (EMULATOR_PROJECT if origin else None),
+        location=_location(location, env),
         emulator_origin=origin,
         api=api,
-        model=DEFAULT_MODEL if model is None else check_managed_model(model),
+    )
+    source = "endpoint"
+    if not endpoint and not endpoint_host:
+        endpoint, source = env.endpoint, ENDPOINT_VARIABLE
+    if endpoint or endpoint_host:
+        place = replace(place, kind="endpoint", model=check_model_text(model))
+        return _endpoint(endpoint, source, endpoint_host, place, project=project, location=location)
+    return _managed(place, model)
+
+
+def _project(given: str | None, env: Environment, *, strict: bool) -> str | None:
+    if given:
+        return check_project(given, "project", strict=strict)
+    return check_project(env.project, PROJECT_VARIABLE, strict=strict) if env.project else None
+
+
+def _location(given: str | None, env: Environment) -> str:
+    if given:
+        return check_location(given, "location")
+    return check_location(env.location, LOCATION_VARIABLE) if env.location else "global"
+
+
+def _base_url(
+    base_url: str,
+    env: Environment,
+    *,
+    api: Api,
+    model: str | None,
+    project: str | None,
+    location: str | None,
+) -> Target:
+    url, loopback = parse_base_url(base_url, api)
+    return Target(
+        kind="base_url",
+        project=_project(project, env, strict=False),
+        location=check_location(location, "location") if location else env.location or "global",
+        base_url=url,
+        base_url_is_loopback=loopback,
+        api=api,
+        # Google's own path of the managed service has to be told a model; no other server is told Google's name for it.
+        model=check_model_text(model) or (MANAGED_MODEL if url.endswith(_MANAGED_PATH) else None),
     )
 
 
-def _resolve_endpoint(
+def _managed(place: Target, model: str | None) -> Target:
+    """The managed service, or the emulator in its stead, which needs to be told less."""
+    if model is None and not place.emulator:
+        raise ConfigurationError(_NO_MODEL)
+    if place.api == "predict":
+        raise ConfigurationError('api="predict" needs an endpoint of your own: pass endpoint=.')
+    return replace(place, model=MANAGED_MODEL if model is None else check_managed_model(model))
+
+
+def _endpoint(
     endpoint: str | None,
     source: str,
     endpoint_host: str | None,
-    target: Target,
+    place: Target,
     *,
-    explicit_location: str | None,
-    explicit_project: str | None,
+    project: str | None,
+    location: str | None,
 ) -> Target:
+    """An endpoint of the user's own.
+
+    A resource name decides on project and region and may not contradict what the user said; then comes what the
+    user said, then what a dedicated host says. Only for the project does the environment come before the host.
+
+    Args:
+        endpoint: Resource name or id.
+        source: The setting or variable that `endpoint` is from, for error texts.
+        endpoint_host: The endpoint's own host.
+        place: The target as far as settings and environment describe it together.
+        project: As given by the user.
+        location: As given by the user.
+    """
     host = parse_endpoint_host(endpoint_host, "endpoint_host") if endpoint_host else None
-    by_host = parse_dedicated_dns(host) if host else None
-    project, location = target.project, explicit_location
-    if endpoint is None:
-        if by_host is None:
-            raise ConfigurationError(
-                f"endpoint_host={endpoint_host!r} does not say which endpoint it serves: pass endpoint= too."
-            )
-        endpoint_id = by_host.endpoint_id
-    elif "/" in endpoint:
-        name = parse_resource_name(endpoint, source)
-        if explicit_location and explicit_location != name.location:
-            raise ConfigurationError(
-                f"{source} is in location {name.location}, but location is {explicit_location!r}. "
-                "Leave location out: the resource name has it."
-            )
-        if explicit_project and not same_project(explicit_project, name.project):
-            raise ConfigurationError(
-                f"{source} is in project {name.project}, but project is {explicit_project!r}. "
-                "Leave project out: the resource name has it."
-            )
+    served = parse_dedicated_dns(host) if host else None
+    if endpoint and "/" in endpoint:
+        name = _resource_name(endpoint, source, project, location)
         project, location, endpoint_id = name.project, name.location, name.endpoint_id
+    elif endpoint:
+        project, endpoint_id = place.project, check_endpoint_id(endpoint, source)
+    elif served is not None:
+        project, endpoint_id = place.project, served.endpoint_id
     else:
-        endpoint_id = check_endpoint_id(endpoint, source)
-    if by_host is not None:
-        if (by_host.endpoint_id, by_host.location) != (endpoint_id, location or by_host.location):
+        raise ConfigurationError(
+            f"endpoint_host={endpoint_host!r} does not say which endpoint it serves: pass endpoint= too."
+        )
+    if served is not None:
+        if (served.endpoint_id, served.location) != (endpoint_id, location or served.location):
             raise ConfigurationError(
-                f"endpoint_host serves endpoint {by_host.endpoint_id} in {by_host.location}, but endpoint "
-                f"{endpoint_id} in {location or by_host.location} was asked for. Leave one of them out."
+                f"endpoint_host serves endpoint {served.endpoint_id} in {served.location}, but endpoint "
+                f"{endpoint_id} in {location or served.location} was asked for. Leave one of them out."
             )
-        project, location = project or by_host.project, location or by_host.location
-    location = location or target.location
+        project, location = project or served.project, served.location
+    location = location or place.location
     if location == "global":
         raise ConfigurationError(
             f"Endpoint {endpoint_id} needs the region that it is deployed in: pass location= (us-central1, for "
             f"example), set {LOCATION_VARIABLE}, or give endpoint its full resource name "
             "projects/PROJECT/locations/REGION/endpoints/ID."
         )
-    return replace(target, project=project, location=location, endpoint_id=endpoint_id, host=host)
+    return replace(place, project=project, location=location, endpoint_id=endpoint_id, host=host)
+
+
+def _resource_name(value: str, source: str, project: str | None, location: str | None) -> EndpointName:
+    """The parts of a resource name, which the user's own settings may repeat but not contradict."""
+    name = parse_resource_name(value, source)
+    if location and location != name.location:
+        raise ConfigurationError(
+            f"{source} is in location {name.location}, but location is {location!r}. "
+            "Leave location out: the resource name has it."
+        )
+    if project and not same_project(project, name.project):
+        raise ConfigurationError(
+            f"{source} is in project {name.project}, but project is {project!r}. "
+            "Leave project out: the resource name has it."
+        )
+    return name

@@ -136,7 +136,9 @@ def test_each_status_has_its_error(vertex: Emulator, row: tuple[Any, ...], form:
     status, body, kind, retryable, words = row
     vertex.enqueue(Raw([body] if body else [], status=status, headers={"x-request-id": "r-7"}))
     with nothing_left(vertex):
-        error = perform(KimiVertexClient(project="my-project", max_retries=0), form).error
+        error = perform(
+            KimiVertexClient("moonshotai/kimi-k2-thinking-maas", project="my-project", max_retries=0), form
+        ).error
     assert type(error) is kind
     assert isinstance(error, APIStatusError)
     assert (error.status_code, error.is_retryable, error.request_id) == (status, retryable, "r-7")
@@ -151,7 +153,7 @@ def test_passing_statuses_are_retried(vertex: Emulator, row: tuple[Any, ...], fo
     """Overload and failures are tried again, refusals are not."""
     status, body, kind, retryable, _ = row
     vertex.enqueue(Raw([body] if body else [], status=status), good(form))
-    outcome = perform(KimiVertexClient(project="my-project"), form)
+    outcome = perform(KimiVertexClient("moonshotai/kimi-k2-thinking-maas", project="my-project"), form)
     assert len(vertex.chat_requests) == (2 if retryable else 1)
     assert type(outcome.error) is (type(None) if retryable else kind)
 

@@ -29,7 +29,7 @@ def payload(
         messages,
         cast(RequestOptions, options),
         settings=settings or Settings(),
-        target=resolve_target(environ={}, **(target or {"project": "my-proj"})),
+        target=resolve_target(environ={}, **(target or {"model": MANAGED, "project": "my-proj"})),
         info=model_info(model),
         model=model,
         stream=stream,

@@ -73,7 +73,7 @@ def test_no_placeholder_without_thinking(arguments: dict[str, Any]) -> None:
 
 
 TARGETS: list[tuple[str, dict[str, Any], bool]] = [
-    ("managed", {"project": "my-proj"}, False),
+    ("managed", {"model": MANAGED, "project": "my-proj"}, False),
     ("endpoint", {"endpoint": "projects/my-proj/locations/us-central1/endpoints/1"}, True),
     ("gateway", {"base_url": "https://gateway.example/v1"}, True),
     ("managed by base_url", {"base_url": "https://aiplatform.googleapis.com/v1/projects/p/locations/global/endpoints/openapi"}, False),

@@ -9,6 +9,7 @@ import pytest
 from kimi_vertex._target.target import Target, resolve_target
 from kimi_vertex.errors import ConfigurationError
 
+MANAGED: dict[str, Any] = {"model": "moonshotai/kimi-k2-thinking-maas"}
 DNS = "123.us-central1-456789.prediction.vertexai.goog"
 NAME = "projects/my-proj/locations/us-central1/endpoints/123"
 EMULATOR = {"KIMI_VERTEX_EMULATOR_HOST": "127.0.0.1:8080"}
@@ -22,13 +23,13 @@ def resolve(environ: dict[str, str] | None = None, **settings: Any) -> Target:
 URLS: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     (
         "global",
-        {"project": "my-proj"},
+        {**MANAGED, "project": "my-proj"},
         {},
         "https://aiplatform.googleapis.com/v1/projects/my-proj/locations/global/endpoints/openapi/chat/completions",
     ),
     (
         "region",
-        {"project": "my-proj", "location": "us-east5"},
+        {**MANAGED, "project": "my-proj", "location": "us-east5"},
         {},
         (
             "https://us-east5-aiplatform.googleapis.com/v1/projects/my-proj/locations/us-east5/endpoints/openapi"
@@ -37,25 +38,25 @@ URLS: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ),
     (
         "multi-region",
-        {"project": "my-proj", "location": "eu"},
+        {**MANAGED, "project": "my-proj", "location": "eu"},
         {},
         "https://aiplatform.eu.rep.googleapis.com/v1/projects/my-proj/locations/eu/endpoints/openapi/chat/completions",
     ),
     (
         "environment",
-        {},
+        MANAGED,
         {"GOOGLE_CLOUD_PROJECT": "env-proj", "GOOGLE_CLOUD_LOCATION": "us"},
         "https://aiplatform.us.rep.googleapis.com/v1/projects/env-proj/locations/us/endpoints/openapi/chat/completions",
     ),
     (
         "arguments before environment",
-        {"project": "my-proj", "location": "global"},
+        {**MANAGED, "project": "my-proj", "location": "global"},
         {"GOOGLE_CLOUD_PROJECT": "env-proj", "GOOGLE_CLOUD_LOCATION": "us"},
         "https://aiplatform.googleapis.com/v1/projects/my-proj/locations/global/endpoints/openapi/chat/completions",
     ),
     (
         "managed rawPredict",
-        {"project": "my-proj", "api": "rawPredict"},
+        {**MANAGED, "project": "my-proj", "api": "rawPredict"},
         {},
         (
             "https://aiplatform.googleapis.com/v1/projects/my-proj/locations/global/publishers/moonshotai/models"
@@ -172,7 +173,7 @@ URLS: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ),
     (
         "domain-scoped project",
-        {"project": "example.com:my-proj"},
+        {**MANAGED, "project": "example.com:my-proj"},
         {},
         (
             "https://aiplatform.googleapis.com/v1/projects/example.com:my-proj/locations/global/endpoints/openapi"
@@ -202,7 +203,7 @@ def test_streaming_changes_only_raw_predict() -> None:
 
 def test_universe_domain() -> None:
     """Credentials of another universe lead to that universe's hosts, with and without a region."""
-    world, region = resolve(project="my-proj"), resolve(endpoint=NAME)
+    world, region = resolve(**MANAGED, project="my-proj"), resolve(endpoint=NAME)
     assert world.url(stream=True, universe_domain="example.test").startswith(
         "https://aiplatform.example.test/"
     )
@@ -215,15 +216,15 @@ def test_discovery() -> None:
     dedicated, shared = unknown.with_dedicated_dns(DNS), unknown.with_dedicated_dns("")
     assert [t.needs_discovery for t in (unknown, dedicated, shared)] == [True, False, False]
     assert [t.payload_limit for t in (unknown, dedicated, shared)] == [10 * 2**20, 10 * 2**20, 3 * 2**19]
-    assert dedicated.url(stream=True) == unknown.url(stream=True, dedicated_dns=DNS)
+    assert dedicated.url(stream=True).startswith(f"https://{DNS}/v1/")
     assert shared.url(stream=True).startswith("https://us-central1-aiplatform.googleapis.com/")
 
 
 @pytest.mark.parametrize(
     ("settings", "environ", "needs"),
     [
-        ({}, {}, (True, True, False)),
-        ({"project": "my-proj"}, {}, (True, False, False)),
+        (MANAGED, {}, (True, True, False)),
+        ({**MANAGED, "project": "my-proj"}, {}, (True, False, False)),
         ({"endpoint": "123", "location": "us-central1"}, {}, (True, True, True)),
         ({"endpoint": NAME, "endpoint_host": DNS}, {}, (True, False, False)),
         ({"endpoint": NAME}, EMULATOR, (False, False, False)),
@@ -241,7 +242,7 @@ def test_needs(settings: dict[str, Any], environ: dict[str, str], needs: tuple[b
 
 def test_project_of_the_credentials() -> None:
     """A target without a project takes the credentials' one, and says so until it has it."""
-    target = resolve()
+    target = resolve(**MANAGED)
     assert "(from the credentials)" in target.describe()
     with pytest.raises(ConfigurationError, match="GOOGLE_CLOUD_PROJECT"):
         target.url(stream=False)
@@ -251,7 +252,10 @@ def test_project_of_the_credentials() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"project": "my-proj"}, "project my-proj, location global, model moonshotai/kimi-k2-thinking-maas"),
+        (
+            {**MANAGED, "project": "my-proj"},
+            "project my-proj, location global, model moonshotai/kimi-k2-thinking-maas",
+        ),
         ({"endpoint": NAME}, "project my-proj, location us-central1, endpoint 123"),
         (
             {"base_url": "https://example.com/v1", "model": "kimi"},
@@ -278,7 +282,7 @@ def test_describe(settings: dict[str, Any], text: str) -> None:
         ({"model": "publishers/moonshotai/models/kimi-x"}, {}, r"Use moonshotai/kimi-x"),
         ({"model": ""}, {}, r"publisher/model"),
         ({"api": "generate"}, {}, r'must be "chat", "rawPredict" or "predict"'),
-        ({"api": "predict"}, {}, r"pass endpoint="),
+        ({**MANAGED, "api": "predict"}, {}, r"pass endpoint="),
         ({"endpoint": "123"}, {}, r"needs the region.*pass location="),
         ({"endpoint": "123", "location": "global"}, {}, r"needs the region"),
         ({"endpoint": "openapi", "location": "us-central1"}, {}, r"managed service's own path"),
@@ -343,3 +347,39 @@ def test_a_password_is_not_repeated(base_url: str) -> None:
 def test_private_emulators(host: str) -> None:
     """An emulator may run on this machine or anywhere in a private network."""
     assert resolve({"KIMI_VERTEX_EMULATOR_HOST": host}).url(stream=True).startswith(f"http://{host}/v1/")
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ"),
+    [
+        ({}, {}),
+        ({"project": "my-proj", "location": "us-central1"}, {}),
+        ({"endpoint": "", "endpoint_host": ""}, {}),
+        ({"api": "predict"}, {}),
+        ({}, {"GOOGLE_CLOUD_PROJECT": "env-proj", "GOOGLE_CLOUD_LOCATION": "us", "KIMI_VERTEX_ENDPOINT": ""}),
+    ],
+)
+def test_no_model_without_a_word(settings: dict[str, Any], environ: dict[str, str]) -> None:
+    """Where nothing says which model is meant, the first 120 characters show both ways to say it."""
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(environ, **settings)
+    seen = str(caught.value)[:120]
+    assert "endpoint=" in seen
+    assert 'model="moonshotai/kimi-k2-thinking-maas"' in seen
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "model"),
+    [
+        ({"endpoint": NAME}, {}, None),
+        ({"endpoint_host": DNS}, {}, None),
+        ({}, {"KIMI_VERTEX_ENDPOINT": NAME}, None),
+        ({"base_url": "https://example.com/v1"}, {}, None),
+        ({"base_url": "https://example.com/v1", "model": ""}, {}, None),
+        ({"base_url": "https://example.com/endpoints/openapi"}, {}, "moonshotai/kimi-k2-thinking-maas"),
+        ({}, EMULATOR, "moonshotai/kimi-k2-thinking-maas"),
+    ],
+)
+def test_who_may_go_without_a_model(settings: Any, environ: dict[str, str], model: str | None) -> None:
+    """Servers of the user's own decide for themselves, and are not sent the managed model's name."""
+    assert resolve(environ, **settings).model == model

@@ -165,7 +165,9 @@ def test_copies_after_use(emulator: Emulator, client: KimiVertexClient, copied: 
 
 def test_a_pickle_has_no_static_token(emulator: Emulator) -> None:
     """A pickle holds no token; where one is needed, the unpickled client says that it is missing."""
-    client = KimiVertexClient(project="my-project", access_token="secret-token")
+    client = KimiVertexClient(
+        "moonshotai/kimi-k2-thinking-maas", project="my-project", access_token="secret-token"
+    )
     pickled = pickle.dumps(client)
     assert b"secret-token" not in pickled
     with pytest.raises(Exception, match="never written into a pickle"):
