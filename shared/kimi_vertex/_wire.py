@@ -11,22 +11,19 @@ from typing import Any, Final
 from .events import FinishReason, Usage
 
 __all__ = [
+    "Chunk",
+    "Notes",
+    "StreamErrorEvent",
+    "UnreadableData",
     "WireError",
-    "are_structured",
-    "content_text",
-    "delta_of",
     "error_from_body",
     "event_data",
     "find_error",
-    "find_usage",
     "finish_reason",
-    "first_choice",
-    "is_broken",
-    "logprobs",
-    "metadata_of",
+    "read_body",
+    "read_chunk",
     "read_usage",
     "thinking_text",
-    "unwrapped",
 ]
 
 # What servers call the reasons, by what they mean; anything else is `stop`. `content_filtered`: Google's notebook on
@@ -84,6 +81,142 @@ class WireError:
     status: int | None = None
     code: str | None = None
     body: Any = None
+
+
+class StreamErrorEvent(Exception):
+    """An error stands where an answer belongs."""
+
+    def __init__(self, error: WireError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class UnreadableData(Exception):
+    """What came is neither an answer nor an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a chunk says beside the answer."""
+
+    response_id: str | None
+    model: str | None
+    usage: Mapping[str, Any] | None
+    metadata: Mapping[str, Any]
+    logprobs: list[Any]
+
+
+@dataclass(slots=True)
+class Chunk:
+    """One piece of an answer, or a whole one, read once: whoever gets it needs to know no wire field."""
+
+    thinking: str | None = None
+    """`None` if the server sent no such field; empty if it said that there is nothing."""
+    content: str = ""
+    calls: Any = None
+    """Fragments of tool calls, of any shape."""
+    refusal: str = ""
+    reason: str | None = None
+    """Why the answer ended, as the server calls it."""
+    error: WireError | None = None
+    """What went wrong after the rest of the chunk."""
+    notes: Notes | None = None
+    holds_choices: bool = True
+
+
+def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, noted: bool = False) -> Chunk:
+    """Read one chunk of a stream.
+
+    Args:
+        value: The decoded JSON.
+        source: What it was decoded from, if that is at hand.
+        whole: Whether it is a whole answer, with a message in the delta's place.
+        noted: Whether an earlier chunk's notes have been read. They are then read again only from a chunk that
+            may say more: all chunks of a stream have the same id and model.
+
+    Raises:
+        StreamErrorEvent: It is an error.
+        UnreadableData: It is something else.
+    """
+    if type(value) is not dict or "choices" not in value:
+        return _read_odd(value)
+    if value.get("error") and (failure := find_error(value)) is not None:
+        raise StreamErrorEvent(failure)
+    choice = _first_choice(value["choices"])
+    if choice is None:
+        return Chunk(notes=_notes(value, None))
+    # Some servers call the delta a message, or the message a delta.
+    delta = choice.get("message" if whole else "delta")
+    if delta is None:
+        delta = choice.get("delta" if whole else "message")
+    if type(delta) is not dict:
+        delta = {}
+    thinking = delta.get("reasoning_content")
+    if not thinking or type(thinking) is not str:
+        named = thinking is not None or "reasoning" in delta or "reasoning_details" in delta
+        thinking = thinking_text(delta) if named else None
+    content = delta.get("content")
+    if type(content) is not str:
+        content = _content_text(content) if content else ""
+    calls = delta.get("tool_calls")
+    if calls and source is not None and _are_structured(calls):
+        # Python's parser, unlike orjson, reads integers of any length.
+        text = source if isinstance(source, str) else source.decode("utf-8-sig", "replace")
+        try:
+            value = json.loads(text)
+        except RecursionError:
+            raise UnreadableData("nested too deeply") from None
+        return read_chunk(_unwrapped(value), None, whole=whole, noted=noted)
+    refusal = delta.get("refusal")
+    reason, error = choice.get("finish_reason"), None
+    if reason or choice.get("error"):
+        error = find_error(choice) if choice.get("error") else None
+        reason = reason if isinstance(reason, str) and reason else None
+        if error is None and reason is not None and reason.lower() in _BROKEN:
+            error = WireError(f"the server ended the answer with {reason!r}")
+    told = reason or not noted or value.get("usage") or choice.get("usage") or choice.get("logprobs")
+    return Chunk(
+        thinking,
+        content,
+        calls,
+        refusal if type(refusal) is str else "",
+        reason or None,
+        error,
+        _notes(value, choice) if told else None,
+    )
+
+
+def read_body(value: Any, source: str | bytes | None) -> Chunk:
+    """Read a whole answer.
+
+    Args:
+        value: The decoded JSON.
+        source: What it was decoded from, if that is at hand.
+
+    Raises:
+        StreamErrorEvent: It is an error.
+        UnreadableData: It is something else.
+    """
+    error = find_error(value)
+    if error is not None:
+        raise StreamErrorEvent(error)
+    body = _unwrapped(value)
+    if not isinstance(body, dict):
+        raise UnreadableData("not a JSON object")
+    if _first_choice(body.get("choices")) is None:
+        raise UnreadableData("there is no choice in it")
+    return read_chunk(body, source, whole=True)
+
+
+def _read_odd(value: Any) -> Chunk:
+    error = find_error(value)
+    if error is not None:
+        raise StreamErrorEvent(error)
+    if isinstance(value, dict):
+        return Chunk(notes=_notes(value, None), holds_choices=False)
+    if value is not None:
+        raise UnreadableData(f"a JSON {type(value).__name__} in place of a chunk")
+    return Chunk(holds_choices=False)
 
 
 def find_error(value: Any) -> WireError | None:
@@ -149,7 +282,7 @@ def error_from_body(text: str) -> WireError:
     return WireError(words[:500], body=value if value is not None else text[:10_000])
 
 
-def first_choice(choices: Any) -> dict[str, Any] | None:
+def _first_choice(choices: Any) -> dict[str, Any] | None:
     """The choice with index 0: this library asks for one, and a second one would be mixed into it."""
     if type(choices) is list:
         for choice in choices:
@@ -158,7 +291,7 @@ def first_choice(choices: Any) -> dict[str, Any] | None:
     return None
 
 
-def unwrapped(body: Any) -> Any:
+def _unwrapped(body: Any) -> Any:
     """The answer in a body: `:predict` with `@requestFormat` wraps it."""
     predictions = body.get("predictions") if isinstance(body, dict) else None
     if isinstance(predictions, list) and len(predictions) == 1:
@@ -166,14 +299,8 @@ def unwrapped(body: Any) -> Any:
     return predictions if isinstance(predictions, dict) else body
 
 
-def delta_of(choice: Mapping[str, Any], *, whole: bool) -> Any:
-    """A choice's delta, or its message; some servers call the one by the other's name."""
-    delta = choice.get("message" if whole else "delta")
-    return choice.get("delta" if whole else "message") if delta is None else delta
-
-
-def are_structured(calls: Any) -> bool:
-    """Whether the arguments of a call are an object, as they should not be, and not its text."""
+def _are_structured(calls: Any) -> bool:
+    """Whether a call's arguments are an object instead of its text."""
     for call in calls if type(calls) is list else (calls,):
         function = call.get("function") if type(call) is dict else None
         holder = function if type(function) is dict else call
@@ -187,11 +314,6 @@ def finish_reason(raw: str | None) -> FinishReason | None:
     if raw is None:
         return None
     return _REASONS.get(raw.lower(), "stop")
-
-
-def is_broken(raw: str | None) -> bool:
-    """Whether a finish reason says that the answer failed."""
-    return raw is not None and raw.lower() in _BROKEN
 
 
 def thinking_text(delta: Mapping[str, Any]) -> str | None:
@@ -216,7 +338,7 @@ def thinking_text(delta: Mapping[str, Any]) -> str | None:
     return "" if first == "" or second == "" else None
 
 
-def content_text(content: Any) -> str:
+def _content_text(content: Any) -> str:
     """The text of a `content` field: a string, a list of parts, or null."""
     if isinstance(content, str):
         return content
@@ -260,17 +382,9 @@ def read_usage(raw: Mapping[str, Any], *, thought: bool) -> Usage:
     )
 
 
-def find_usage(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The usage in a chunk or body: at the top, in the choice (Moonshot), or in `x_groq`. One without counts is none."""
-    for holder in (chunk, choice, chunk.get("x_groq")):
-        usage = holder.get("usage") if isinstance(holder, Mapping) else None
-        if isinstance(usage, Mapping) and any(_count(usage, key) is not None for key in _COUNTS):
-            return usage
-    return None
-
-
-def metadata_of(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None, usage: Any) -> dict[str, Any]:
-    """What a chunk says beside the answer, under the service's own names, nulls left out."""
+def _notes(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Notes:
+    """What stands beside the answer, metadata under the service's own names."""
+    usage = _find_usage(chunk, choice)
     found = {key: chunk[key] for key in _METADATA if chunk.get(key)}
     if choice is not None and choice.get("matched_stop") is not None:
         found["matched_stop"] = choice["matched_stop"]
@@ -280,13 +394,27 @@ def metadata_of(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None, usag
     google = _mapping(_mapping(_mapping(usage).get("extra_properties")).get("google"))
     if google.get("traffic_type") is not None:
         found["traffic_type"] = google["traffic_type"]
-    return found
+    entries = _mapping(_mapping(choice).get("logprobs")).get("content")
+    return Notes(
+        response_id=_text(chunk.get("id")),
+        model=_text(chunk.get("model")),
+        usage=usage,
+        metadata=found,
+        logprobs=entries if isinstance(entries, list) else [],
+    )
 
 
-def logprobs(value: Any) -> list[Any]:
-    """The entries of a choice's `logprobs`."""
-    entries = _mapping(value).get("content")
-    return entries if isinstance(entries, list) else []
+def _find_usage(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The usage at the top, in the choice (Moonshot), or in `x_groq`; an object without counts isn't one."""
+    for holder in (chunk, choice, chunk.get("x_groq")):
+        usage = _mapping(_mapping(holder).get("usage"))
+        if any(_count(usage, key) is not None for key in _COUNTS):
+            return usage
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

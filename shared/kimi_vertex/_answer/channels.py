@@ -13,7 +13,7 @@ from kimi_vertex._surrogates import join_surrogates
 from kimi_vertex.events import TextDelta, ThinkingDelta
 
 from .leaked_calls import BareCalls, LeakCollector, LeakedCall
-from .markers import HALF, HALF_TAG, THINK_BEGIN, THINK_END, Scanner, Token, is_plain
+from .markers import HALF, HALF_TAG, HIDDEN, THINK_BEGIN, THINK_END, Markers, Scanner, Token
 
 __all__ = ["ContentChannel", "ThinkingChannel"]
 
@@ -23,26 +23,22 @@ Delta = ThinkingDelta | TextDelta
 class _Channel:
     """What both channels share: halves of characters, tokens, leaked calls."""
 
-    __slots__ = ("_flowing", "_leaks", "_quiet", "_scanner", "_surrogate")
+    __slots__ = ("_flowing", "_is_plain", "_leaks", "_pass_by", "_scanner", "_surrogate")
 
-    def __init__(self) -> None:
-        self._scanner = Scanner()
+    def __init__(self, markers: Markers) -> None:
+        self._scanner = Scanner(markers)
+        self._is_plain, self._pass_by = markers.is_plain, self._scanner.pass_by
         self._leaks = LeakCollector()
         self._surrogate = ""
-        self._quiet = True  # nothing is held that a plain piece could complete
-        self._flowing = False  # and a plain piece is given out as it is
+        self._flowing = False  # a plain piece is given out as it is
 
     def feed(self, text: str) -> list[Delta]:
-        """Take the next piece of the field's text. Subclasses have dealt with plain pieces that flow."""
+        """Take the next piece of the field's text. Subclasses deal with plain pieces while text flows."""
         out: list[Delta] = []
-        if self._quiet and not self._flowing and text and is_plain(text):
-            self._scanner.pass_by(text)
-            self._plain(text, out)
-        else:
-            text, self._surrogate = join_surrogates(self._surrogate, text)
-            self._scan(text, out)
-            self._quiet = self._scanner.idle and not (self._surrogate or self._leaks.open)
-        self._flowing = self._quiet and self._flows()
+        text, self._surrogate = join_surrogates(self._surrogate, text)
+        self._scan(text, out)
+        idle = not (self._scanner.holds or self._surrogate or self._leaks.open)
+        self._flowing = idle and self._flows()
         return _merged(out)
 
     def finish(self) -> list[Delta]:
@@ -106,15 +102,15 @@ class ThinkingChannel(_Channel):
 
     __slots__ = ("_pending_end", "_started")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, markers: Markers) -> None:
+        super().__init__(markers)
         self._started = False
         self._pending_end: list[str] = []  # a closing tag, and the white space after it
 
     def feed(self, text: str) -> list[Delta]:
-        if self._flowing and (("<" not in text and text.isascii()) or is_plain(text)):
+        if self._flowing and (("<" not in text and text.isascii()) or self._is_plain(text)):
             # The common case, and the hot path.
-            self._scanner.pass_by(text)
+            self._pass_by(text)
             return [ThinkingDelta(text)]
         return super().feed(text)
 
@@ -157,15 +153,16 @@ class ContentChannel(_Channel):
 
     __slots__ = ("_bare", "_gap", "_implicit", "_inline", "_separate", "_state", "_trim")
 
-    def __init__(self, *, implicit: bool, tool_names: frozenset[str]) -> None:
+    def __init__(self, markers: Markers, *, implicit: bool, tool_names: frozenset[str]) -> None:
         """Start a channel.
 
         Args:
+            markers: The model's special tokens.
             implicit: Whether text without an opening tag may turn out to be thinking. It is then held back
                 until a closing tag, a tool call, separate thinking or the end decides.
             tool_names: The declared tools.
         """
-        super().__init__()
+        super().__init__(markers)
         self._bare = BareCalls(tool_names) if tool_names else None
         self._implicit = implicit
         self._state: Literal["start", "held", "thinking", "text"] = "start"
@@ -176,9 +173,9 @@ class ContentChannel(_Channel):
         self._trim = False  # white space before the answer's first word is the template's, not the answer's
 
     def feed(self, text: str) -> list[Delta]:
-        if self._flowing and (("<" not in text and text.isascii()) or is_plain(text)):
+        if self._flowing and (("<" not in text and text.isascii()) or self._is_plain(text)):
             # The common case, and the hot path.
-            self._scanner.pass_by(text)
+            self._pass_by(text)
             if self._bare is not None:
                 text = self._bare.feed(text)
             return [TextDelta(text)] if text else []
@@ -297,7 +294,7 @@ class ContentChannel(_Channel):
         self._trim = True
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
-        if token.kind or self._leaks.open:
+        if token.kind != HIDDEN or self._leaks.open:
             out += self.decide()
             before = self._bare.take_held() if self._bare is not None else ""
             self._give_back(self._leaks.token(token, before), out)

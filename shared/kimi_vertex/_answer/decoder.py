@@ -5,35 +5,32 @@ Fed with the data of server-sent events, or with one decoded body. Never sees a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from kimi_vertex import _wire
 from kimi_vertex._json import loads
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import DeclaredTools, History
+from kimi_vertex._wire import (
+    Chunk,
+    Notes,
+    StreamErrorEvent,
+    UnreadableData,
+    finish_reason,
+    read_body,
+    read_chunk,
+    read_usage,
+)
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.events import EmptyTurn, Event, Finish, FinishReason, TextDelta, ThinkingDelta
 from kimi_vertex.messages import Message
 from kimi_vertex.options import ToolValidation
 
 from .channels import ContentChannel, ThinkingChannel
+from .markers import K2, Markers
 from .tool_calls import ToolCallAssembler
 
 __all__ = ["Decoder", "StreamErrorEvent", "UnreadableData"]
-
-
-class StreamErrorEvent(Exception):
-    """The stream holds an error in place of a chunk."""
-
-    def __init__(self, error: _wire.WireError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-class UnreadableData(Exception):
-    """The stream holds something that is neither a chunk nor an error."""
 
 
 class Decoder:
@@ -49,6 +46,7 @@ class Decoder:
         history: History | None = None,
         implicit_thinking: bool = False,
         validation: ToolValidation = "off",
+        markers: Markers = K2,
     ) -> None:
         """Start a turn.
 
@@ -58,16 +56,16 @@ class Decoder:
             implicit_thinking: Whether text before a lone `</think>` is thinking. Text that comes before any
                 thinking is then held back until that is decided.
             validation: Whether calls are judged by their tools' schemas, and repaired.
+            markers: The model's special tokens.
         """
         tools = tools or DeclaredTools()
-        self._thinking = ThinkingChannel()
-        self._content = ContentChannel(implicit=implicit_thinking, tool_names=tools.names)
+        self._thinking = ThinkingChannel(markers)
+        self._content = ContentChannel(markers, implicit=implicit_thinking, tool_names=tools.names)
         self._calls = ToolCallAssembler(tools, history or History(), validation=validation)
         self._accumulator = Accumulator()
         self._separate = False
         self._thinking_named = False  # the server sent the field, if only to say that it is empty
         self._usage: Mapping[str, Any] | None = None
-        self._source: str | bytes | None = None  # of the last chunk
         self._raw_reason: str | None = None
         self._response_id: str | None = None
         self._model: str | None = None
@@ -115,10 +113,7 @@ class Decoder:
             return []
         except RecursionError:
             raise UnreadableData("nested too deeply") from None
-        if type(chunk) is not dict or "choices" not in chunk:
-            return self._feed_odd(chunk)
-        self._source = data
-        return self._chunk(chunk, whole=False)
+        return self._take(read_chunk(chunk, data, noted=self._noted), whole=False)
 
     def feed_body(self, body: Any, source: bytes | None = None) -> list[Event]:
         """Take a whole, decoded answer.
@@ -131,121 +126,53 @@ class Decoder:
             StreamErrorEvent: It is an error, although the status was 200.
             UnreadableData: It is something else.
         """
-        error = _wire.find_error(body)
-        if error is not None:
-            raise StreamErrorEvent(error)
-        body = _wire.unwrapped(body)
-        if not isinstance(body, dict):
-            raise UnreadableData("not a JSON object")
-        if _wire.first_choice(body.get("choices")) is None:
-            raise UnreadableData("there is no choice in it")
+        chunk = read_body(body, source)
         self.done = True
-        self._source = source
-        return self._chunk(body, whole=True)
+        return self._take(chunk, whole=True)
 
-    def _feed_odd(self, chunk: Any) -> list[Event]:
-        error = _wire.find_error(chunk)
-        if error is not None:
-            raise StreamErrorEvent(error)
-        if isinstance(chunk, dict):
-            self._note(chunk, None)
-        elif chunk is not None:
-            raise UnreadableData(f"a JSON {type(chunk).__name__} in place of a chunk")
-        return []
-
-    def _chunk(self, chunk: dict[str, Any], *, whole: bool) -> list[Event]:
-        if chunk.get("error"):
-            self._raise_error(chunk)
-        choice = _wire.first_choice(chunk["choices"])
-        self._chunks += 1
-        if choice is None:
-            self._note(chunk, None)
-            return []
-        delta = _wire.delta_of(choice, whole=whole)
+    def _take(self, chunk: Chunk, *, whole: bool) -> list[Event]:
+        self._chunks += chunk.holds_choices
         events: list[Event] = []
-        if type(delta) is dict:
-            try:
-                events = self._delta(delta, whole=whole)
-            except RecursionError:
-                raise UnreadableData("nested too deeply") from None
-            if events:
-                self._give(events)
-        reason = choice.get("finish_reason")
-        if reason or not self._noted or chunk.get("usage") or choice.get("usage"):
-            self._note(chunk, choice)
-        if choice.get("logprobs"):
-            self._logprobs += _wire.logprobs(choice["logprobs"])
-        if reason or choice.get("error"):
-            try:
-                self._end(choice, reason)
-            except StreamErrorEvent as failure:
-                if whole or not events:
-                    raise
-                self.failure = failure
+        try:
+            if chunk.thinking is not None:
+                self._thinking_named = True
+                if chunk.thinking:
+                    if not self._separate:
+                        self._separate = True
+                        events += self._content.separate_thinking()
+                    events += self._thinking.feed(chunk.thinking)
+            if chunk.content:
+                events += self._content.feed(chunk.content)
+            if chunk.calls:
+                events += self._content.decide()
+                events += self._calls.feed(chunk.calls, whole=whole)
+        except RecursionError:
+            raise UnreadableData("nested too deeply") from None
+        for event in events:
+            self._accumulator.add(event)
+        if chunk.refusal:
+            self._refusal.append(chunk.refusal)
+        if chunk.notes is not None:
+            self._note(chunk.notes)
+        if chunk.error is not None:
+            failure = StreamErrorEvent(chunk.error)
+            if whole or not events:
+                raise failure
+            self.failure = failure
+        elif chunk.reason is not None and (
+            # The first counts, unless a later one says that the answer was cut.
+            self._raw_reason is None or finish_reason(chunk.reason) in ("length", "content_filter")
+        ):
+            self._raw_reason = chunk.reason
         return events
 
-    def _end(self, choice: dict[str, Any], reason: Any) -> None:
-        if choice.get("error"):
-            self._raise_error(choice)
-        if not isinstance(reason, str):
-            return
-        if _wire.is_broken(reason):
-            raise StreamErrorEvent(_wire.WireError(f"the server ended the answer with {reason!r}"))
-        # The first counts, unless a later one says that the answer was cut.
-        if self._raw_reason is None or _wire.finish_reason(reason) in ("length", "content_filter"):
-            self._raw_reason = reason
-
-    def _raise_error(self, holder: Mapping[str, Any]) -> None:
-        error = _wire.find_error(holder)
-        if error is not None:
-            raise StreamErrorEvent(error)
-
-    def _note(self, chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> None:
+    def _note(self, notes: Notes) -> None:
         self._noted = True
-        usage = _wire.find_usage(chunk, choice)
-        if usage is not None:
-            self._usage = usage
-        identity, model = chunk.get("id"), chunk.get("model")
-        if isinstance(identity, str) and identity:
-            self._response_id = identity
-        if isinstance(model, str) and model:
-            self._model = model
-        self._metadata.update(_wire.metadata_of(chunk, choice, usage))
-
-    def _delta(self, delta: dict[str, Any], *, whole: bool) -> list[Event]:
-        events: list[Event] = []
-        thinking = _wire.thinking_text(delta)
-        if thinking is not None:
-            self._thinking_named = True
-            if thinking:
-                if not self._separate:
-                    self._separate = True
-                    events += self._content.separate_thinking()
-                events += self._thinking.feed(thinking)
-        content = delta.get("content")
-        if content and type(content) is not str:
-            content = _wire.content_text(content)
-        if content:
-            events += self._content.feed(content)
-        calls = delta.get("tool_calls")
-        if calls:
-            if self._source is not None and _wire.are_structured(calls):
-                calls = self._exact_calls(whole=whole)
-            events += self._content.decide()
-            events += self._calls.feed(calls, whole=whole)
-        refusal = delta.get("refusal")
-        if refusal and type(refusal) is str:
-            self._refusal.append(refusal)
-        return events
-
-    def _exact_calls(self, *, whole: bool) -> Any:
-        """The calls of the last chunk as Python's parser reads them: with integers of any length."""
-        source = self._source
-        assert source is not None
-        text = source if isinstance(source, str) else source.decode("utf-8-sig", "replace")
-        chunk = _wire.unwrapped(json.loads(text))
-        choice = _wire.first_choice(chunk["choices"])
-        return _wire.delta_of(choice or {}, whole=whole)["tool_calls"]
+        self._usage = notes.usage or self._usage
+        self._response_id = notes.response_id or self._response_id
+        self._model = notes.model or self._model
+        self._logprobs += notes.logprobs
+        self._metadata.update(notes.metadata)
 
     def _give(self, events: list[Event]) -> list[Event]:
         for event in events:
@@ -263,7 +190,7 @@ class Decoder:
         Args:
             promote: Show the thinking as the answer if there is nothing else and the model stopped by itself.
         """
-        reason = _wire.finish_reason(self._raw_reason)
+        reason = finish_reason(self._raw_reason)
         events: list[Event] = [*self._thinking.finish(), *self._content.finish()]
         events += self._calls.finish([*self._thinking.leaked, *self._content.leaked], reason)
         thought = self._accumulator.has_thinking or any(type(event) is ThinkingDelta for event in events)
@@ -276,7 +203,7 @@ class Decoder:
         if promote and empty == "thinking_only" and corrected == "stop":
             last.append(TextDelta((self._accumulator.completion().thinking or "").strip()))
         if self._usage is not None:
-            last.append(_wire.read_usage(self._usage, thought=thought))
+            last.append(read_usage(self._usage, thought=thought))
         last.append(self._finish(corrected, empty))
         return events + self._give(last)
 
@@ -310,7 +237,7 @@ class Decoder:
     def _empty(self, reason: FinishReason) -> EmptyTurn | None:
         if self._calls.any or self._refusal or reason == "content_filter":
             return None
-        if _wire.finish_reason(self._raw_reason) == "tool_calls":
+        if finish_reason(self._raw_reason) == "tool_calls":
             return "missing_tool_calls"  # also after a text, which then only announces the call
         partial = self._accumulator.completion()
         if partial.text.strip():

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kimi_vertex._answer.decoder import StreamErrorEvent, UnreadableData
-from kimi_vertex._answer.markers import _MEANING
+from kimi_vertex._answer.markers import K2
 from kimi_vertex.completion import Completion, accumulate
 from kimi_vertex.events import Event, Finish, ToolCallDelta, Usage
 from tests.core.answer.support_decoder import Row, chunk, decoder, random_cuts
@@ -23,13 +23,13 @@ from tests.core.answer.support_quirks import ROWS
 
 __all__ = ["one_run"]
 
-TOKENS = [token for token in _MEANING if token.startswith("<|")]
+TOKENS = [token for token in K2.meaning if token.startswith("<|")]
 HALVES = tuple({token[:n] for token in TOKENS for n in range(3, len(token))})
 _SENT = re.compile(r'"(?:content|reasoning|reasoning_content)": "((?:[^"\\]|\\.)+)"')
 _TOKEN = re.compile("|".join(map(re.escape, TOKENS)))
 SEEDS = [row for row in ROWS if not row.whole_pieces]
 INSERTS = [
-    *_MEANING,
+    *K2.meaning,
     *(token[:-4] for token in TOKENS),
     *(
         "`",

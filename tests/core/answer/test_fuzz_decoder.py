@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kimi_vertex import Completion
 from kimi_vertex._answer.arguments import ArgumentStream
 from kimi_vertex._answer.decoder import StreamErrorEvent, UnreadableData
-from kimi_vertex._answer.markers import _MEANING, Scanner, Token
+from kimi_vertex._answer.markers import K2, Scanner, Token
 from kimi_vertex._json import normalize_arguments
 from kimi_vertex._surrogates import join_surrogates
 
@@ -21,7 +21,7 @@ from .support_decoder import Row, decoder, run_stream
 bounded = settings(derandomize=True, max_examples=150, deadline=None)
 
 PIECES = st.sampled_from(
-    [*_MEANING, "`", "```", "\n", " ", "a", "<", "<|", "|>", "◁", "{", "}", "functions.bash:1", "世"]
+    [*K2.meaning, "`", "```", "\n", " ", "a", "<", "<|", "|>", "◁", "{", "}", "functions.bash:1", "世"]
 )
 CUT_TEXT = st.lists(st.lists(PIECES | st.text(max_size=3), max_size=4).map("".join), max_size=8)
 JSON = st.recursive(
@@ -71,7 +71,7 @@ def test_damaged_streams(batch: int) -> None:
 @given(CUT_TEXT)
 def test_nothing_is_lost_in_the_scanner(parts: list[str]) -> None:
     """What the scanner gives out, joined, is what it was given, apart from beginnings of cut tokens."""
-    scanner = Scanner()
+    scanner = Scanner(K2)
     items = [item for part in parts for item in scanner.feed(part)] + list(scanner.feed("", last=True))
     assert "".join(item.text if isinstance(item, Token) else item for item in items) == "".join(parts)
 
