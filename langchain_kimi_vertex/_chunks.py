@@ -69,9 +69,9 @@ class ChunkBuilder:
 
     def _last(self, finish: Finish) -> JoiningChunk:
         refusals: list[ToolCallChunk] = [
-            tool_call_chunk(args=refusing_fragment("".join(self._arguments[call.index])), index=call.index)
-            for call in finish.invalid_calls
-            if call.index < len(self._arguments)
+            tool_call_chunk(args=refusing_fragment("".join(self._arguments[index])), index=index)
+            for index in finish.invalid_calls
+            if index < len(self._arguments)
         ]
         message = AIMessageChunk(
             content="",
@@ -132,7 +132,7 @@ def _call_errors(turn: Finish | Completion, call_ids: Sequence[str | None]) -> d
     if isinstance(turn, Completion):
         return {call.id: call.error for call in turn.invalid_tool_calls}
     return {
-        call_ids[call.index] or "": call.error for call in turn.invalid_calls if call.index < len(call_ids)
+        call_ids[index] or "": error for index, error in turn.invalid_calls.items() if index < len(call_ids)
     }
 
 

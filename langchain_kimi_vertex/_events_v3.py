@@ -114,9 +114,8 @@ class ProtocolEvents:
 
     def _end(self, finish: Finish, out: list[dict[str, Any]]) -> None:
         self._close(out)
-        errors = {call.index: call.error for call in finish.invalid_calls}
         for position, call in enumerate(self._calls):
-            out.append(_finish(call.index, _finished_call(call, errors.get(position))))
+            out.append(_finish(call.index, _finished_call(call, finish.invalid_calls.get(position))))
         if finish.refusal or finish.reason == "content_filter":
             index = self._index()
             block = {"type": "refusal", "refusal": finish.refusal or ""}

@@ -111,7 +111,7 @@ class Accumulator:
     def completion(self) -> Completion:
         """The answer so far. Before `Finish`, no unfinished call is executable."""
         finish = self._finish
-        errors = {c.index: c.error for c in finish.invalid_calls} if finish else {}
+        errors: Mapping[int, str] = finish.invalid_calls if finish else {}
         calls: list[ToolCall] = []
         invalid: list[InvalidToolCall] = []
         for index, call in enumerate(self._calls):

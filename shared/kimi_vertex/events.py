@@ -14,7 +14,6 @@ __all__ = [
     "Event",
     "Finish",
     "FinishReason",
-    "InvalidCall",
     "TextDelta",
     "ThinkingDelta",
     "ToolCallDelta",
@@ -87,16 +86,6 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class InvalidCall:
-    """A call of this turn that must not be executed."""
-
-    index: int
-    """The `ToolCallDelta.index` of the call."""
-    error: str
-    """Why, in words for the developer (and for the model, if the call is sent back)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Finish:
     """The end of a turn: exactly one in a complete stream, and the last event."""
 
@@ -106,8 +95,12 @@ class Finish:
     response_id: str | None = None
     model: str | None = None
     """The model's name as the server reports it."""
-    invalid_calls: tuple[InvalidCall, ...] = ()
-    """Calls whose arguments are cut off, cannot be read, or are refused by their tool's schema."""
+    invalid_calls: Mapping[int, str] = field(default_factory=dict)
+    """The calls that must not be executed, by `ToolCallDelta.index`, and why.
+
+    Their arguments are cut off, cannot be read, or are refused by their tool's schema. The reason is in words for
+    the developer, and for the model if the call is sent back.
+    """
     empty: EmptyTurn | None = None
     refusal: str | None = None
     """The server's refusal text, if a safety filter stopped the answer and said why."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.utils.json import parse_partial_json
 
-from kimi_vertex import Event, Finish, InvalidCall, TextDelta, ThinkingDelta, ToolCallDelta
+from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta
 from langchain_kimi_vertex._chunks import ChunkBuilder
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
 from langchain_kimi_vertex._invalid import original_arguments, refusing_fragment
@@ -69,7 +69,7 @@ _CUT = (
     TextDelta("I will look."),
     ToolCallDelta(0, "functions.read:0", "read", '{"path": "/etc/hosts"}'),
     ToolCallDelta(1, "functions.delete:1", "delete", '{"path": "/var'),
-    Finish("length", invalid_calls=(InvalidCall(1, "cut off by max_tokens"),)),
+    Finish("length", invalid_calls={1: "cut off by max_tokens"}),
 )
 
 
@@ -92,7 +92,7 @@ def test_any_flagged_call_is_refused(arguments: str) -> None:
     total = _sum(
         [
             ToolCallDelta(0, "functions.f:0", "f", arguments),
-            Finish("tool_calls", invalid_calls=(InvalidCall(0, "no"),)),
+            Finish("tool_calls", invalid_calls={0: "no"}),
         ]
     )
     assert not total.tool_calls

@@ -23,7 +23,7 @@ from langchain_core.outputs import ChatGenerationChunk, LLMResult
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 from langchain_core.runnables import RunnableConfig
 
-from kimi_vertex import APIError, Event, Finish, InvalidCall, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from kimi_vertex import APIError, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex._chunks import ChunkBuilder
@@ -52,7 +52,7 @@ def _streams(draw: st.DrawFn) -> list[Event]:
             events.append(
                 ToolCallDelta(index, f"functions.f:{index}" if first else None, "f" if first else None, text)
             )
-    invalid = tuple(InvalidCall(n, "no") for n in range(begun) if draw(st.booleans()))
+    invalid = {n: "no" for n in range(begun) if draw(st.booleans())}
     if draw(st.booleans()):
         events.append(Usage(50, 20, 70, *draw(st.tuples(st.none() | st.just(3), st.none() | st.just(9)))))
     if draw(st.booleans()):

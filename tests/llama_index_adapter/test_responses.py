@@ -14,7 +14,6 @@ from kimi_vertex import (
     Completion,
     Event,
     Finish,
-    InvalidCall,
     TextDelta,
     ThinkingDelta,
     ToolCall,
@@ -147,7 +146,7 @@ def test_cut_off_call_is_visible_and_not_executable() -> None:
     events: list[Event] = [
         ThinkingDelta("t"),
         ToolCallDelta(0, "functions.rm:0", "rm", '{"path": "/tmp'),
-        Finish("length", invalid_calls=(InvalidCall(0, "cut off"),)),
+        Finish("length", invalid_calls={0: "cut off"}),
     ]
     last = feed(events)[-1]
     assert tool_selections(last) == []

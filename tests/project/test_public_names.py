@@ -13,7 +13,7 @@ PUBLIC = {
         APIConnectionError APIError APIResponseError APIStatusError APITimeoutError AsyncEventStream
         AuthenticationError BadRequestError CLIENT_SETTINGS Completion ConfigurationError
         ContextOverflowError CredentialsError EmptyTurn EmptyTurnError Event EventStream
-        Finish FinishReason InternalServerError InvalidCall InvalidRequestError InvalidToolCall
+        Finish FinishReason InternalServerError InvalidRequestError InvalidToolCall
         KimiVertexClient KimiVertexError Message MessageLike ModelInfo NotFoundError PermissionDeniedError
         RateLimitError RequestOptions RequestStats RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback
         ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage __version__ accumulate

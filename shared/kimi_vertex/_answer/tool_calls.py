@@ -9,7 +9,7 @@ from typing import Any
 from kimi_vertex._json import load_json, normalize_arguments
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import NUMBERED, DeclaredTools, History
-from kimi_vertex.events import FinishReason, InvalidCall, ToolCallDelta
+from kimi_vertex.events import FinishReason, ToolCallDelta
 from kimi_vertex.options import ToolValidation
 
 from .arguments import ArgumentStream
@@ -47,7 +47,7 @@ class ToolCallAssembler:
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
-        self._errors: dict[int, InvalidCall] = {}
+        self._errors: dict[int, str] = {}
         self.repaired: dict[str, list[str]] = {}
         """The places in the arguments that were repaired, by the call's id."""
 
@@ -57,9 +57,9 @@ class ToolCallAssembler:
         return bool(self._calls)
 
     @property
-    def errors(self) -> tuple[InvalidCall, ...]:
-        """The calls that must not be executed, in order."""
-        return tuple(self._errors[index] for index in sorted(self._errors))
+    def errors(self) -> dict[int, str]:
+        """The calls that must not be executed, by index and in order, and why."""
+        return dict(sorted(self._errors.items()))
 
     def feed(self, fragments: Any, *, whole: bool = False) -> list[ToolCallDelta]:
         """Take the `tool_calls` of one streamed delta.
@@ -268,7 +268,7 @@ class ToolCallAssembler:
             error = f"cut off by the token limit: {error}"
         elif reason == "content_filter":
             error = f"cut off by the content filter: {error}"
-        self._errors.setdefault(index, InvalidCall(index, error))
+        self._errors.setdefault(index, error)
 
 
 def _identity(value: Any) -> str:
