@@ -1,87 +1,156 @@
 """The core's events and completions as LangChain's chunks and messages.
 
-Pure functions and one small state; no callbacks, no I/O.
+Pure functions; no callbacks, no I/O.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.tool import (
-    ToolCall,
-    ToolCallChunk,
-    invalid_tool_call,
-    tool_call,
-    tool_call_chunk,
-)
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.messages.tool import ToolCall, invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.utils.json import parse_partial_json
+from pydantic import BaseModel
 
 from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from langchain_kimi_vertex._invalid import refusing_fragment
-from langchain_kimi_vertex._joining import JoiningChunk
 from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, THINKING_KEY
-from langchain_kimi_vertex._pieces import call_chunk, text_chunk, thinking_chunk
 
-__all__ = [
-    "THINKING_KEY",
-    "ChunkBuilder",
-    "chat_result",
-    "finish_metadata",
-    "to_message",
-    "usage_metadata",
-]
+__all__ = ["Chunks", "chat_result", "finish_metadata", "message_extras", "to_message", "usage_metadata"]
 
 
-class ChunkBuilder:
-    """Turns the events of one turn into chunks whose sum is the message that `invoke` returns."""
+class _Template:
+    """Makes models that differ from an example in some fields, without validating them again.
 
-    __slots__ = ("_arguments", "_ids", "_requested_model", "_usage")
+    Validation is most of what a chunk costs. The example is made the ordinary way, so that fields which a newer
+    LangChain adds appear with their defaults. A new model is filled as pydantic's `model_construct` fills it; tests
+    compare every kind of chunk with one that was made the ordinary way.
+
+    Args:
+        example: A model in which exactly those fields are set that the new ones will have set.
+        varying: The fields that `fill` is given.
+    """
+
+    __slots__ = ("_class", "_containers", "_extra", "_fields", "_fields_set", "_private")
+
+    def __init__(self, example: BaseModel, *varying: str) -> None:
+        self._class = type(example)
+        # Varying fields keep their place, because the order of fields shows in dumps and in `repr`.
+        self._fields = dict(vars(example))
+        self._containers = [
+            (name, value.copy)
+            for name, value in self._fields.items()
+            if name not in varying and isinstance(value, (dict, list))
+        ]
+        self._fields_set = frozenset(example.model_fields_set)
+        self._extra = example.__pydantic_extra__
+        self._private = example.__pydantic_private__
+
+    def fill(self, **values: Any) -> Any:
+        """Make a model from the values of the varying fields, which must not be shared with another model."""
+        fields = {**self._fields, **values}
+        for name, copy in self._containers:
+            fields[name] = copy()
+        model = self._class.__new__(self._class)
+        _set(model, "__dict__", fields)
+        _set(model, "__pydantic_fields_set__", set(self._fields_set))
+        _set(model, "__pydantic_extra__", None if self._extra is None else self._extra.copy())
+        _set(model, "__pydantic_private__", None if self._private is None else self._private.copy())
+        return model
+
+
+_set: Final = object.__setattr__
+_metadata: Final = {"model_provider": PROVIDER}
+_text: Final = AIMessageChunk(content="", response_metadata=_metadata)
+_thinking: Final = AIMessageChunk(
+    content="", additional_kwargs={THINKING_KEY: ""}, response_metadata=_metadata
+)
+_call: Final = AIMessageChunk(
+    content="", tool_call_chunks=[tool_call_chunk(index=0)], response_metadata=_metadata
+)
+
+_TEXT: Final = _Template(_text, "content")
+_THINKING: Final = _Template(_thinking, "additional_kwargs")
+_CALL: Final = _Template(_call, "tool_call_chunks", "tool_calls", "invalid_tool_calls")
+_TEXT_CHUNK: Final = _Template(ChatGenerationChunk(message=_text), "message", "text")
+_SILENT_CHUNK: Final = _Template(ChatGenerationChunk(message=_thinking), "message")
+_as_text: Final = type(ChatGenerationChunk(message=_text).text)
+"""What LangChain makes of a message's text: a subclass of `str`."""
+
+
+class Chunks:
+    """Turns the events of one turn into chunks whose sum is the message that `invoke` returns.
+
+    Args:
+        requested_model: The model's name, for a server that does not report it.
+    """
+
+    __slots__ = ("_requested_model",)
 
     def __init__(self, requested_model: str | None) -> None:
         self._requested_model = requested_model
-        self._arguments: list[list[str]] = []
-        self._ids: list[str | None] = []
-        self._usage: Usage | None = None
 
-    def add(self, event: Event) -> JoiningChunk | None:
-        """The chunk for an event; `None` for usage, which rides on the last chunk."""
+    def add(self, event: Event) -> Sequence[ChatGenerationChunk]:
+        """The chunk for a delta; nothing for usage, which rides on the last chunk."""
         if isinstance(event, ThinkingDelta):
-            return thinking_chunk(event.text)
+            return (_SILENT_CHUNK.fill(message=_THINKING.fill(additional_kwargs={THINKING_KEY: event.text})),)
         if isinstance(event, TextDelta):
-            return text_chunk(event.text)
+            message = _TEXT.fill(content=event.text)
+            return (_TEXT_CHUNK.fill(message=message, text=_as_text(event.text)),)
         if isinstance(event, ToolCallDelta):
-            return self._call(event)
-        if isinstance(event, Usage):
-            self._usage = event
-            return None
-        return self._last(event)
+            return (_SILENT_CHUNK.fill(message=_call_message(event)),)
+        return ()
 
-    def _call(self, event: ToolCallDelta) -> JoiningChunk:
-        if event.index == len(self._arguments):
-            self._arguments.append([])
-            self._ids.append(event.id)
-        self._arguments[event.index].append(event.arguments)
-        return call_chunk(event)
-
-    def _last(self, finish: Finish) -> JoiningChunk:
-        refusals: list[ToolCallChunk] = [
-            tool_call_chunk(args=refusing_fragment("".join(self._arguments[index])), index=index)
-            for index in finish.invalid_calls
-            if index < len(self._arguments)
-        ]
+    def finish(self, finish: Finish, completion: Completion) -> Sequence[ChatGenerationChunk]:
+        """The last chunk: usage, metadata, and what makes invalid calls stay invalid in the sum."""
         message = AIMessageChunk(
             content="",
-            additional_kwargs={"refusal": finish.refusal} if finish.refusal else {},
-            response_metadata=finish_metadata(finish, self._requested_model, self._ids),
-            usage_metadata=usage_metadata(self._usage),
-            tool_call_chunks=refusals,
+            additional_kwargs={"refusal": completion.refusal} if completion.refusal else {},
+            response_metadata=finish_metadata(completion, self._requested_model),
+            usage_metadata=usage_metadata(completion.usage),
+            tool_call_chunks=[
+                tool_call_chunk(args=refusing_fragment(call.arguments), index=index)
+                for index, call in zip(
+                    sorted(finish.invalid_calls), completion.invalid_tool_calls, strict=False
+                )
+            ],
             chunk_position="last",
         )
-        return JoiningChunk(message=message, generation_info={"finish_reason": finish.reason})
+        info = {"finish_reason": completion.finish_reason}
+        return (ChatGenerationChunk(message=message, generation_info=info),)
+
+    def end(self) -> Sequence[ChatGenerationChunk]:
+        """Nothing comes after the last chunk."""
+        return ()
+
+
+def _call_message(delta: ToolCallDelta) -> AIMessageChunk:
+    """A piece of a tool call, with what LangChain's validator reads into it."""
+    calls, invalid = _parsed(delta)
+    piece = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
+    message: AIMessageChunk = _CALL.fill(
+        tool_call_chunks=[piece], tool_calls=calls, invalid_tool_calls=invalid
+    )
+    return message
+
+
+def _parsed(delta: ToolCallDelta) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """What a piece is as JSON of its own, which is seldom an object: calls and invalid calls."""
+    arguments: object = None
+    if not delta.arguments:
+        arguments = {}
+    elif delta.arguments.lstrip().startswith("{"):  # nothing else can be repaired into an object
+        try:
+            arguments = parse_partial_json(delta.arguments)
+        except Exception:  # noqa: BLE001  # as LangChain's validator does
+            arguments = None
+    if isinstance(arguments, dict):
+        return [tool_call(name=delta.name or "", args=arguments, id=delta.id)], []
+    return [], [invalid_tool_call(name=delta.name, args=delta.arguments, id=delta.id)]
 
 
 def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
@@ -100,70 +169,51 @@ def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
     return counts
 
 
-def finish_metadata(
-    turn: Finish | Completion, requested_model: str | None, call_ids: Sequence[str | None] = ()
-) -> dict[str, Any]:
+def finish_metadata(completion: Completion, requested_model: str | None) -> dict[str, Any]:
     """`response_metadata` of a whole turn, the same for a stream's last chunk and for a message.
 
     Args:
-        turn: The end of a stream, or a whole turn.
+        completion: The turn.
         requested_model: The model's name, for a server that does not report it.
-        call_ids: The ids of the calls, for the end of a stream, which knows only their positions.
     """
-    metadata: dict[str, Any] = dict(turn.metadata)
-    metadata["model_provider"] = PROVIDER
-    model = turn.model or requested_model
-    if model:
-        metadata["model_name"] = model
-    reason = turn.reason if isinstance(turn, Finish) else turn.finish_reason
-    if reason:
-        metadata["finish_reason"] = reason
-    if turn.response_id:
-        metadata["id"] = turn.response_id
-    if turn.empty:
-        metadata["empty_turn"] = turn.empty
-    errors = _call_errors(turn, call_ids)
-    if errors:
-        metadata[CALL_ERRORS_KEY] = errors
+    metadata: dict[str, Any] = {**completion.metadata, "model_provider": PROVIDER}
+    optional = {
+        "model_name": completion.model or requested_model,
+        "finish_reason": completion.finish_reason,
+        "id": completion.response_id,
+        "empty_turn": completion.empty,
+        CALL_ERRORS_KEY: {call.id: call.error for call in completion.invalid_tool_calls},
+    }
+    metadata.update((name, value) for name, value in optional.items() if value)
     return metadata
 
 
-def _call_errors(turn: Finish | Completion, call_ids: Sequence[str | None]) -> dict[str, str]:
-    if isinstance(turn, Completion):
-        return {call.id: call.error for call in turn.invalid_tool_calls}
-    return {
-        call_ids[index] or "": error for index, error in turn.invalid_calls.items() if index < len(call_ids)
-    }
+def message_extras(completion: Completion) -> dict[str, Any]:
+    """`additional_kwargs` of a whole turn: the thinking, and the refusal if there is one."""
+    extras: dict[str, Any] = {}
+    if completion.thinking is not None:
+        extras[THINKING_KEY] = completion.thinking
+    if completion.refusal:
+        extras["refusal"] = completion.refusal
+    return extras
 
 
 def to_message(completion: Completion, requested_model: str | None = None) -> AIMessage:
     """The message for a finished (or, from an error, partial) turn."""
-    extra: dict[str, Any] = {}
-    if completion.thinking is not None:
-        extra[THINKING_KEY] = completion.thinking
-    if completion.refusal:
-        extra["refusal"] = completion.refusal
-    calls, invalid = _calls(completion)
     return AIMessage(
         content=completion.text,
-        additional_kwargs=extra,
-        tool_calls=calls,
-        invalid_tool_calls=invalid,
+        additional_kwargs=message_extras(completion),
+        tool_calls=[
+            tool_call(id=call.id, name=call.name, args=json.loads(call.arguments or "{}", strict=False))
+            for call in completion.tool_calls
+        ],
+        invalid_tool_calls=[
+            invalid_tool_call(id=call.id, name=call.name, args=call.arguments, error=call.error)
+            for call in completion.invalid_tool_calls
+        ],
         usage_metadata=usage_metadata(completion.usage),
         response_metadata=finish_metadata(completion, requested_model),
     )
-
-
-def _calls(completion: Completion) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    calls: list[ToolCall] = []
-    invalid = [
-        invalid_tool_call(id=call.id, name=call.name, args=call.arguments, error=call.error)
-        for call in completion.invalid_tool_calls
-    ]
-    for call in completion.tool_calls:
-        arguments = json.loads(call.arguments or "{}", strict=False)
-        calls.append(tool_call(id=call.id, name=call.name, args=arguments))
-    return calls, invalid
 
 
 def chat_result(completion: Completion, requested_model: str | None) -> ChatResult:

@@ -7,11 +7,12 @@ ends, because only its end tells which of them may be executed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
-from langchain_kimi_vertex._chunks import finish_metadata, usage_metadata
-from langchain_kimi_vertex._keys import PROVIDER, THINKING_KEY
+from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta
+from langchain_kimi_vertex._chunks import finish_metadata, message_extras, usage_metadata
+from langchain_kimi_vertex._keys import PROVIDER
 
 if TYPE_CHECKING:
     from langchain_protocol.protocol import MessagesData
@@ -19,67 +20,86 @@ if TYPE_CHECKING:
 __all__ = ["ProtocolEvents"]
 
 
-class _Block:
-    __slots__ = ("index", "kind", "parts")
-
-    def __init__(self, kind: str, index: int) -> None:
-        self.kind = kind
-        self.index = index
-        self.parts: list[str] = []
-
-
-class _Call(_Block):
-    __slots__ = ("id", "name")
-
-    def __init__(self, index: int, delta: ToolCallDelta) -> None:
-        super().__init__("tool_call_chunk", index)
-        self.id = delta.id
-        self.name = delta.name
-
-
 class ProtocolEvents:
-    """Turns the events of one turn into protocol events; `message_finish` gives the last one."""
+    """Turns the events of one turn into protocol events.
 
-    __slots__ = ("_calls", "_finish", "_next", "_open", "_requested_model", "_started", "_thinking", "_usage")
+    Args:
+        requested_model: The model's name, for a server that does not report it.
+    """
+
+    __slots__ = ("_calls", "_completion", "_next", "_open", "_requested_model", "_started", "_text")
 
     def __init__(self, requested_model: str | None) -> None:
         self._requested_model = requested_model
         self._started = False
         self._next = 0
-        self._open: _Block | None = None
-        self._calls: list[_Call] = []
-        self._thinking: list[str] | None = None
-        self._usage: Usage | None = None
-        self._finish: Finish | None = None
+        self._open: tuple[int, str] | None = None
+        """Index and kind of the block of thinking or text that is being written."""
+        self._text: list[str] = []
+        self._calls: list[int] = []
+        """The blocks' indices of the calls, by the calls' positions."""
+        self._completion: Completion | None = None
 
-    def add(self, event: Event) -> list[MessagesData]:
-        """The protocol events for one event of the core, in order."""
-        out: list[dict[str, Any]] = []
-        if not self._started:
-            self._started = True
-            out.append(self._message_start())
+    def add(self, event: Event) -> Sequence[MessagesData]:
+        """The protocol events for a delta; nothing for usage, which rides on the last event."""
+        out = self._begin()
         if isinstance(event, ThinkingDelta):
-            if self._thinking is None:
-                self._thinking = []
-            self._thinking.append(event.text)
             if event.text:
                 self._write("reasoning", event.text, out)
         elif isinstance(event, TextDelta):
             self._write("text", event.text, out)
         elif isinstance(event, ToolCallDelta):
             self._call(event, out)
-        elif isinstance(event, Usage):
-            self._usage = event
-        else:
-            self._end(event, out)
-        return cast("list[MessagesData]", out)
+        return _typed(out)
 
-    def _message_start(self) -> dict[str, Any]:
+    def finish(self, finish: Finish, completion: Completion) -> Sequence[MessagesData]:
+        """The ends of all blocks."""
+        out = self._begin()
+        self._close(out)
+        good, bad = iter(completion.tool_calls), iter(completion.invalid_tool_calls)
+        for position, index in enumerate(self._calls):
+            if position in finish.invalid_calls:
+                cut = next(bad)
+                block = {"type": "invalid_tool_call", "args": cut.arguments, "error": cut.error}
+                out.append(_finish(index, {**block, "id": cut.id, "name": cut.name}))
+            else:
+                call = next(good)
+                arguments = json.loads(call.arguments or "{}", strict=False)
+                out.append(
+                    _finish(index, {"type": "tool_call", "id": call.id, "name": call.name, "args": arguments})
+                )
+        if completion.refusal or completion.finish_reason == "content_filter":
+            index = self._index()
+            out.append(_start(index, {"type": "refusal", "refusal": ""}))
+            out.append(_finish(index, {"type": "refusal", "refusal": completion.refusal or ""}))
+        self._completion = completion
+        return _typed(out)
+
+    def end(self) -> Sequence[MessagesData]:
+        """The last event."""
+        completion = self._completion
+        assert completion is not None, "a stream of the core ends with Finish or an error"
+        message: dict[str, Any] = {
+            "event": "message-finish",
+            "metadata": finish_metadata(completion, self._requested_model),
+        }
+        usage, extras = usage_metadata(completion.usage), message_extras(completion)
+        if usage is not None:
+            message["usage"] = usage
+        if extras:
+            message["additional_kwargs"] = extras
+        return _typed([message])
+
+    def _begin(self) -> list[dict[str, Any]]:
+        """The events that come before an event of the core: the first one, before the first."""
+        if self._started:
+            return []
+        self._started = True
         metadata = {"provider": PROVIDER}
         if self._requested_model:
             metadata["model"] = self._requested_model
         # An empty id leaves the run's id in place.
-        return {"event": "message-start", "role": "ai", "id": "", "metadata": metadata}
+        return [{"event": "message-start", "role": "ai", "id": "", "metadata": metadata}]
 
     def _index(self) -> int:
         index = self._next
@@ -87,68 +107,30 @@ class ProtocolEvents:
         return index
 
     def _write(self, kind: str, text: str, out: list[dict[str, Any]]) -> None:
-        block = self._open
-        if block is None or block.kind != kind:
+        if self._open is None or self._open[1] != kind:
             self._close(out)
-            block = self._open = _Block(kind, self._index())
-            out.append(_start(block.index, {"type": kind, kind: ""}))
-        block.parts.append(text)
-        out.append(_delta(block.index, {"type": f"{kind}-delta", kind: text}))
+            self._open = self._index(), kind
+            out.append(_start(self._open[0], {"type": kind, kind: ""}))
+        self._text.append(text)
+        out.append(_delta(self._open[0], {"type": f"{kind}-delta", kind: text}))
 
     def _close(self, out: list[dict[str, Any]]) -> None:
-        block, self._open = self._open, None
-        if block is not None:
-            out.append(_finish(block.index, {"type": block.kind, block.kind: "".join(block.parts)}))
+        if self._open is not None:
+            index, kind = self._open
+            out.append(_finish(index, {"type": kind, kind: "".join(self._text)}))
+            self._open = None
+            self._text = []
 
-    def _call(self, event: ToolCallDelta, out: list[dict[str, Any]]) -> None:
+    def _call(self, delta: ToolCallDelta, out: list[dict[str, Any]]) -> None:
         self._close(out)
-        if event.index == len(self._calls):
-            call = _Call(self._index(), event)
-            self._calls.append(call)
-            start = {"type": call.kind, "id": call.id, "name": call.name, "args": "", "index": event.index}
-            out.append(_start(call.index, start))
-        call = self._calls[event.index]
-        if event.arguments:
-            call.parts.append(event.arguments)
-            out.append(_delta(call.index, {"type": "tool-call-delta", "args": event.arguments}))
-
-    def _end(self, finish: Finish, out: list[dict[str, Any]]) -> None:
-        self._close(out)
-        for position, call in enumerate(self._calls):
-            out.append(_finish(call.index, _finished_call(call, finish.invalid_calls.get(position))))
-        if finish.refusal or finish.reason == "content_filter":
+        if delta.index == len(self._calls):
             index = self._index()
-            block = {"type": "refusal", "refusal": finish.refusal or ""}
-            out += (_start(index, {**block, "refusal": ""}), _finish(index, block))
-        self._finish = finish
-
-    def message_finish(self) -> MessagesData:
-        """The last event, once all of the core's events were added."""
-        finish = self._finish
-        assert finish is not None, "a stream of the core ends with Finish or an error"
-        message: dict[str, Any] = {
-            "event": "message-finish",
-            "metadata": finish_metadata(finish, self._requested_model, [call.id for call in self._calls]),
-        }
-        usage = usage_metadata(self._usage)
-        if usage is not None:
-            message["usage"] = usage
-        extra: dict[str, Any] = {}
-        if self._thinking is not None:
-            extra[THINKING_KEY] = "".join(self._thinking)
-        if finish.refusal:
-            extra["refusal"] = finish.refusal
-        if extra:
-            message["additional_kwargs"] = extra
-        return cast("MessagesData", message)
-
-
-def _finished_call(call: _Call, error: str | None) -> dict[str, Any]:
-    arguments = "".join(call.parts)
-    named = {"id": call.id, "name": call.name}
-    if error is not None:
-        return {"type": "invalid_tool_call", **named, "args": arguments, "error": error}
-    return {"type": "tool_call", **named, "args": json.loads(arguments or "{}", strict=False)}
+            self._calls.append(index)
+            named = {"id": delta.id, "name": delta.name, "args": "", "index": delta.index}
+            out.append(_start(index, {"type": "tool_call_chunk", **named}))
+        if delta.arguments:
+            piece = {"type": "tool-call-delta", "args": delta.arguments}
+            out.append(_delta(self._calls[delta.index], piece))
 
 
 def _start(index: int, content: dict[str, Any]) -> dict[str, Any]:
@@ -161,3 +143,7 @@ def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
 
 def _finish(index: int, content: dict[str, Any]) -> dict[str, Any]:
     return {"event": "content-block-finish", "index": index, "content": content}
+
+
+def _typed(events: list[dict[str, Any]]) -> Sequence[MessagesData]:
+    return cast("list[MessagesData]", events)

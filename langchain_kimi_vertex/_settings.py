@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, is_dataclass
-from typing import Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -16,6 +16,7 @@ from langchain_core.utils import from_env
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from kimi_vertex import (
+    CLIENT_SETTINGS,
     KimiVertexClient,
     KimiVertexError,
     RequestStats,
@@ -29,28 +30,14 @@ from langchain_kimi_vertex._tools import format_tools
 
 __all__ = ["KimiVertexSettings"]
 
-_GENERATION: Final = ("temperature", "top_p", "max_tokens", "stop")
 _SHARED: Final = ("credentials", "http_client", "http_async_client", "on_thinking", "on_request")
 """What a deep copy shares with its original."""
 _NOT_PICKLED: Final = ("access_token", "credentials", "http_client", "http_async_client")
 """Secrets and connections stay behind; the client decides for itself which credentials travel with it."""
-_IDENTITY: Final = (
-    "model",
-    "project",
-    "location",
-    "endpoint",
-    "endpoint_host",
-    "base_url",
-    "api",
-    *_GENERATION,
-    "seed",
-    "extra_body",
-    "replay_thinking",
-    "empty_turn",
-    "implicit_thinking",
-    "tool_validation",
-    "tool_validation_retries",
+_NOT_IDENTITY: Final = frozenset(
+    {"access_token", "extra_headers", "timeout", "max_retries", "max_retry_seconds", *_SHARED}
 )
+"""Settings that do not change what the model answers: no part of LangChain's cache key."""
 _TOKENS_PER_MESSAGE: Final = 4
 _TOKENS_PER_IMAGE: Final = 1024
 
@@ -90,10 +77,6 @@ class KimiVertexSettings(BaseChatModel):
         default=None, validation_alias=AliasChoices("access_token", "api_key")
     )
     """Static bearer token, for servers that are not Google's and for tests."""
-    quota_project: str | None = None
-    """Project that is billed for quota, if it is not the credentials' own."""
-    self_signed_jwt: bool = False
-    """Let a service account sign its own tokens, without a call to the token service."""
 
     temperature: float | None = None
     """Sampling temperature; sent only if set. Moonshot recommends 1.0 for thinking."""
@@ -118,8 +101,6 @@ class KimiVertexSettings(BaseChatModel):
     """Whether text before a lone `</think>` is thinking; `None` finds out by itself."""
     tool_validation: Literal["off", "flag", "repair", "reask"] = "off"
     """What to do about calls that their tool's schema does not admit; all but `off` need `kimi-vertex[validate]`."""
-    tool_validation_retries: int = 1
-    """How often one call may ask the model again, with `tool_validation="reask"`."""
 
     timeout: float | Timeouts | None = None
     """Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces."""
@@ -140,21 +121,28 @@ class KimiVertexSettings(BaseChatModel):
 
     _kimi_client: KimiVertexClient | None = PrivateAttr(default=None)
 
-    def __init__(self, **kwargs: Any) -> None:
-        try:
-            super().__init__(**kwargs)
-        except ValidationError as error:
-            # Pydantic wraps what the validator raises; the core's error says it better, and has its own type.
-            for detail in error.errors(include_input=False, include_url=False):
-                cause = detail.get("ctx", {}).get("error")
-                if isinstance(cause, KimiVertexError):
-                    raise cause from None
-            raise
+    if not TYPE_CHECKING:  # type checkers see the fields, as they do with every pydantic model
+
+        def __init__(self, **kwargs: Any) -> None:
+            try:
+                super().__init__(**kwargs)
+            except ValidationError as error:
+                # Pydantic wraps what the validator raises; the core's error says it better, and has its own type.
+                for detail in error.errors(include_input=False, include_url=False):
+                    cause = detail.get("ctx", {}).get("error")
+                    if isinstance(cause, KimiVertexError):
+                        raise cause from None
+                raise
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in CLIENT_SETTINGS:
+            self._kimi_client = None  # the next request builds it anew
 
     @property
     def model_name(self) -> str | None:
         """The model's id, by the name that other integrations use."""
-        return self._served_model()
+        return self._client.model
 
     @property
     def _client(self) -> KimiVertexClient:
@@ -171,36 +159,12 @@ class KimiVertexSettings(BaseChatModel):
         await self._client.aclose()
 
     def _build_client(self) -> KimiVertexClient:
-        token = self.access_token.get_secret_value() if self.access_token is not None else None
-        return KimiVertexClient(
-            self.model,
-            # What only the environment says stays the core's to weigh against the other settings.
-            project=self.project if "project" in self.model_fields_set else None,
-            location=self.location if "location" in self.model_fields_set else None,
-            endpoint=self.endpoint,
-            endpoint_host=self.endpoint_host,
-            base_url=self.base_url,
-            api=self.api,
-            credentials=self.credentials,
-            access_token=token,
-            quota_project=self.quota_project,
-            self_signed_jwt=self.self_signed_jwt,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            max_retry_seconds=self.max_retry_seconds,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            max_tokens=self.max_tokens,
-            extra_headers=self.extra_headers,
-            replay_thinking=self.replay_thinking,
-            empty_turn=self.empty_turn,
-            implicit_thinking=self.implicit_thinking,
-            tool_validation=self.tool_validation,
-            tool_validation_retries=self.tool_validation_retries,
-            on_request=self.on_request,
-            http_client=self.http_client,
-            http_async_client=self.http_async_client,
-        )
+        # What is not set, or only by the environment, is left to the core to weigh against the other settings.
+        names = self.model_fields_set.intersection(CLIENT_SETTINGS) - {"on_thinking"}
+        settings = {name: getattr(self, name) for name in names}
+        if isinstance(settings.get("access_token"), SecretStr):
+            settings["access_token"] = settings["access_token"].get_secret_value()
+        return KimiVertexClient(**settings)
 
     @model_validator(mode="after")
     def _check_kimi_vertex_settings(self) -> Self:
@@ -214,11 +178,9 @@ class KimiVertexSettings(BaseChatModel):
             add_version("kimi-vertex", __version__)
         return self
 
-    def _served_model(self) -> str | None:
-        return self._client.model
-
-    def _generation_defaults(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*_GENERATION, "seed", "extra_body")}
+    def _requested_model(self, kwargs: Mapping[str, Any]) -> str | None:
+        """The model that a request asks for; what the server reports has precedence."""
+        return kwargs.get("model") or self._client.model
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         info = self._client.model_info
@@ -255,16 +217,18 @@ class KimiVertexSettings(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         client = self._client
-        params = {name: getattr(self, name) for name in _IDENTITY}
+        names = [name for name in CLIENT_SETTINGS if name in type(self).model_fields]
+        params = {name: getattr(self, name) for name in names if name not in _NOT_IDENTITY}
         params.update(model=client.model, project=client.project, location=client.location)
         return {name: value for name, value in params.items() if value is not None}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        settings = {**self._generation_defaults(), **{k: v for k, v in kwargs.items() if v is not None}}
+        set_here = {name: getattr(self, name) for name in ("temperature", "max_tokens", "stop")}
+        settings = {**set_here, **{name: value for name, value in kwargs.items() if value is not None}}
         params = LangSmithParams(
             ls_provider=PROVIDER,
             ls_model_type="chat",
-            ls_model_name=str(settings.get("model") or self._served_model() or self.endpoint or "kimi"),
+            ls_model_name=str(self._requested_model(kwargs) or self.endpoint or "kimi"),
         )
         if isinstance(settings.get("temperature"), (int, float)):
             params["ls_temperature"] = settings["temperature"]

@@ -1,44 +1,34 @@
-"""Callbacks for the tokens of the model's thinking, and of its answer, on every one of LangChain's paths.
+"""A callback handler for the tokens of the model's thinking, and of its answer, on every one of LangChain's paths.
 
 `ThinkingCallbackHandler` is a callback handler like any other (`config={"callbacks": [...]}`);
-`on_thinking=` of `ChatKimiVertex` is the short form. Neither can break a call.
+`on_thinking=` of `ChatKimiVertex` is the short form. Neither can break a request.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 from uuid import UUID
 
-from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
 
-from langchain_kimi_vertex._thinking_runs import Action, ThinkingRuns
+from langchain_kimi_vertex._keys import THINKING_KEY
+from langchain_kimi_vertex._translator import is_prose
 
-__all__ = ["AsyncThinkingCallbackHandler", "ThinkingCallbackHandler"]
-
-_logger = logging.getLogger(__name__)
-
-
-class _Accounting(BaseCallbackHandler):
-    """Feeds both kinds of callbacks, of chunks and of protocol events, into one account per run."""
-
-    run_inline = True
-    """LangChain would use a thread, or a task, for every piece of an asynchronous call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._runs = ThinkingRuns()
+__all__ = ["ThinkingCallbackHandler"]
 
 
-class ThinkingCallbackHandler(_Accounting):
+class ThinkingCallbackHandler(BaseCallbackHandler):
     """Receives the model's thinking, piece by piece, and then its answer.
 
     Subclass it and override what you need, or pass functions. Works with `invoke` (for which `ChatKimiVertex`
     then streams behind the scenes), `stream`, `astream_events` and LangGraph, sync and async, and with any other
     model that has standard `reasoning` blocks. One handler may serve many runs at a time; tell them apart by
-    `run_id`. An exception in a hook is logged and does not disturb the call. In asynchronous calls the hooks run on
-    the event loop, so they must not block; `handler.run_inline = False` gives each a thread, which costs more.
+    `run_id`. An exception in a hook is logged and does not disturb the request. In asynchronous runs the hooks run on
+    the event loop, so they must not block; `handler.run_inline = False` gives each a thread, which costs more. For a
+    coroutine function, use `on_thinking=` of `ChatKimiVertex`.
 
     Example:
         >>> handler = ThinkingCallbackHandler(thinking=lambda text: print(text, end=""))
@@ -49,6 +39,9 @@ class ThinkingCallbackHandler(_Accounting):
         answer: Called with each piece of the answer.
     """
 
+    run_inline = True
+    """LangChain would use a thread for every piece of an asynchronous run."""
+
     def __init__(
         self,
         *,
@@ -58,6 +51,7 @@ class ThinkingCallbackHandler(_Accounting):
         super().__init__()
         self._thinking = thinking
         self._answer = answer
+        self._runs: dict[UUID, _Run] = {}
 
     def on_thinking_start(
         self, *, run_id: UUID, parent_run_id: UUID | None, tags: list[str], metadata: dict[str, Any]
@@ -86,7 +80,7 @@ class ThinkingCallbackHandler(_Accounting):
         tags: list[str],
         metadata: dict[str, Any],
     ) -> None:
-        """The answer or a tool call begins, or the call is over; `thinking` is what was thought since the start."""
+        """The answer or a tool call begins, or the turn is over; `thinking` is everything since the start."""
 
     def on_answer_token(
         self,
@@ -101,121 +95,128 @@ class ThinkingCallbackHandler(_Accounting):
         if self._answer is not None:
             self._answer(token)
 
-    def _act(self, actions: list[Action]) -> None:
-        for action in actions:
-            getattr(self, action.hook)(*action.arguments, **action.context)
+    # LangChain's hooks
 
     def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Open the account of a run."""
-        self._runs.begin(run_id, kwargs)
+        """Note what the start of a run says about it."""
+        self._runs[run_id] = _Run(self, run_id, kwargs)
 
     def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Open the account of a run."""
-        self._runs.begin(run_id, kwargs)
+        """Note what the start of a run says about it."""
+        self._runs[run_id] = _Run(self, run_id, kwargs)
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
         """Take a chunk of `stream`, `invoke` or events v1 and v2."""
-        self._act(self._runs.chunk(run_id, token, chunk))
+        run = self._run(run_id)
+        if run.listens_to("chunk"):
+            run.chunk(token, getattr(chunk, "message", None))
 
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Take a protocol event of v3."""
-        self._act(self._runs.event(run_id, event))
+        run = self._run(run_id)
+        if run.listens_to("event"):
+            run.event(event)
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Close the account; deliver the whole if nothing was streamed."""
-        self._act(self._runs.end(run_id, response))
+        """End the run's thinking; deliver the whole answer if nothing was streamed."""
+        run = self._runs.pop(run_id, None)
+        if run is not None:
+            message = _message(response) if run.source is None else None
+            if message is not None:
+                run.blocks(message)
+            run.stop_thinking()
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Close the account."""
-        self._act(self._runs.end(run_id, None))
+        """End the run's thinking."""
+        run = self._runs.pop(run_id, None)
+        if run is not None:
+            run.stop_thinking()
+
+    def _run(self, run_id: UUID) -> _Run:
+        if run_id not in self._runs:
+            self._runs[run_id] = _Run(self, run_id, {})
+        return self._runs[run_id]
 
 
-class AsyncThinkingCallbackHandler(_Accounting, AsyncCallbackHandler):
-    """`ThinkingCallbackHandler` with coroutine hooks, for `ainvoke`, `astream` and the like.
+class _Run:
+    """One run: calls the hook that is due, from chunks or from protocol events.
 
-    Args:
-        thinking: Coroutine function called with each piece of thinking.
-        answer: Coroutine function called with each piece of the answer.
+    Some models fire `on_llm_new_token` and `on_stream_event` for the same piece. The kind that delivers first counts.
     """
 
-    def __init__(
-        self,
-        *,
-        thinking: Callable[[str], Awaitable[Any]] | None = None,
-        answer: Callable[[str], Awaitable[Any]] | None = None,
-    ) -> None:
-        super().__init__()
-        self._thinking = thinking
-        self._answer = answer
+    __slots__ = ("_context", "_handler", "_thinking", "source")
 
-    async def on_thinking_start(
-        self, *, run_id: UUID, parent_run_id: UUID | None, tags: list[str], metadata: dict[str, Any]
-    ) -> None:
-        """The model begins to think, or resumes thinking after a part of its answer."""
+    def __init__(self, handler: ThinkingCallbackHandler, run_id: UUID, details: Mapping[str, Any]) -> None:
+        self._handler = handler
+        self._context: dict[str, Any] = {
+            "run_id": run_id,
+            "parent_run_id": details.get("parent_run_id"),
+            "tags": list(details.get("tags") or ()),
+            "metadata": dict(details.get("metadata") or {}),
+        }
+        self._thinking: list[str] | None = None
+        self.source: Literal["chunk", "event"] | None = None
 
-    async def on_thinking_token(
-        self,
-        token: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: list[str],
-        metadata: dict[str, Any],
-    ) -> None:
-        """A piece of thinking has arrived."""
+    def listens_to(self, source: Literal["chunk", "event"]) -> bool:
+        if self.source is None:
+            self.source = source
+        return self.source == source
+
+    def chunk(self, token: Any, message: Any) -> None:
+        # Most pieces are chunks of this model, which need not be made into blocks to be read.
+        if isinstance(message, AIMessageChunk) and is_prose(message):
+            self._think(message.additional_kwargs.get(THINKING_KEY))
+            self._say(str(message.content))
+        elif isinstance(message, BaseMessage):
+            self.blocks(message)
+        elif isinstance(token, str):
+            self._say(token)
+
+    def blocks(self, message: BaseMessage) -> None:
+        for block in message.content_blocks:
+            if block["type"] == "reasoning":
+                self._think(block.get("reasoning"))
+            elif block["type"] == "text":
+                self._say(block["text"])
+            else:
+                self.stop_thinking()
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        kind = event.get("event")
+        if kind == "content-block-delta":
+            delta = event.get("delta") or {}
+            if delta.get("type") == "reasoning-delta":
+                self._think(delta.get("reasoning"))
+            elif delta.get("type") == "text-delta":
+                self._say(delta.get("text"))
+            return
+        thinks = (event.get("content") or {}).get("type") == "reasoning"
+        if (kind == "content-block-finish" and thinks) or (kind == "content-block-start" and not thinks):
+            self.stop_thinking()
+
+    def _think(self, text: str | None) -> None:
+        if not text:
+            return
+        if self._thinking is None:
+            self._thinking = []
+            self._handler.on_thinking_start(**self._context)
+        self._thinking.append(text)
+        self._handler.on_thinking_token(text, **self._context)
+
+    def _say(self, text: str | None) -> None:
+        if text:
+            self.stop_thinking()
+            self._handler.on_answer_token(text, **self._context)
+
+    def stop_thinking(self) -> None:
         if self._thinking is not None:
-            await self._thinking(token)
+            thinking, self._thinking = "".join(self._thinking), None
+            self._handler.on_thinking_end(thinking, **self._context)
 
-    async def on_thinking_end(
-        self,
-        thinking: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: list[str],
-        metadata: dict[str, Any],
-    ) -> None:
-        """The answer or a tool call begins, or the call is over; `thinking` is what was thought since the start."""
 
-    async def on_answer_token(
-        self,
-        token: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: list[str],
-        metadata: dict[str, Any],
-    ) -> None:
-        """A piece of the answer has arrived."""
-        if self._answer is not None:
-            await self._answer(token)
-
-    async def _act(self, actions: list[Action]) -> None:
-        for action in actions:
-            await getattr(self, action.hook)(*action.arguments, **action.context)
-
-    async def on_chat_model_start(
-        self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any
-    ) -> None:
-        """Open the account of a run."""
-        self._runs.begin(run_id, kwargs)
-
-    async def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Open the account of a run."""
-        self._runs.begin(run_id, kwargs)
-
-    async def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
-        """Take a chunk of `astream`, `ainvoke` or events v1 and v2."""
-        await self._act(self._runs.chunk(run_id, token, chunk))
-
-    async def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Take a protocol event of v3."""
-        await self._act(self._runs.event(run_id, event))
-
-    async def on_llm_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Close the account; deliver the whole if nothing was streamed."""
-        await self._act(self._runs.end(run_id, response))
-
-    async def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Close the account."""
-        await self._act(self._runs.end(run_id, None))
+def _message(response: Any) -> AIMessage | None:
+    if isinstance(response, LLMResult) and response.generations and response.generations[0]:
+        generation = response.generations[0][0]
+        if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
+            return generation.message
+    return None

@@ -6,8 +6,7 @@ Owns the settings and LangChain's entry points; conversions live in the private 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -16,17 +15,16 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict
 
-from kimi_vertex import Completion
+from kimi_vertex import Completion, Event, Finish, ThinkingListener
 from langchain_kimi_vertex import _translator
-from langchain_kimi_vertex._calls import Call, atold, hears_thinking, prepare, told
-from langchain_kimi_vertex._chunks import ChunkBuilder, chat_result
+from langchain_kimi_vertex._chunks import Chunks, chat_result
 from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
-from langchain_kimi_vertex._handed_out import let_go
-from langchain_kimi_vertex._parameters import Parameters
+from langchain_kimi_vertex._requests import Request, prepare
 from langchain_kimi_vertex._settings import KimiVertexSettings
-from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools, tool_choice_for
+from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools
 from langchain_kimi_vertex._tools import response_format as to_response_format
+from langchain_kimi_vertex.callbacks import ThinkingCallbackHandler
 
 if TYPE_CHECKING:
     from langchain_protocol.protocol import MessagesData
@@ -34,6 +32,24 @@ if TYPE_CHECKING:
 __all__ = ["ChatKimiVertex"]
 
 _translator.register()
+
+ItemT_co = TypeVar("ItemT_co", covariant=True)
+
+
+class Renderer(Protocol[ItemT_co]):
+    """Turns the core's events of one turn into items of a stream of LangChain's: chunks, or protocol events."""
+
+    def add(self, event: Event) -> Sequence[ItemT_co]:
+        """The items for an event before the last one."""
+        ...
+
+    def finish(self, finish: Finish, completion: Completion) -> Sequence[ItemT_co]:
+        """The items for the last event."""
+        ...
+
+    def end(self) -> Sequence[ItemT_co]:
+        """What follows when the stream is closed."""
+        ...
 
 
 class ChatKimiVertex(KimiVertexSettings):
@@ -141,43 +157,39 @@ class ChatKimiVertex(KimiVertexSettings):
 
     model_config = ConfigDict(defer_build=False)
 
-    def __init__(self, **parameters: Unpack[Parameters]) -> None:
-        super().__init__(**parameters)
-
     @property
     def _llm_type(self) -> str:
         return "kimi-vertex-chat"
 
-    # Calls
+    # Requests
 
     def _prepare(
         self, messages: Sequence[BaseMessage], stop: Sequence[str] | None, kwargs: Mapping[str, Any]
-    ) -> Call:
-        overrides = dict(kwargs)
+    ) -> Request:
+        arguments = {**kwargs, "on_thinking": kwargs.get("on_thinking") or self.on_thinking}
         if stop is not None:
-            overrides["stop"] = stop
-        return prepare(
-            messages,
-            self._generation_defaults(),
-            overrides,
-            model=self._served_model(),
-            callback=self.on_thinking,
-        )
+            arguments["stop"] = stop
+        return prepare(messages, arguments)
 
-    def _streams_for_listeners(
+    def _should_stream(
         self,
-        call: Call,
-        run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None,
-        kwargs: Mapping[str, Any],
+        *,
+        async_api: bool,
+        run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
     ) -> bool:
-        """Whether a call without streaming must stream behind the scenes, because someone follows the thinking."""
-        if self.disable_streaming is True or (
-            self.disable_streaming == "tool_calling" and kwargs.get("tools")
-        ):
-            return False
-        if kwargs.get("stream") is False or ("streaming" in self.model_fields_set and not self.streaming):
-            return False
-        return call.notifier is not None or (run_manager is not None and hears_thinking(run_manager.handlers))
+        """Let `invoke` stream underneath for a handler that follows the thinking, too."""
+        handlers = run_manager.handlers if run_manager is not None else []
+        if any(isinstance(handler, ThinkingCallbackHandler) for handler in handlers):
+            kwargs.setdefault("stream", True)
+        return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    def _late_listener(self, request: Request, kwargs: Mapping[str, Any]) -> ThinkingListener | None:
+        """Where streaming is forbidden: what `on_thinking` is told with when the answer is there, all at once."""
+        if self._should_stream(async_api=False, **{"stream": True, **kwargs}):
+            return None
+        callback = request.options.pop("on_thinking")
+        return None if callback is None else ThinkingListener(callback)
 
     def _generate(
         self,
@@ -187,24 +199,13 @@ class ChatKimiVertex(KimiVertexSettings):
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            call = self._prepare(messages, stop, kwargs)
-            with closing(call):
-                if self._streams_for_listeners(call, run_manager, kwargs):
-                    completion = self._complete_aloud(call, run_manager)
-                else:
-                    completion = self._client.complete(call.messages, **call.options)
-                    if call.notifier is not None and completion.thinking:
-                        call.notifier.notify(completion.thinking)
-        return chat_result(completion, call.model)
-
-    def _complete_aloud(self, call: Call, run_manager: CallbackManagerForLLMRun | None) -> Completion:
-        builder = ChunkBuilder(call.model)
-        with closing(self._client.stream(call.messages, **call.options)) as stream:
-            for event in told(stream, call.notifier):
-                chunk = builder.add(event)
-                if chunk is not None and run_manager is not None:
-                    run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
-            return stream.completion
+            request = self._prepare(messages, stop, kwargs)
+            listener = self._late_listener(request, kwargs)
+            completion = self._client.complete(request.messages, **request.options)
+        if listener is not None and completion.thinking:
+            with listener:
+                listener.notify(completion.thinking)
+        return chat_result(completion, self._requested_model(kwargs))
 
     async def _agenerate(
         self,
@@ -214,25 +215,12 @@ class ChatKimiVertex(KimiVertexSettings):
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
-            call = self._prepare(messages, stop, kwargs)
-            if self._streams_for_listeners(call, run_manager, kwargs):
-                completion = await self._acomplete_aloud(call, run_manager)
-            else:
-                completion = await self._client.acomplete(call.messages, **call.options)
-                if call.notifier is not None and completion.thinking:
-                    await call.notifier.anotify(completion.thinking)
-        return chat_result(completion, call.model)
-
-    async def _acomplete_aloud(
-        self, call: Call, run_manager: AsyncCallbackManagerForLLMRun | None
-    ) -> Completion:
-        builder = ChunkBuilder(call.model)
-        async with aclosing(self._client.astream(call.messages, **call.options)) as stream:
-            async for event in atold(stream, call.notifier):
-                chunk = builder.add(event)
-                if chunk is not None and run_manager is not None:
-                    await run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
-            return stream.completion
+            request = self._prepare(messages, stop, kwargs)
+            listener = self._late_listener(request, kwargs)
+            completion = await self._client.acomplete(request.messages, **request.options)
+        if listener is not None and completion.thinking:
+            await listener.anotify(completion.thinking)
+        return chat_result(completion, self._requested_model(kwargs))
 
     # Streams. No callbacks are fired in here: LangChain fires them for each chunk and event that it gets.
 
@@ -243,32 +231,16 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        with langchain_errors():
-            call = self._prepare(messages, stop, kwargs)
-            builder = ChunkBuilder(call.model)
-            with closing(call), closing(self._client.stream(call.messages, **call.options)) as stream:
-                for event in told(stream, call.notifier):
-                    chunk = builder.add(event)
-                    if chunk is not None:
-                        yield chunk
-                        let_go(chunk)
+        return self._render(Chunks(self._requested_model(kwargs)), messages, stop, kwargs)
 
-    async def _astream(
+    def _astream(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        with langchain_errors():
-            call = self._prepare(messages, stop, kwargs)
-            builder = ChunkBuilder(call.model)
-            async with aclosing(self._client.astream(call.messages, **call.options)) as stream:
-                async for event in atold(stream, call.notifier):
-                    chunk = builder.add(event)
-                    if chunk is not None:
-                        yield chunk
-                        let_go(chunk)
+        return self._arender(Chunks(self._requested_model(kwargs)), messages, stop, kwargs)
 
     def _stream_chat_model_events(
         self,
@@ -278,16 +250,9 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[MessagesData]:
-        with langchain_errors():
-            call = self._prepare(messages, stop, kwargs)
-            protocol = ProtocolEvents(call.model)
-            with closing(call), closing(self._client.stream(call.messages, **call.options)) as stream:
-                for event in told(stream, call.notifier):
-                    yield from protocol.add(event)
-            # Only now, with the connection free again: LangChain does not come back after the last event.
-            yield protocol.message_finish()
+        return self._render(ProtocolEvents(self._requested_model(kwargs)), messages, stop, kwargs)
 
-    async def _astream_chat_model_events(
+    def _astream_chat_model_events(
         self,
         messages: list[BaseMessage],
         *,
@@ -295,14 +260,45 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[MessagesData]:
+        return self._arender(ProtocolEvents(self._requested_model(kwargs)), messages, stop, kwargs)
+
+    def _render(
+        self,
+        renderer: Renderer[ItemT_co],
+        messages: Sequence[BaseMessage],
+        stop: Sequence[str] | None,
+        kwargs: Mapping[str, Any],
+    ) -> Iterator[ItemT_co]:
         with langchain_errors():
-            call = self._prepare(messages, stop, kwargs)
-            protocol = ProtocolEvents(call.model)
-            async with aclosing(self._client.astream(call.messages, **call.options)) as stream:
-                async for event in atold(stream, call.notifier):
-                    for item in protocol.add(event):
+            request = self._prepare(messages, stop, kwargs)
+            with self._client.stream(request.messages, **request.options) as stream:
+                for event in stream:
+                    if isinstance(event, Finish):
+                        yield from renderer.finish(event, stream.completion)
+                    else:
+                        yield from renderer.add(event)
+            # Only now, with the connection free again: LangChain does not come back after v3's last event.
+            yield from renderer.end()
+
+    async def _arender(
+        self,
+        renderer: Renderer[ItemT_co],
+        messages: Sequence[BaseMessage],
+        stop: Sequence[str] | None,
+        kwargs: Mapping[str, Any],
+    ) -> AsyncIterator[ItemT_co]:
+        with langchain_errors():
+            request = self._prepare(messages, stop, kwargs)
+            async with self._client.astream(request.messages, **request.options) as stream:
+                async for event in stream:
+                    if isinstance(event, Finish):
+                        items = renderer.finish(event, stream.completion)
+                    else:
+                        items = renderer.add(event)
+                    for item in items:
                         yield item
-            yield protocol.message_finish()
+            for item in renderer.end():
+                yield item
 
     # Tools and structured output
 
@@ -327,16 +323,10 @@ class ChatKimiVertex(KimiVertexSettings):
             response_format: A schema, or a finished `response_format`, for the answer that ends the tool calls. Only
                 for servers that can do both: vLLM and SGLang then never let the model call a tool.
             **kwargs: Bound as well.
-
-        Raises:
-            InvalidRequestError: `tool_choice` names none of the tools.
         """
-        formatted = format_tools(tools, strict=strict)
-        bound: dict[str, Any] = {"tools": formatted, **kwargs}
-        with langchain_errors():
-            choice = tool_choice_for(tool_choice, formatted)
-        if choice is not None:
-            bound["tool_choice"] = choice
+        bound: dict[str, Any] = {"tools": format_tools(tools, strict=strict), **kwargs}
+        if tool_choice is not None:
+            bound["tool_choice"] = tool_choice
         if parallel_tool_calls is not None:
             bound["parallel_tool_calls"] = parallel_tool_calls
         if response_format is not None:

@@ -68,7 +68,7 @@ class LangChain(Client):
         elif case.variant == "invoke":
             _take_message(await model.ainvoke(PROMPT), think, say)
         else:
-            async for chunk in model.astream(PROMPT, config=_config(case, asynchronous=True)):
+            async for chunk in model.astream(PROMPT, config=_config(case)):
                 _take_message(chunk, think, say)
 
     def whole(self, case: Case) -> int:
@@ -185,19 +185,13 @@ class Floor(LangChain):
         return _Memory(scenario=scenario)
 
 
-def _config(case: Case, *, asynchronous: bool = False) -> RunnableConfig | None:
+def _config(case: Case) -> RunnableConfig | None:
     if case.variant != "handler":
         return None
-    from langchain_kimi_vertex import AsyncThinkingCallbackHandler, ThinkingCallbackHandler
+    from langchain_kimi_vertex import ThinkingCallbackHandler
 
     heard: list[str] = []
-    if not asynchronous:
-        return {"callbacks": [ThinkingCallbackHandler(thinking=heard.append)]}
-
-    async def hear(text: str) -> None:
-        heard.append(text)
-
-    return {"callbacks": [AsyncThinkingCallbackHandler(thinking=hear)]}
+    return {"callbacks": [ThinkingCallbackHandler(thinking=heard.append)]}
 
 
 def _take_message(message: AIMessageChunk, think: Sink, say: Sink) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import BaseTool, tool
+from pydantic import SecretStr
 
 from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
@@ -23,7 +24,7 @@ def secret() -> str:
 @pytest.fixture
 def model(emulator: Emulator) -> ChatKimiVertex:
     """A model for the strict emulator, with a token that must not be seen anywhere."""
-    return ChatKimiVertex(base_url=emulator.base_url, access_token=SECRET)
+    return ChatKimiVertex(base_url=emulator.base_url, access_token=SecretStr(SECRET))
 
 
 @pytest.fixture

@@ -269,10 +269,12 @@ def test_tool_choice(emulator: Emulator, model: ChatKimiVertex, choice: Any, sen
     assert emulator.requests[-1].json.get("tool_choice") == sent
 
 
-def test_unknown_tool_choice(model: ChatKimiVertex) -> None:
-    """A tool choice that names no bound tool is an error at once."""
+def test_unknown_tool_choice(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """A tool choice that names no bound tool is an error before anything is sent."""
+    bound = model.bind_tools([population], tool_choice="populaton")
     with pytest.raises(ValueError, match="populaton"):
-        model.bind_tools([population], tool_choice="populaton")
+        bound.invoke("Hi")
+    assert not emulator.requests
 
 
 def test_tool_options_are_sent(emulator: Emulator, model: ChatKimiVertex) -> None:

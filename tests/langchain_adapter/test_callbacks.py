@@ -17,10 +17,10 @@ from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta
+from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, accumulate
 from kimi_vertex_emulator import Call, Emulator, Raw, Turn
-from langchain_kimi_vertex import AsyncThinkingCallbackHandler, ChatKimiVertex, ThinkingCallbackHandler
-from langchain_kimi_vertex._chunks import ChunkBuilder
+from langchain_kimi_vertex import ChatKimiVertex, ThinkingCallbackHandler
+from langchain_kimi_vertex._chunks import Chunks
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
@@ -59,27 +59,6 @@ class Recorder(ThinkingCallbackHandler):
         self.log.append(("answer", token))
 
 
-class AsyncRecorder(AsyncThinkingCallbackHandler):
-    """The same with coroutines."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log: list[tuple[str, str]] = []
-
-    async def on_thinking_start(self, **context: Any) -> None:
-        self.log.append(("start", ""))
-
-    async def on_thinking_token(self, token: str, **context: Any) -> None:
-        await asyncio.sleep(0)
-        self.log.append(("thinking", token))
-
-    async def on_thinking_end(self, thinking: str, **context: Any) -> None:
-        self.log.append(("end", thinking))
-
-    async def on_answer_token(self, token: str, **context: Any) -> None:
-        self.log.append(("answer", token))
-
-
 async def _run(path: str, model: BaseChatModel, config: Any) -> None:
     match path:
         case "invoke":
@@ -110,15 +89,6 @@ async def test_handler_hears_every_piece_once(
     emulator.enqueue(TURN)
     recorder = Recorder()
     await _run(path, make_model(output_version=version), {"callbacks": [recorder]})
-    assert recorder.log == LOG
-
-
-@pytest.mark.parametrize("path", [path for path in PATHS if path != "invoke"])
-async def test_async_handler(emulator: Emulator, make_model: MakeModel, path: str) -> None:
-    """The handler with coroutine hooks hears the same."""
-    emulator.enqueue(TURN)
-    recorder = AsyncRecorder()
-    await _run(path, make_model(), {"callbacks": [recorder]})
     assert recorder.log == LOG
 
 
@@ -180,10 +150,9 @@ _DELTAS = st.lists(
 def test_pieces_are_heard_as_their_blocks_say(deltas: list[Event], refusal: str | None) -> None:
     """Chunks of this model, which are read without making blocks of them, are heard as their blocks would be."""
     by_chunk, by_blocks = Recorder(), Recorder()
-    builder = ChunkBuilder("m")
-    for event in [*deltas, Finish("stop", refusal=refusal)]:
-        chunk = builder.add(event)
-        assert chunk is not None
+    finish = Finish("stop", refusal=refusal)
+    chunks, whole = Chunks("m"), accumulate([*deltas, finish])
+    for chunk in [*(chunk for delta in deltas for chunk in chunks.add(delta)), *chunks.finish(finish, whole)]:
         by_chunk.on_llm_new_token(chunk.text, chunk=chunk, run_id=UUID(int=1))
         chunk.message.content = chunk.message.content_blocks  # type: ignore[assignment]
         chunk.message.response_metadata["output_version"] = "v1"
@@ -294,7 +263,6 @@ async def test_thinking_is_heard_before_the_answer_is_sent(
 def test_streaming_recorder_is_a_normal_handler() -> None:
     """The handler is a `BaseCallbackHandler`, so any framework that takes those takes it."""
     assert isinstance(Recorder(), BaseCallbackHandler)
-    assert issubclass(AsyncThinkingCallbackHandler, BaseCallbackHandler)
 
 
 def test_chunk_thinking_is_in_both_conventions(emulator: Emulator, model: ChatKimiVertex) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.utils.json import parse_partial_json
 
-from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta
-from langchain_kimi_vertex._chunks import ChunkBuilder
+from kimi_vertex import Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, accumulate
+from langchain_kimi_vertex._chunks import Chunks
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
 from langchain_kimi_vertex._invalid import original_arguments, refusing_fragment
 from langchain_kimi_vertex._messages import to_core_messages
@@ -54,11 +54,17 @@ def test_no_rubbish_is_repaired(text: str) -> None:
     assert original_arguments(text + refusing_fragment(text)) == text
 
 
+def _rendered(renderer: Any, events: Sequence[Event]) -> list[Any]:
+    items: list[Any] = []
+    for event in events:
+        ends = isinstance(event, Finish)
+        items += renderer.finish(event, accumulate(events)) if ends else renderer.add(event)
+    return items
+
+
 def _sum(events: Sequence[Event]) -> AIMessageChunk:
-    builder = ChunkBuilder("m")
-    chunks = [chunk.message for event in events if (chunk := builder.add(event)) is not None]
-    total = chunks[0]
-    for message in chunks[1:]:
+    total, *others = [chunk.message for chunk in _rendered(Chunks("m"), events)]
+    for message in others:
         total = total + message
     assert isinstance(total, AIMessageChunk)
     return total
@@ -103,8 +109,7 @@ def test_any_flagged_call_is_refused(arguments: str) -> None:
 
 def test_native_events_carry_the_exact_text_and_the_reason() -> None:
     """The v3 stream finishes a cut call as `invalid_tool_call` with its own arguments and the reason."""
-    protocol = ProtocolEvents("m")
-    events: list[Any] = [item for event in _CUT for item in protocol.add(event)]
+    events = _rendered(ProtocolEvents("m"), _CUT)
     finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
     assert finished[-1] == {
         "type": "invalid_tool_call",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -16,10 +17,9 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField
 from pydantic import SecretStr
 
-from kimi_vertex import Timeouts
+from kimi_vertex import KimiVertexClient, Timeouts
 from kimi_vertex_emulator import Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex, register_init_chat_model, register_serializable
-from langchain_kimi_vertex._parameters import Parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
@@ -31,15 +31,29 @@ TURN = Turn(thinking="Hm.", text="Blue.")
 
 def test_names_and_aliases() -> None:
     """`model` and `model_name`, `access_token` and `api_key` mean the same."""
-    model = ChatKimiVertex(model_name="moonshotai/kimi-k2-thinking-maas", api_key=SECRET, project="a-project")
+    names: dict[str, Any] = {"model_name": "moonshotai/kimi-k2-thinking-maas", "api_key": SECRET}
+    model = ChatKimiVertex(project="a-project", **names)
     assert model.model == model.model_name == "moonshotai/kimi-k2-thinking-maas"
     assert model.access_token is not None
     assert model.access_token.get_secret_value() == SECRET
 
 
-def test_the_declared_parameters_are_the_fields() -> None:
-    """What type checkers and editors are told to accept is every field and the two aliases."""
-    assert set(get_type_hints(Parameters)) == {*ChatKimiVertex.model_fields, "model_name", "api_key"}
+def test_every_setting_of_the_client_is_a_field() -> None:
+    """The core's client and the chat model have the same settings with the same defaults."""
+    fields = ChatKimiVertex.model_fields
+    gone = {"quota_project", "self_signed_jwt", "tool_validation_retries"}
+    for name, parameter in inspect.signature(KimiVertexClient).parameters.items():
+        assert name in gone or fields[name].get_default(call_default_factory=True) == parameter.default
+
+
+def test_a_changed_setting_is_followed(emulator: Emulator) -> None:
+    """An assignment to a setting holds for the next request, wherever the client had it from."""
+    emulator.enqueue(TURN)
+    model = ChatKimiVertex(base_url="http://127.0.0.1:9/v1")
+    model.base_url = emulator.base_url
+    model.temperature = 0.5
+    model.invoke("q")
+    assert emulator.requests[-1].json["temperature"] == 0.5
 
 
 def test_default_model() -> None:

@@ -11,7 +11,6 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
-from kimi_vertex import ConfigurationError
 from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
@@ -89,19 +88,6 @@ def test_reask(emulator: Emulator, make_model: MakeModel, ask: Ask) -> None:
     assert message.usage_metadata is not None
     assert message.usage_metadata["total_tokens"] == 30
     assert message.response_metadata["reasked"] == 1
-
-
-def test_the_bound_is_a_setting(emulator: Emulator, make_model: MakeModel) -> None:
-    """`tool_validation_retries` reaches the core."""
-    emulator.enqueue(NO_NUMBER, NO_NUMBER, GOOD)
-    model = make_model(tool_validation="reask", tool_validation_retries=2).bind_tools([count])
-    assert _values(model.invoke("Count!")) == [{"n": 5}]
-
-
-def test_wrong_values(make_model: MakeModel) -> None:
-    """A number of retries that makes no sense is refused when the model is made."""
-    with pytest.raises(ConfigurationError, match="tool_validation_retries"):
-        make_model(tool_validation_retries=-1)
 
 
 @pytest.mark.parametrize("version", ["v2", "v3"])

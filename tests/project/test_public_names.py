@@ -26,8 +26,7 @@ PUBLIC = {
         Turn respond
     """,
     "langchain_kimi_vertex": """
-        AsyncThinkingCallbackHandler ChatKimiVertex ThinkingCallbackHandler __version__
-        register_init_chat_model register_serializable
+        ChatKimiVertex ThinkingCallbackHandler __version__ register_init_chat_model register_serializable
     """,
     "llama_index_kimi_vertex": "KimiVertex ThinkingDeltaEvent",
 }

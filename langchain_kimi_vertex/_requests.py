@@ -1,0 +1,46 @@
+"""One request: LangChain's messages and keyword arguments as the core takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
+
+from langchain_core.messages import BaseMessage
+
+from kimi_vertex import Message, RequestOptions
+from langchain_kimi_vertex._messages import to_core_messages
+from langchain_kimi_vertex._tools import format_tools, response_format
+
+__all__ = ["Request", "prepare"]
+
+_NOT_SENT: Final = ("stream", "stream_usage", "ls_structured_output_format", "structured_output_format")
+"""What LangChain passes along for itself; usage is always asked for."""
+
+
+class Request(NamedTuple):
+    """A request as the core takes it."""
+
+    messages: list[Message]
+    options: RequestOptions
+
+
+def prepare(messages: Sequence[BaseMessage], arguments: Mapping[str, Any]) -> Request:
+    """Build a request.
+
+    Args:
+        messages: The conversation.
+        arguments: The keyword arguments of this request. Names that `RequestOptions` does not know become fields of
+            the request's body.
+
+    Raises:
+        InvalidRequestError: A message cannot be sent.
+    """
+    options = {name: value for name, value in arguments.items() if name not in _NOT_SENT}
+    extra = {name: options.pop(name) for name in list(options) if name not in RequestOptions.__annotations__}
+    if extra:
+        options["extra_body"] = {**(options.get("extra_body") or {}), **extra}
+    if options.get("tools"):
+        options["tools"] = format_tools(options["tools"])
+    if options.get("response_format") is not None:
+        options["response_format"] = response_format(options["response_format"])
+    return Request(to_core_messages(messages), cast("RequestOptions", options))
