@@ -32,8 +32,6 @@ __all__ = ["KimiVertexSettings"]
 
 _SHARED: Final = ("credentials", "http_client", "http_async_client", "on_thinking", "on_request")
 """What a deep copy shares with its original."""
-_NOT_PICKLED: Final = ("access_token", "credentials", "http_client", "http_async_client")
-"""Secrets and connections stay behind; the client decides for itself which credentials travel with it."""
 _NOT_IDENTITY: Final = frozenset(
     {"access_token", "extra_headers", "timeout", "max_retries", "max_retry_seconds", *_SHARED}
 )
@@ -282,12 +280,9 @@ class KimiVertexSettings(BaseChatModel):
         return {"timeout": asdict(self.timeout)} if is_dataclass(self.timeout) else {}
 
     def __getstate__(self) -> dict[Any, Any]:
+        self._client.__getstate__()  # refuses to let a secret travel
         state = dict(super().__getstate__())
-        values = dict(state["__dict__"])
-        for name in _NOT_PICKLED:
-            if not isinstance(values[name], str):  # the path of a credentials file is no secret
-                values[name] = None
-        state["__dict__"] = values
+        state["__dict__"] = {**state["__dict__"], "http_client": None, "http_async_client": None}
         return state
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:

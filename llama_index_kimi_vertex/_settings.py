@@ -10,7 +10,6 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -43,8 +42,6 @@ _CLIENT_FIELDS: Final = (
     "api",
     "credentials",
     "access_token",
-    "quota_project",
-    "self_signed_jwt",
     "timeout",
     "max_retries",
     "max_retry_seconds",
@@ -107,10 +104,6 @@ class ClientSettings(FunctionCallingLLM):
         exclude=True,
         repr=False,
         description="Static bearer token instead of Google credentials; also accepted as api_key.",
-    )
-    quota_project: str | None = Field(default=None, description="Project that quota is charged to.")
-    self_signed_jwt: bool = Field(
-        default=False, description="Let a service account sign its own tokens, without a token service."
     )
     timeout: float | Timeouts | None = Field(
         default=None, description="Seconds, or Timeouts(connect=10, first_byte=600, idle=300)."
@@ -215,6 +208,7 @@ class ClientSettings(FunctionCallingLLM):
         return settings
 
     def __getstate__(self) -> dict[str, Any]:
+        self.client.__getstate__()  # refuses to let a secret travel
         # Not the base class's: that one deletes what it cannot pickle from the object itself.
         # https://github.com/run-llama/llama_index/blob/main/llama-index-core/llama_index/core/schema.py
         values = {name: value for name, value in self.__dict__.items() if _can_travel(name, value)}
@@ -238,9 +232,7 @@ class ClientSettings(FunctionCallingLLM):
 
 
 def _can_travel(name: str, value: object) -> bool:
-    """Whether a setting goes into a pickle: no token does, and no credentials but a file's name."""
-    if name == "access_token" or (name == "credentials" and not isinstance(value, str | Path | None)):
-        return False
+    """Whether a setting goes into a pickle: not connections, and not callbacks that are local to a function."""
     try:
         pickle.dumps(value)
     except Exception as error:  # noqa: BLE001 - every type fails in its own way

@@ -59,8 +59,9 @@ class KimiVertexClient:
         ...     if isinstance(event, TextDelta):
         ...         print(event.text, end="")
 
-    Making a client does no I/O. It may be shared by threads and event loops, used after a fork, copied and pickled;
-    copies and pickles hold the settings only (a static token and clients of your own stay out of pickles).
+    Making a client does no I/O. It may be shared by threads and event loops, used after a fork, copied and pickled.
+    Copies share the credentials. A pickle holds settings and never a secret: with a credentials object, a mapping or
+    a static token it is refused. Clients of your own stay out of it.
 
     Args:
         model: Name of the model: `moonshotai/kimi-k2-thinking-maas` for the managed service, which needs one. An
@@ -77,8 +78,6 @@ class KimiVertexClient:
         credentials: A google-auth credentials object, the content of a credentials file as a mapping (such as a
             service account's), or a path to one. Default: application default credentials.
         access_token: A static bearer token instead; it expires, so use it for tests.
-        quota_project: Project to bill, if not the credentials' own.
-        self_signed_jwt: Let a service account sign its own tokens, without a call to the token service.
         timeout: Seconds for everything, or `Timeouts`. Default `Timeouts()`: 10 s to connect, 600 s to the head of
             the answer, 300 s between two pieces of it.
         max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown.
@@ -125,8 +124,6 @@ class KimiVertexClient:
         api: Api = "chat",
         credentials: Any = None,
         access_token: str | None = None,
-        quota_project: str | None = None,
-        self_signed_jwt: bool = False,
         timeout: float | Timeouts | None = None,
         max_retries: int = 2,
         max_retry_seconds: float = 120.0,
@@ -184,12 +181,7 @@ class KimiVertexClient:
         )
         self._tokens: TokenSource | None = None
         if access_token is not None or credentials is not None or self._target.needs_credentials:
-            self._tokens = TokenSource(
-                credentials,
-                access_token=access_token,
-                quota_project=quota_project,
-                self_signed_jwt=self_signed_jwt,
-            )
+            self._tokens = TokenSource(credentials, access_token=access_token)
         self._on_request = on_request
         self._given_clients = (http_client, http_async_client)
         self._traits = Traits()
@@ -361,12 +353,11 @@ class KimiVertexClient:
         return f"<{type(self).__name__} {self._target.describe(self._model)}>"
 
     def __getstate__(self) -> dict[str, Any]:
+        if self._tokens is not None:
+            self._tokens.settings.check_portable()
         state = self.__dict__.copy()
         state.pop("_http_clients", None)
-        # Connections stay behind; where a token is not needed, one that cannot travel is not missed.
         state["_given_clients"] = (None, None)
-        if self._tokens is not None and not self._tokens.can_refresh and not self._target.needs_credentials:
-            state["_tokens"] = None
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

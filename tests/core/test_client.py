@@ -210,18 +210,16 @@ def test_payload_limits(vertex: Emulator, form: str, host: str | None, limit: fl
 
 
 def test_headers(emulator: Emulator) -> None:
-    """Extra headers, the quota project and the token travel with each call, and a call's own headers win."""
+    """Extra headers and the token travel with each call, and a call's own headers win."""
     client = KimiVertexClient(
         base_url=emulator.base_url,
         access_token="t",
-        quota_project="payer",
         extra_headers={"X-Vertex-AI-LLM-Request-Type": "dedicated", "X-A": "client"},
     )
     client.complete("Hi", extra_headers={"x-a": "call"})
     client.close()
     headers = emulator.requests[0].headers
     assert headers["x-vertex-ai-llm-request-type"] == "dedicated"
-    assert headers["x-goog-user-project"] == "payer"
     assert headers["authorization"] == "Bearer t"
     assert headers["x-a"] == "call"
     assert headers["user-agent"].startswith("kimi-vertex/")

@@ -17,7 +17,7 @@ from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField
 from pydantic import SecretStr
 
-from kimi_vertex import KimiVertexClient, Timeouts
+from kimi_vertex import ConfigurationError, KimiVertexClient, Timeouts
 from kimi_vertex_emulator import Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex, register_init_chat_model, register_serializable
 
@@ -41,7 +41,7 @@ def test_names_and_aliases() -> None:
 def test_every_setting_of_the_client_is_a_field() -> None:
     """The core's client and the chat model have the same settings with the same defaults."""
     fields = ChatKimiVertex.model_fields
-    gone = {"quota_project", "self_signed_jwt", "tool_validation_retries"}
+    gone = {"tool_validation_retries"}
     for name, parameter in inspect.signature(KimiVertexClient).parameters.items():
         assert name in gone or fields[name].get_default(call_default_factory=True) == parameter.default
 
@@ -91,7 +91,7 @@ def test_call_options_override(emulator: Emulator, make_model: MakeModel) -> Non
 
 
 def test_no_secret_is_shown() -> None:
-    """Token and credentials are in no repr, dump or pickle."""
+    """Token and credentials are in no repr and no dump."""
     info = {"type": "service_account", "private_key": SECRET}
     for model in (
         ChatKimiVertex(base_url="http://127.0.0.1:1/v1", access_token=SecretStr(SECRET)),
@@ -101,9 +101,23 @@ def test_no_secret_is_shown() -> None:
     ):
         shown = f"{model!r} {model} {dumps(model)} {model.asdict()} {model.model_dump()}"
         assert SECRET not in shown
-    assert SECRET.encode() not in pickle.dumps(
-        ChatKimiVertex(base_url="http://127.0.0.1:1/v1", access_token=SecretStr(SECRET))
-    )
+
+
+@pytest.mark.parametrize("secret", [{"access_token": SECRET}, {"credentials": {"private_key": SECRET}}])
+def test_no_secret_is_pickled(secret: dict[str, Any]) -> None:
+    """A model that holds a token or a key is not pickled, and the error says what to do; its copies share them."""
+    model = ChatKimiVertex(base_url="http://127.0.0.1:1/v1", **secret)
+    with pytest.raises(ConfigurationError, match=r"credentials=PATH, or build the model in the worker"):
+        pickle.dumps(model)
+    for twin in (copy.copy(model), copy.deepcopy(model)):
+        assert twin.credentials is model.credentials
+        assert twin.access_token == model.access_token
+
+
+def test_credentials_path_is_pickled() -> None:
+    """The path of a credentials file travels: it is not a secret, and the file is read where the model is used."""
+    model = ChatKimiVertex(base_url="http://127.0.0.1:1/v1", credentials="/key.json")
+    assert pickle.loads(pickle.dumps(model)).credentials == "/key.json"
 
 
 def _load(text: str, **secrets: str) -> Any:

@@ -1,4 +1,4 @@
-"""What the user gave as credentials: checked without I/O, shown without secrets, pickled without tokens.
+"""What the user gave as credentials: checked without I/O, shown without secrets, pickled only without any.
 
 Must not import google-auth: this runs when a model object is built.
 """
@@ -6,44 +6,49 @@ Must not import google-auth: this runs when a model object is built.
 from __future__ import annotations
 
 import copy
+import json
 import os
-import pickle
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from kimi_vertex.errors import ConfigurationError
 
-__all__ = ["CLOUD_PLATFORM", "Settings", "not_a_service_account"]
+__all__ = ["CLOUD_PLATFORM", "CredentialSettings"]
 
 CLOUD_PLATFORM: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 _TOKEN_START: Final = ("ya29.", "eyJ", "Bearer ", "AIza", "AQ.")
+# What google-auth reads from the environment when it loads credentials, and `TokenSource` for a static token.
+_VARIABLES: Final = (
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_QUOTA_PROJECT",
+    "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
+    "GOOGLE_CLOUD_PROJECT",
+    "GCLOUD_PROJECT",
+    "CLOUDSDK_CONFIG",
+    "GCE_METADATA_HOST",
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings:
+class CredentialSettings:
     """How to come by credentials: what the user gave, checked, and nothing that is derived from it."""
 
     credentials: Any = None
     """google-auth credentials object, the content of a credentials file, its path, or `None`."""
     access_token: str | None = None
-    quota_project: str | None = None
-    scopes: tuple[str, ...] = (CLOUD_PLATFORM,)
-    self_signed_jwt: bool = False
-    token_lost: bool = False
-    """There was nothing but an access token, and pickling left it behind."""
 
     def __repr__(self) -> str:
         """Say what kind of credentials these are, without any of their content."""
-        return f"Settings({self.kind})"
+        return f"CredentialSettings({self.kind})"
 
     @property
     def kind(self) -> str:
         """In words, for reprs and error texts; never a secret."""
         given = self.credentials
-        if self.access_token is not None or self.token_lost:
+        if self.access_token is not None:
             return "static access token"
         if given is None:
             return "application default credentials"
@@ -53,48 +58,41 @@ class Settings:
             return f"credentials file {str(given)!r}"
         return f"{type(given).__module__}.{type(given).__qualname__}"
 
+    @property
+    def key(self) -> Hashable:
+        """Equal for settings that lead to the same credentials: an object is only itself, the rest goes by value."""
+        given = self.credentials
+        if not (given is None or isinstance(given, Path | Mapping)):
+            return ("object", id(given))
+        if isinstance(given, Mapping):
+            given = json.dumps(given, sort_keys=True, default=repr)
+        return (self.access_token, given, *map(os.environ.get, _VARIABLES))
+
     @classmethod
-    def checked(
-        cls,
-        credentials: Any,
-        access_token: str | None,
-        quota_project: str | None,
-        scopes: Sequence[str],
-        *,
-        self_signed_jwt: bool,
-    ) -> Settings:
+    def checked(cls, credentials: Any, access_token: str | None) -> CredentialSettings:
         """Check what can be checked without I/O, and raise `ConfigurationError`."""
         if credentials is not None and access_token is not None:
             raise ConfigurationError(
                 "credentials and access_token (or api_key) are both given. Leave one out."
             )
-        if self_signed_jwt and access_token is not None:
-            raise ConfigurationError(
-                "self_signed_jwt needs service-account credentials, not a static access_token."
-            )
-        settings = cls(
+        return cls(
             credentials=_check_credentials(credentials),
             access_token=None if access_token is None else _check_token(access_token),
-            quota_project=quota_project or None,
-            scopes=(scopes,) if isinstance(scopes, str) else tuple(scopes),
-            self_signed_jwt=self_signed_jwt,
         )
-        given = settings.credentials
-        if self_signed_jwt and isinstance(given, Mapping) and given.get("type") != "service_account":
-            raise not_a_service_account(settings)
-        return settings
 
-    def for_pickle(self) -> Settings:
-        """Return the same settings without any access token."""
-        if self.access_token is not None:
-            return replace(self, access_token=None, token_lost=True)
-        if self.credentials is None or isinstance(self.credentials, (Path, Mapping)):
-            return self
-        if getattr(self.credentials, "refresh_token", "") is None and not getattr(
-            self.credentials, "refresh_handler", None
+    def check_portable(self) -> None:
+        """Refuse to be pickled together with a secret.
+
+        Raises:
+            ConfigurationError: These are not application default credentials, nor the path of a file.
+        """
+        if self.access_token is not None or not (
+            self.credentials is None or isinstance(self.credentials, Path)
         ):
-            return replace(self, credentials=None, token_lost=True)
-        return replace(self, credentials=_without_tokens(self.credentials))
+            raise ConfigurationError(
+                "Secrets are not pickled: use application default credentials or credentials=PATH, or build the model "
+                f"in the worker. What it has now: {self.kind}."
+            )
 
 
 def _check_credentials(given: Any) -> Any:
@@ -147,32 +145,3 @@ def _check_token(token: str) -> str:
             "access_token contains spaces, line breaks or characters that a header cannot hold."
         )
     return text
-
-
-def not_a_service_account(settings: Settings) -> ConfigurationError:
-    """Return the error for settings that ask for what only a service account's key can do."""
-    return ConfigurationError(
-        f"self_signed_jwt needs service-account credentials, but these are {settings.kind}. Leave it out."
-    )
-
-
-def _without_tokens(credentials: Any) -> Any:
-    """Return a copy of a google-auth object, and of those inside it, that holds no access token."""
-    try:
-        twin = _scrubbed(credentials)
-        pickle.dumps(twin)
-    except Exception as error:  # noqa: BLE001 - whatever a foreign object raises
-        raise ConfigurationError(
-            f"The credentials object ({type(credentials).__qualname__}) cannot be pickled ({type(error).__name__}). "
-            "Use application default credentials, the path of a credentials file, or its content as a dict."
-        ) from None
-    return twin
-
-
-def _scrubbed(credentials: Any) -> Any:
-    twin = copy.copy(credentials)
-    for name, value in list(vars(twin).items()):
-        if hasattr(value, "token") and hasattr(value, "refresh"):
-            setattr(twin, name, _scrubbed(value))
-    twin.token, twin.expiry = None, None
-    return twin

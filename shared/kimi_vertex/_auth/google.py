@@ -9,7 +9,7 @@ import copy
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from google.auth.transport.requests import Request
 
 from kimi_vertex.errors import CredentialsError, KimiVertexError
 
-from .credentials import Settings, not_a_service_account
+from .credentials import CLOUD_PLATFORM, CredentialSettings
 
 __all__ = ["Loaded", "explain", "find_project", "load", "open_transport"]
 
@@ -47,26 +47,21 @@ class Loaded:
     """As far as it is known without a call to a Google API."""
 
 
-def load(settings: Settings) -> Loaded:
-    """Load, scope and configure credentials. Reads files, may start `gcloud` and ask a metadata server.
+def load(settings: CredentialSettings) -> Loaded:
+    """Load and scope credentials. Reads files, may start `gcloud` and ask a metadata server.
 
     No access token is fetched. google-auth's own exceptions pass through.
     """
     given = settings.credentials
     if isinstance(given, Path):
-        credentials, project = _from_info(_read(given), settings.quota_project)
+        credentials, project = _from_info(_read(given))
     elif isinstance(given, Mapping):
-        credentials, project = _from_info(given, settings.quota_project)
+        credentials, project = _from_info(given)
     elif given is None:
-        credentials, project = _application_default(settings.quota_project)
+        credentials, project = _application_default()
     else:
         credentials, project = given, getattr(given, "project_id", None)
-    credentials = _scoped(credentials, settings.scopes)
-    if settings.self_signed_jwt:
-        if not callable(getattr(credentials, "with_always_use_jwt_access", None)):
-            raise not_a_service_account(settings)
-        credentials = credentials.with_always_use_jwt_access(True)
-    return Loaded(credentials, project if isinstance(project, str) and project else None)
+    return Loaded(_scoped(credentials), project if isinstance(project, str) and project else None)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -89,25 +84,23 @@ def _read(path: Path) -> Mapping[str, Any]:
     return info
 
 
-def _from_info(info: Mapping[str, Any], quota_project: str | None) -> tuple[Any, str | None]:
+def _from_info(info: Mapping[str, Any]) -> tuple[Any, str | None]:
     with warnings.catch_warnings():
         # It warns of content from strangers; this is the user's own.
         warnings.simplefilter("ignore", DeprecationWarning)
         # Without scopes: with them, an external account would look up its project at once, over the network.
-        loaded: tuple[Any, str | None] = google.auth.load_credentials_from_dict(  # type: ignore[no-untyped-call]
-            dict(info), quota_project_id=quota_project
-        )
+        loaded: tuple[Any, str | None] = google.auth.load_credentials_from_dict(dict(info))  # type: ignore[no-untyped-call]
     return loaded
 
 
-def _application_default(quota_project: str | None) -> tuple[Any, str | None]:
+def _application_default() -> tuple[Any, str | None]:
     # Scopes are added later; see `_from_info`.
-    loaded: tuple[Any, str | None] = google.auth.default(quota_project_id=quota_project)
+    loaded: tuple[Any, str | None] = google.auth.default()
     return loaded
 
 
-def _scoped(credentials: Any, scopes: Sequence[str]) -> Any:
-    return with_scopes_if_required(credentials, list(scopes))  # type: ignore[no-untyped-call]
+def _scoped(credentials: Any) -> Any:
+    return with_scopes_if_required(credentials, [CLOUD_PLATFORM])  # type: ignore[no-untyped-call]
 
 
 def find_project(loaded: Loaded, request: Any) -> str | None:
@@ -129,7 +122,7 @@ def open_transport() -> Iterator[Any]:
         request.session.close()
 
 
-def explain(error: Exception, settings: Settings) -> KimiVertexError:
+def explain(error: Exception, settings: CredentialSettings) -> KimiVertexError:
     """Turn a failure of google-auth into an error that says what to do, and holds no token.
 
     The original is not chained: its arguments may hold the token service's whole answer.

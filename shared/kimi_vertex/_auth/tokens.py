@@ -12,13 +12,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from kimi_vertex._target.target import DEFAULT_UNIVERSE
 from kimi_vertex.errors import CredentialsError, KimiVertexError
 
-from .credentials import CLOUD_PLATFORM, Settings
+from .credentials import CredentialSettings
 
 if TYPE_CHECKING:
     from .google import Loaded
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["TokenSource"]
 
 _LOG: Final = logging.getLogger("kimi_vertex.auth")
-_DEFAULT_UNIVERSE: Final = "googleapis.com"
 _UNIVERSE_VARIABLE: Final = "GOOGLE_CLOUD_UNIVERSE_DOMAIN"
 _PAUSE_AFTER_FAILURE: Final = 30.0
 """Seconds between two early renewals of a token that still works, when the first one failed."""
@@ -93,17 +93,13 @@ class TokenSource:
     expired makes callers wait for a single refresh. `refresh` and `apply` are used rather than
     `before_request`, which adds a lookup of the account's regions and blocking calls to the metadata server.
 
-    Copies share the source. A pickle holds the settings: a path, an info mapping with its key, or a
-    credentials object without its access token. A static access token is left behind, and the unpickled
-    source says so when it is used.
+    Copies share the source. Only application default credentials and a path can be pickled: anything else would put
+    a secret into the pickle.
 
     Args:
         credentials: A google-auth credentials object, the content of a credentials file of any type as a
             mapping, the path of one, or `None` for application default credentials.
         access_token: A static bearer token instead; never refreshed.
-        quota_project: Project to bill. Default: what the credentials or `GOOGLE_CLOUD_QUOTA_PROJECT` say.
-        scopes: OAuth scopes for credentials that need them. Default: cloud-platform.
-        self_signed_jwt: Sign tokens locally with a service account's key, without a token endpoint.
 
     Raises:
         ConfigurationError: If what is given cannot be credentials.
@@ -121,22 +117,10 @@ class TokenSource:
         "_universe",
     )
 
-    def __init__(
-        self,
-        credentials: Any = None,
-        *,
-        access_token: str | None = None,
-        quota_project: str | None = None,
-        scopes: Sequence[str] = (CLOUD_PLATFORM,),
-        self_signed_jwt: bool = False,
-    ) -> None:
-        self._begin(
-            Settings.checked(
-                credentials, access_token, quota_project, scopes, self_signed_jwt=self_signed_jwt
-            )
-        )
+    def __init__(self, credentials: Any = None, *, access_token: str | None = None) -> None:
+        self._begin(CredentialSettings.checked(credentials, access_token))
 
-    def _begin(self, settings: Settings) -> None:
+    def _begin(self, settings: CredentialSettings) -> None:
         self._settings = settings
         self._loaded: Loaded | None = None
         self._project: str | None = None
@@ -151,9 +135,14 @@ class TokenSource:
         self._project_flight = _SingleFlight()
 
     @property
+    def settings(self) -> CredentialSettings:
+        """What the user gave."""
+        return self._settings
+
+    @property
     def can_refresh(self) -> bool:
         """Whether a refused token may be replaced: not if it is static."""
-        return self._settings.access_token is None and not self._settings.token_lost
+        return self._settings.access_token is None
 
     @property
     def project(self) -> str | None:
@@ -169,7 +158,7 @@ class TokenSource:
         if self._universe is not None:
             return self._universe
         return (
-            _DEFAULT_UNIVERSE if self.can_refresh else os.environ.get(_UNIVERSE_VARIABLE) or _DEFAULT_UNIVERSE
+            DEFAULT_UNIVERSE if self.can_refresh else os.environ.get(_UNIVERSE_VARIABLE) or DEFAULT_UNIVERSE
         )
 
     def headers(self, *, force: bool = False, rejected: str | None = None) -> dict[str, str]:
@@ -242,18 +231,11 @@ class TokenSource:
 
     def _headers(self) -> dict[str, str]:
         settings = self._settings
-        if settings.token_lost:
-            raise CredentialsError(
-                "This object was pickled, and a static access_token is never written into a pickle. Use application "
-                "default credentials or a credentials file, or set the token again in this process."
-            )
         headers: dict[str, str] = {}
         if settings.access_token is not None:
             headers["authorization"] = f"Bearer {settings.access_token}"
         elif self._loaded is not None:
             self._loaded.credentials.apply(headers)
-        if settings.quota_project is not None:
-            headers["x-goog-user-project"] = settings.quota_project
         return headers
 
     def _obtain(self) -> KimiVertexError | None:
@@ -338,10 +320,11 @@ class TokenSource:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_restore, (self._settings.for_pickle(),))
+        self._settings.check_portable()
+        return (_restore, (self._settings,))
 
 
-def _restore(settings: Settings) -> TokenSource:
+def _restore(settings: CredentialSettings) -> TokenSource:
     source = TokenSource.__new__(TokenSource)
     TokenSource._begin(source, settings)  # noqa: SLF001 - the other half of __reduce__
     return source

@@ -116,8 +116,8 @@ def _explain_forbidden(message: str, target: Target) -> str:
     if "user_project_denied" in text or "serviceusage.services.use" in text:
         return (
             "The account may not bill the quota project: grant it roles/serviceusage.serviceUsageConsumer "
-            "there, or choose another with quota_project= or `gcloud auth application-default "
-            f"set-quota-project {project}`."
+            "there, or choose another with GOOGLE_CLOUD_QUOTA_PROJECT or `gcloud auth "
+            f"application-default set-quota-project {project}`."
         )
     if "vpc_service_controls" in text or "vpc service controls" in text:
         return "A VPC Service Controls perimeter refused the call: ask the administrator of the perimeter."

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,6 @@ from google.oauth2 import credentials as user_credentials
 from google.oauth2 import service_account
 
 from kimi_vertex._auth.tokens import TokenSource
-from kimi_vertex.errors import ConfigurationError
 from kimi_vertex_emulator import Emulator
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -127,8 +127,9 @@ def test_service_account_object(get: Get, account: dict[str, str], emulator: Emu
 
 
 def test_self_signed_jwt(get: Get, account: dict[str, str], emulator: Emulator) -> None:
-    """A self-signed token asks no token endpoint."""
-    headers = get(TokenSource(account, self_signed_jwt=True))
+    """A service account that signs its own tokens, as google-auth lets it, asks no token endpoint."""
+    given = service_account.Credentials.from_service_account_info(account)  # type: ignore[no-untyped-call]
+    headers = get(TokenSource(given.with_always_use_jwt_access(True)))
     assert claims(headers["authorization"])["scope"] == SCOPE
     assert emulator.requests == []
 
@@ -141,9 +142,27 @@ def test_user(get: Get, emulator: Emulator) -> None:
 
 
 def test_quota_project(get: Get, account: dict[str, str], emulator: Emulator) -> None:
-    """The quota project that is given goes before that of the credentials."""
-    source = TokenSource({**account, "quota_project_id": "theirs"}, quota_project="mine")
-    assert get(source)["x-goog-user-project"] == "mine"
+    """The quota project that google-auth's credentials were given is sent."""
+    given = service_account.Credentials.from_service_account_info(account)  # type: ignore[no-untyped-call]
+    assert get(TokenSource(given.with_quota_project("mine")))["x-goog-user-project"] == "mine"
+
+
+@pytest.mark.parametrize("kind", ["info", "file", "default"])
+def test_quota_project_of_the_environment(
+    get: Get, account: dict[str, str], key_file: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`GOOGLE_CLOUD_QUOTA_PROJECT` is sent for all credentials that are loaded here."""
+    monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "payer")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file))
+    given = {"info": account, "file": key_file, "default": None}[kind]
+    assert get(TokenSource(given))["x-goog-user-project"] == "payer"
+
+
+def test_pickled_path(get: Get, key_file: Path) -> None:
+    """The other side of a pickle reads the file and gets a token of its own, although this side has one already."""
+    source = TokenSource(key_file)
+    tokens = [get(each)["authorization"] for each in (source, pickle.loads(pickle.dumps(source)))]
+    assert tokens == ["Bearer emulator-token-1", "Bearer emulator-token-2"]
 
 
 def test_impersonation(get: Get, emulator: Emulator) -> None:
@@ -173,10 +192,7 @@ def test_anonymous(get: Get) -> None:
 
 def test_static_token(get: Get) -> None:
     """A static token is sent as it is, without the line break and the word that users paste with it."""
-    assert get(TokenSource(access_token="Bearer abc\n", quota_project="q")) == {
-        "authorization": "Bearer abc",
-        "x-goog-user-project": "q",
-    }
+    assert get(TokenSource(access_token="Bearer abc\n")) == {"authorization": "Bearer abc"}
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -232,12 +248,3 @@ def test_metadata_server(emulator: Emulator, tmp_path: Path) -> None:
     assert result.stdout.split() == ["Bearer", "emulator-token-1", "emulator", "googleapis.com"], (
         result.stderr
     )
-
-
-def test_self_signed_jwt_needs_a_key(emulator: Emulator, key_file: Path, federation: dict[str, Any]) -> None:
-    """Only a service account can sign its own tokens; others are told so, as early as it is known."""
-    with pytest.raises(ConfigurationError, match="self_signed_jwt needs service-account credentials"):
-        TokenSource(federation, self_signed_jwt=True)
-    with pytest.raises(ConfigurationError, match="self_signed_jwt needs service-account credentials"):
-        TokenSource(user(emulator), self_signed_jwt=True).headers()
-    assert TokenSource(key_file, self_signed_jwt=True).headers()

@@ -163,15 +163,17 @@ def test_copies_after_use(emulator: Emulator, client: KimiVertexClient, copied: 
     twin.close()
 
 
-def test_a_pickle_has_no_static_token(emulator: Emulator) -> None:
-    """A pickle holds no token; where one is needed, the unpickled client says that it is missing."""
-    client = KimiVertexClient(
-        "moonshotai/kimi-k2-thinking-maas", project="my-project", access_token="secret-token"
-    )
-    pickled = pickle.dumps(client)
-    assert b"secret-token" not in pickled
-    with pytest.raises(Exception, match="never written into a pickle"):
-        pickle.loads(pickled).complete("Hi")
+@pytest.mark.parametrize(
+    "secret",
+    [{"access_token": "secret-token"}, {"credentials": {"type": "authorized_user", "client_secret": "s"}}],
+)
+def test_a_client_with_a_secret_is_not_pickled(emulator: Emulator, secret: dict[str, Any]) -> None:
+    """Even where no token is needed, the pickle is refused rather than made without the secret."""
+    client = KimiVertexClient(base_url=emulator.base_url, **secret)
+    with pytest.raises(ConfigurationError, match="Secrets are not pickled"):
+        pickle.dumps(client)
+    for twin in (copy.copy(client), copy.deepcopy(client)):
+        assert twin._tokens is client._tokens
 
 
 def test_a_closed_client_can_be_used_again(emulator: Emulator, client: KimiVertexClient) -> None:
