@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 _SAME_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+_ASSISTANT: Final = ChatMessage(role=MessageRole.ASSISTANT, blocks=[], additional_kwargs={})
 
 
 def chat_response(
@@ -207,7 +208,8 @@ def _assistant_message(
     if calls:
         blocks.extend(_call_block(call) for call in calls)
         kwargs["tool_calls"] = [_call_dict(call) for call in calls]
-    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+    # A copy is not validated again, which would take longer than everything else that is done for a delta.
+    return _ASSISTANT.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
 
 
 def _call_block(call: ToolCall) -> ToolCallBlock:

@@ -1,7 +1,7 @@
 """The settings of a `KimiVertex`, and the one core client that is built from them.
 
-Everything that configures a call is a field; the client is derived and never stored, so that models can be
-pickled, copied, written to a dict and changed after construction.
+Each setting is a field, and the client is built from the fields, so that an LLM can be pickled, copied, written to a
+dict and changed after construction. A new setting of the core client needs one field here and nothing else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
 from kimi_vertex import (
+    CLIENT_SETTINGS,
     ConfigurationError,
     KimiVertexClient,
     RequestOptions,
@@ -30,40 +31,11 @@ __all__ = ["OPTIONS", "ClientSettings"]
 _logger = logging.getLogger(__name__)
 
 OPTIONS: Final = frozenset(RequestOptions.__annotations__)
-"""Names of the options that one call may have."""
-
-_CLIENT_FIELDS: Final = (
-    "model",
-    "project",
-    "location",
-    "endpoint",
-    "endpoint_host",
-    "base_url",
-    "api",
-    "credentials",
-    "access_token",
-    "timeout",
-    "max_retries",
-    "max_retry_seconds",
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "stop",
-    "extra_body",
-    "extra_headers",
-    "replay_thinking",
-    "empty_turn",
-    "implicit_thinking",
-    "tool_validation",
-    "tool_validation_retries",
-    "on_request",
-    "http_client",
-    "http_async_client",
-)
+"""The names of the options that a request may have."""
 
 
 class ClientSettings(FunctionCallingLLM):
-    """Fields shared with the core client and with `ChatKimiVertex`, and what LlamaIndex adds."""
+    """The settings of the core client, which are those of `ChatKimiVertex` too, and two of LlamaIndex's."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -110,7 +82,7 @@ class ClientSettings(FunctionCallingLLM):
     )
     max_retries: int = Field(default=2, description="Further attempts before the first byte of an answer.")
     max_retry_seconds: float = Field(
-        default=120.0, description="When to stop trying again, counted from the start of the call."
+        default=120.0, description="When to stop trying again, counted from the start of the request."
     )
     temperature: float | None = Field(default=None, description="Sent only if set.")
     top_p: float | None = Field(default=None, description="Sent only if set.")
@@ -118,6 +90,7 @@ class ClientSettings(FunctionCallingLLM):
         default=None, description="Limit of thinking and answer together; sent only if set."
     )
     stop: str | list[str] | None = Field(default=None, description="Stop sequences.")
+    seed: int | None = Field(default=None, description="Makes answers repeatable, as far as the server can.")
     extra_body: dict[str, Any] | None = Field(
         default=None, description="Fields added to every request's body."
     )
@@ -139,11 +112,11 @@ class ClientSettings(FunctionCallingLLM):
         description="What happens to tool calls that the tool's schema does not admit; all but off need "
         "kimi-vertex[validate].",
     )
-    tool_validation_retries: int = Field(
-        default=1, description='How often one call may ask the model again, with tool_validation="reask".'
-    )
     on_request: SkipJsonSchema[Callable[[RequestStats], None] | None] = Field(
-        default=None, exclude=True, repr=False, description="Given the figures of each call when it is over."
+        default=None,
+        exclude=True,
+        repr=False,
+        description="Given the figures of each request when it is over.",
     )
     http_client: Any = Field(default=None, exclude=True, repr=False, description="Own httpx.Client.")
     http_async_client: Any = Field(
@@ -153,19 +126,19 @@ class ClientSettings(FunctionCallingLLM):
         default=None,
         exclude=True,
         repr=False,
-        description="Function or coroutine function that is given the thinking while it arrives, in every kind "
-        "of call; calls that LlamaIndex does not stream are then streamed from the service.",
+        description="Function or coroutine function that is told each piece of thinking as it arrives, also in "
+        "methods that do not stream: the answer is then streamed from the service.",
     )
     context_window: int | None = Field(
         default=None, description="Tokens that the model reads and writes together; default: known by model."
     )
     additional_kwargs: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of every call: response_format, seed, reasoning_effort, chat_template_kwargs ...",
+        description="Options of every request: response_format, reasoning_effort, chat_template_kwargs ...",
     )
 
     _built: tuple[dict[str, Any], KimiVertexClient] | None = PrivateAttr(default=None)
-    """The settings that the client was built from, and the client: one attribute, because reading one is dear."""
+    """The settings that the client was built from, and the client; one attribute, because pydantic's are slow to read."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -193,23 +166,23 @@ class ClientSettings(FunctionCallingLLM):
         return built[1]
 
     def close(self) -> None:
-        """Close the connections of synchronous calls. The model stays usable."""
+        """Close the connections of synchronous requests. The LLM stays usable."""
         self.client.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop's calls. The model stays usable."""
+        """Close the connections of the running event loop's requests. The LLM stays usable."""
         await self.client.aclose()
 
     def _current_client_settings(self) -> dict[str, Any]:
         fields = self.__dict__
-        settings = {name: fields[name] for name in _CLIENT_FIELDS}
+        settings = {name: fields[name] for name in CLIENT_SETTINGS if name in fields}
         if isinstance(token := settings["access_token"], SecretStr):
             settings["access_token"] = token.get_secret_value()
         return settings
 
     def __getstate__(self) -> dict[str, Any]:
         self.client.__getstate__()  # refuses to let a secret travel
-        # Not the base class's: that one deletes what it cannot pickle from the object itself.
+        # The base class's deletes what it cannot pickle from the object itself.
         # https://github.com/run-llama/llama_index/blob/main/llama-index-core/llama_index/core/schema.py
         values = {name: value for name, value in self.__dict__.items() if _can_travel(name, value)}
         return {
@@ -242,13 +215,13 @@ def _can_travel(name: str, value: object) -> bool:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that no call has.
+    """Refuse options that a request cannot have.
 
     Raises:
         ConfigurationError: One of the names is unknown.
     """
     if unknown := sorted(options.keys() - OPTIONS):
         raise ConfigurationError(
-            f"KimiVertex has no call option {', '.join(unknown)}. Known are: {', '.join(sorted(OPTIONS))}. "
-            "Fields of the service that are not among them go into extra_body."
+            f"KimiVertex does not know the option {', '.join(unknown)}. It knows: {', '.join(sorted(OPTIONS))}. "
+            "Pass other fields of the request's body in extra_body."
         )

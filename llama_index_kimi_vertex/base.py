@@ -26,10 +26,11 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
+from llama_index_instrumentation import get_dispatcher
 
 from kimi_vertex import Message, RequestOptions, ThinkingDelta
 
-from ._callbacks import where_handled
+from ._callbacks import has_handler, where_handled
 from ._messages import renamed_tools, to_core_messages, wire_name
 from ._responses import (
     ResponseBuilder,
@@ -41,9 +42,11 @@ from ._responses import (
 from ._settings import ClientSettings, check_options
 from ._structured import calls_from_text, forces_call
 from ._structured_llm import StructuredCalls
-from ._thinking import ThinkingOut
+from .events import ThinkingDeltaEvent
 
 __all__ = ["KimiVertex"]
+
+_dispatcher = get_dispatcher(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,49 +205,28 @@ class KimiVertex(ClientSettings, StructuredCalls):
         single_call = single_call or options.get("parallel_tool_calls") is False
         return _Request(to_core_messages(messages), cast(RequestOptions, options), single_call, names)
 
-    def _thinking_out(self) -> ThinkingOut:
-        return ThinkingOut(self.on_thinking, self.model)
-
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         request = self._request(messages, kwargs)
-        with self._thinking_out() as out:
-            if self.on_thinking is None:
-                completion = self.client.complete(request.messages, **request.options)
-                out.emit(completion.thinking or "")
-            else:
-                with closing(self.client.stream(request.messages, **request.options)) as stream:
-                    for event in stream:
-                        if isinstance(event, ThinkingDelta):
-                            out.emit(event.text)
-                    completion = stream.completion
+        completion = self.client.complete(request.messages, **request.options)
+        self._announce(completion.thinking)
         return chat_response(completion, single_call=request.single_call, names=request.names)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         request = self._request(messages, kwargs)
-        with self._thinking_out() as out:
-            if self.on_thinking is None:
-                completion = await self.client.acomplete(request.messages, **request.options)
-                await out.aemit(completion.thinking or "")
-            else:
-                async with aclosing(self.client.astream(request.messages, **request.options)) as stream:
-                    async for event in stream:
-                        if isinstance(event, ThinkingDelta):
-                            await out.aemit(event.text)
-                    completion = stream.completion
+        completion = await self.client.acomplete(request.messages, **request.options)
+        self._announce(completion.thinking)
         return chat_response(completion, single_call=request.single_call, names=request.names)
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         request = self._request(messages, kwargs)
 
         def responses() -> ChatResponseGen:
+            announced = has_handler(_dispatcher)
             builder = ResponseBuilder(single_call=request.single_call, names=request.names)
-            with (
-                self._thinking_out() as out,
-                closing(self.client.stream(request.messages, **request.options)) as stream,
-            ):
+            with closing(self.client.stream(request.messages, **request.options)) as stream:
                 for event in stream:
-                    if isinstance(event, ThinkingDelta):
-                        out.emit(event.text)
+                    if announced and isinstance(event, ThinkingDelta):
+                        self._announce(event.text)
                     if (response := builder.add(event)) is not None:
                         yield response
                 yield builder.finish(stream.completion)
@@ -255,17 +237,22 @@ class KimiVertex(ClientSettings, StructuredCalls):
         request = self._request(messages, kwargs)
 
         async def responses() -> ChatResponseAsyncGen:
+            announced = has_handler(_dispatcher)
             builder = ResponseBuilder(single_call=request.single_call, names=request.names)
-            with self._thinking_out() as out:
-                async with aclosing(self.client.astream(request.messages, **request.options)) as stream:
-                    async for event in stream:
-                        if isinstance(event, ThinkingDelta):
-                            await out.aemit(event.text)
-                        if (response := builder.add(event)) is not None:
-                            yield response
-                    yield builder.finish(stream.completion)
+            async with aclosing(self.client.astream(request.messages, **request.options)) as stream:
+                async for event in stream:
+                    if announced and isinstance(event, ThinkingDelta):
+                        self._announce(event.text)
+                    if (response := builder.add(event)) is not None:
+                        yield response
+                yield builder.finish(stream.completion)
 
         return responses()
+
+    def _announce(self, thinking: str | None) -> None:
+        """Send the instrumentation event, which is the only way thinking leaves LlamaIndex's engines."""
+        if thinking and has_handler(_dispatcher):
+            _dispatcher.event(ThinkingDeltaEvent(delta=thinking, model=self.model))
 
     # Tools
 

@@ -10,8 +10,8 @@ __all__ = ["ThinkingDeltaEvent"]
 class ThinkingDeltaEvent(BaseEvent):
     """A piece of the model's thinking.
 
-    Sent for every call of a `KimiVertex`, wherever LlamaIndex makes it: in a query engine, a chat engine, a
-    router, an evaluator, a structured call or an agent. A streamed call sends one event per delta, a call that
+    Sent for every request of a `KimiVertex`, wherever LlamaIndex makes it: in a query engine, a chat engine, a
+    router, an evaluator, a structured prediction or an agent. A stream sends one event per delta, a request that
     is not streamed sends one event with the whole thinking.
 
     Example:
@@ -29,7 +29,7 @@ class ThinkingDeltaEvent(BaseEvent):
     """
 
     delta: str
-    """The next piece; the pieces of one call join to its whole thinking."""
+    """The next piece; the pieces of one request join to its whole thinking."""
     model: str | None = None
     """The model that thinks; `None` if an endpoint was addressed without a model name."""
 

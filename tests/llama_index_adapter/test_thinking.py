@@ -55,7 +55,7 @@ def test_listener_that_raises_breaks_nothing(
         raise RuntimeError("no screen")
 
     emulator.enqueue(TURN)
-    with caplog.at_level(logging.WARNING, logger="llama_index_kimi_vertex"):
+    with caplog.at_level(logging.WARNING, logger="kimi_vertex"):
         assert chat(make_llm(on_thinking=broken), "Hi")[-1].message.content == "Done."
     assert [record.getMessage().count("no screen") for record in caplog.records] == [1]
 

@@ -10,7 +10,6 @@ import pytest
 from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.tools import FunctionTool
 
-from kimi_vertex import ConfigurationError
 from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex
 
@@ -94,22 +93,16 @@ def test_reask(emulator: Emulator, make_llm: MakeLLM, ask: Ask) -> None:
     assert response.raw["reasked"] == 1
 
 
-def test_the_bound_is_a_setting(emulator: Emulator, make_llm: MakeLLM) -> None:
-    """`tool_validation_retries` reaches the core, and a changed setting the next call."""
-    llm = make_llm(tool_validation="reask")
-    llm.tool_validation_retries = 2
-    emulator.enqueue(NO_NUMBER, NO_NUMBER, GOOD)
+def test_a_changed_setting_holds_for_the_next_request(emulator: Emulator, make_llm: MakeLLM) -> None:
+    """`tool_validation` reaches the core also when it is set on a finished LLM."""
+    llm = make_llm()
+    llm.tool_validation = "reask"
+    emulator.enqueue(NO_NUMBER, GOOD)
     assert _values(llm, llm.chat_with_tools(TOOLS, user_msg="Count!")) == [{"n": 5}]
-
-
-def test_wrong_values(make_llm: MakeLLM) -> None:
-    """A number of retries that makes no sense is refused when the LLM is made."""
-    with pytest.raises(ConfigurationError, match="tool_validation_retries"):
-        make_llm(tool_validation_retries=-1)
 
 
 def test_settings_travel(make_llm: MakeLLM) -> None:
     """The settings are in `to_dict` and come back with `from_dict`."""
-    llm = make_llm(tool_validation="repair", tool_validation_retries=3)
+    llm = make_llm(tool_validation="repair", seed=7)
     twin = KimiVertex.from_dict(llm.to_dict())
-    assert (twin.tool_validation, twin.tool_validation_retries) == ("repair", 3)
+    assert (twin.tool_validation, twin.seed) == ("repair", 7)
