@@ -11,7 +11,7 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
@@ -26,9 +26,7 @@ _ENCODED: Final = re.compile(r'\s*(?:[\[{"].*|-?\d.*|true|false|null)\s*', re.DO
 _FIXABLE: Final = frozenset({"type", "enum", "const", "anyOf", "oneOf"})
 _LONGEST_REASON: Final = 300
 _LONGEST_VALUE: Final = 80
-_PASSES: Final = 8
-_DEPTH: Final = 8
-_STEPS: Final = 300
+_DEPTH: Final = 3
 _LARGEST_INTEGER: Final = 2**53
 
 
@@ -68,7 +66,7 @@ def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) 
     try:
         if not repair:
             return CheckedArguments(normal, _reason(validators.judge, value))
-        repaired = _Repairer().repair(value, validators.strict)
+        repaired = _repair(value, validators.strict.iter_errors(value), validators.strict)
         better = repaired if isinstance(repaired, dict) else value
         reason = _reason(validators.judge, better)
     except (_module("referencing.exceptions").Unresolvable, RecursionError):
@@ -140,101 +138,73 @@ def _place(path: Any) -> str:
     return text.removeprefix(".") or "arguments"
 
 
-_NONE: Final = object()
-_WRAPPED: Final = 3
+def _repair(value: Any, errors: Iterable[Any], validator: Any, depth: int = _DEPTH) -> Any:
+    """A copy of the value in which each wrong place is written as the schema wants it, if that is certain.
+
+    Args:
+        value: The value.
+        errors: What is wrong with it.
+        validator: The schema.
+        depth: How many repairs may be made one inside the other.
+    """
+    changes: dict[tuple[Any, ...], Any] = {}
+    for error in errors if depth else ():
+        path = tuple(error.path)
+        if error.validator in _FIXABLE and path not in changes:
+            for readings in _readings(error, validator.evolve(schema=error.schema), depth - 1):
+                if readings:
+                    if all(_same(reading, readings[0]) for reading in readings):
+                        changes[path] = readings[0]
+                    break
+    if changes:
+        value = copy.deepcopy(value)
+    for path in sorted(changes, key=len, reverse=True):
+        value = _put(value, path, changes[path])
+    return value
 
 
-class _Fit(NamedTuple):
-    """A value that a schema admits, and how far it is from the given one."""
+def _readings(error: Any, validator: Any, depth: int) -> Iterator[list[Any]]:
+    """What a wrong value can stand for, as far as the schema admits it; the most likely first.
 
-    distance: int
-    value: Any
-
-
-class _Repairer:
-    """Finds the one value that a schema can have meant; gives up when that takes too long."""
-
-    def __init__(self) -> None:
-        self._steps = 0  # tries inside of tries, which is what can explode
-        self._depth = 0
-
-    def repair(self, value: Any, validator: Any) -> Any:
-        """The value with all certain repairs made; it may still be wrong. The given one is not changed."""
-        if self._depth == _DEPTH or self._steps > _STEPS:
-            return value
-        self._depth += 1
-        for _ in range(_PASSES):
-            changes = self._changes(value, validator)
-            if not changes:
-                break
-            value = copy.deepcopy(value)
-            for path in sorted(changes, key=len, reverse=True):
-                value = _put(value, path, changes[path])
-        self._depth -= 1
-        return value
-
-    def _changes(self, value: Any, validator: Any) -> dict[tuple[Any, ...], Any]:
-        changes: dict[tuple[Any, ...], Any] = {}
-        for error in validator.iter_errors(value):
-            path = tuple(error.path)
-            if self._steps > _STEPS:
-                break
-            if error.validator in _FIXABLE and path not in changes:
-                best = _single(list(self._fits(error, validator.evolve(schema=error.schema))))
-                if best is not None:
-                    changes[path] = best.value
-        return changes
-
-    def _fits(self, error: Any, validator: Any) -> Iterator[_Fit]:
-        """All that the value can stand for and that the schema at its place admits; at least the nearest."""
-        value, found = error.instance, _WRAPPED
-        for candidate in sorted(_candidates(value), key=lambda fit: fit.distance):
-            if candidate.distance > found:
-                break
-            self._steps += self._depth > 1
-            better = self._admitted(candidate.value, validator)
-            if better is _NONE or (candidate.distance == _WRAPPED and _is_wrapped_twice(better, value)):
-                continue
-            found = candidate.distance
-            yield _Fit(found, better)
-        if error.validator in ("anyOf", "oneOf") and isinstance(value, dict | list):
-            for branch in error.validator_value:
-                self._steps += self._depth > 1
-                better = self.repair(value, validator.evolve(schema=branch))
-                if type(better) is type(value) and not _same(better, value) and validator.is_valid(better):
-                    yield _Fit(1, better)
-
-    def _admitted(self, candidate: Any, validator: Any) -> Any:
-        if validator.is_valid(candidate):
-            return candidate
-        if isinstance(candidate, list | dict):
-            candidate = self.repair(candidate, validator)
-            if validator.is_valid(candidate):
-                return candidate
-        return _NONE
-
-
-def _single(fits: list[_Fit]) -> _Fit | None:
-    """The nearest fit, if no other is as near."""
-    nearest = [fit for fit in fits if fit.distance == min(other.distance for other in fits)]
-    return nearest[0] if nearest and all(_same(fit.value, nearest[0].value) for fit in nearest) else None
-
-
-def _candidates(value: Any) -> Iterator[_Fit]:
-    """What else a value may have been meant to be: the value inside a string, an integer, or a list of it."""
-    items = [value]
-    if isinstance(value, str):
-        decoded = _decoded(value)
-        if decoded is not value:
-            yield _Fit(1, decoded)
-            items.append(decoded)
-        if decoded is None or not _is_one_item(value):
+    The value that is encoded in a string, or what an alternative makes of an object or list; a whole number that
+    is written as a float; one item where a list is wanted.
+    """
+    value = error.instance
+    decoded = _decoded(value) if isinstance(value, str) else value
+    if isinstance(value, dict | list):
+        yield list(_by_alternatives(value, error, validator, depth))
+    elif decoded is not value:
+        yield _admitted([decoded], validator, depth)
+    if isinstance(decoded, float) and decoded.is_integer() and abs(decoded) <= _LARGEST_INTEGER:
+        yield _admitted([int(decoded)], validator, depth)
+    if decoded is not None and not isinstance(decoded, list):
+        items = [value] if decoded is value else [value, decoded]
+        if isinstance(value, str) and not _is_one_item(value):
             items.remove(value)
-    for item in items:
-        if isinstance(item, float) and item.is_integer() and abs(item) <= _LARGEST_INTEGER:
-            yield _Fit(2, int(item))
-        if item is not None and not isinstance(item, list):
-            yield _Fit(_WRAPPED, [item])
+        lists = _admitted([[item] for item in items], validator, depth)
+        yield [item for item in lists if not isinstance(item[0], list)]
+
+
+def _by_alternatives(value: Any, error: Any, validator: Any, depth: int) -> Iterator[Any]:
+    """The value as each alternative of the schema would have it."""
+    alternatives = error.validator_value if error.validator in ("anyOf", "oneOf") else ()
+    for number, schema in enumerate(alternatives):
+        errors = [inner for inner in error.context if inner.schema_path[0] == number]
+        better = _repair(value, errors, validator, depth)
+        fits = better is not value and validator.evolve(schema=schema).is_valid(better)
+        if fits and validator.is_valid(better):
+            yield better
+
+
+def _admitted(candidates: list[Any], validator: Any, depth: int) -> list[Any]:
+    """Those that the schema admits, as they are or, if they hold other values, repaired."""
+    better = [
+        item
+        if not isinstance(item, dict | list) or validator.is_valid(item)
+        else _repair(item, validator.iter_errors(item), validator, depth)
+        for item in candidates
+    ]
+    return [item for item in better if validator.is_valid(item)]
 
 
 def _decoded(text: str) -> Any:
@@ -255,10 +225,6 @@ def _decoded(text: str) -> Any:
 def _is_one_item(text: str) -> bool:
     """Whether a string is no list in disguise, such as `a, b` or a damaged `["a", "b"`."""
     return bool(text.strip()) and not re.search(r"[,;\n]|^\s*[\[{(]", text)
-
-
-def _is_wrapped_twice(better: list[Any], value: Any) -> bool:
-    return bool(better) and isinstance(better[0], list) and not isinstance(value, list)
 
 
 def _put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
