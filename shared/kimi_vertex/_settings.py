@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Final, cast, get_args
 
 from ._answer.validation import load_validators
@@ -119,8 +120,8 @@ def read_timeouts(timeout: float | Timeouts | None) -> Timeouts:
     if timeout is None:
         return Timeouts()
     if isinstance(timeout, Timeouts):
-        for name in ("connect", "first_byte", "idle"):
-            _check_seconds(f"Timeouts.{name}", getattr(timeout, name))
+        for limit in fields(timeout):
+            _check_seconds(f"Timeouts.{limit.name}", getattr(timeout, limit.name))
         return timeout
     _check_seconds("timeout", timeout)
     return Timeouts(connect=min(float(timeout), 10.0), first_byte=float(timeout), idle=float(timeout))

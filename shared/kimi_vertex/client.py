@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 from ._auth.tokens import TokenSource
 from ._exchange.commands import Flow
 from ._exchange.flow import run
-from ._exchange.state import Call, Traits
+from ._exchange.state import Exchange, Traits
 from ._exchange.stats import RequestStats
 from ._request.body import build
 from ._settings import check_settings, default_headers, merge_options, read_timeouts
@@ -225,19 +225,19 @@ class KimiVertexClient:
             CredentialsError: There are no usable credentials.
             APIError: The service failed, or its answer broke off; what had arrived is in `partial`.
         """
-        call, flow = self._start(messages, options, stream=False)
-        for _ in self._run(call, flow):
+        exchange, flow = self._start(messages, options, stream=False)
+        for _ in self._run(exchange, flow):
             pass
-        return call.completion
+        return exchange.completion
 
     async def acomplete(
         self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]
     ) -> Completion:
         """The asynchronous twin of `complete`."""
-        call, flow = self._start(messages, options, stream=False)
-        async for _ in self._arun(call, flow):
+        exchange, flow = self._start(messages, options, stream=False)
+        async for _ in self._arun(exchange, flow):
             pass
-        return call.completion
+        return exchange.completion
 
     def stream(self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]) -> EventStream:
         """Ask for the answer piece by piece.
@@ -245,19 +245,19 @@ class KimiVertexClient:
         The request is made when the first event is asked for. Arguments and errors are those of `complete`; an
         error in the middle of the answer is raised where its next event would have come.
         """
-        call, flow = self._start(messages, options, stream=True)
-        return EventStream(call, self._run(call, flow))
+        exchange, flow = self._start(messages, options, stream=True)
+        return EventStream(exchange, self._run(exchange, flow))
 
     def astream(
         self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]
     ) -> AsyncEventStream:
         """The asynchronous twin of `stream`: `async for event in client.astream(...)`, without `await`."""
-        call, flow = self._start(messages, options, stream=True)
-        return AsyncEventStream(call, self._arun(call, flow))
+        exchange, flow = self._start(messages, options, stream=True)
+        return AsyncEventStream(exchange, self._arun(exchange, flow))
 
     def _start(
         self, messages: Iterable[MessageLike] | str, options: RequestOptions, *, stream: bool
-    ) -> tuple[Call, Flow]:
+    ) -> tuple[Exchange, Flow]:
         merged = merge_options(self._settings.defaults, options)
         model = merged.get("model") or self._model
         info = model_info(model)
@@ -266,7 +266,7 @@ class KimiVertexClient:
         on_thinking = merged.get("on_thinking")
         shows_events = stream or on_thinking is not None
         streamed = shows_events and self._target.api != "predict"
-        call = Call(
+        exchange = Exchange(
             target=self._target,
             settings=self._settings,
             traits=self._traits,
@@ -289,19 +289,19 @@ class KimiVertexClient:
             on_request=self._on_request,
             on_thinking=on_thinking,
         )
-        return call, run(call)
+        return exchange, run(exchange)
 
-    def _run(self, call: Call, flow: Flow) -> Generator[Event, None, None]:
+    def _run(self, exchange: Exchange, flow: Flow) -> Generator[Event, None, None]:
         from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first call, not by the import
 
-        events = SyncDriver(self._clients, self._tokens).run(flow)
-        return events if call.on_thinking is None else tell(events, call.on_thinking)
+        events = SyncDriver(self._clients, self._tokens, exchange.timeouts).run(flow)
+        return events if exchange.on_thinking is None else tell(events, exchange.on_thinking)
 
-    def _arun(self, call: Call, flow: Flow) -> AsyncGenerator[Event, None]:
+    def _arun(self, exchange: Exchange, flow: Flow) -> AsyncGenerator[Event, None]:
         from ._transport.drivers import AsyncDriver  # noqa: PLC0415  # see _run
 
-        events = AsyncDriver(self._clients, self._tokens).run(flow)
-        return events if call.on_thinking is None else atell(events, call.on_thinking)
+        events = AsyncDriver(self._clients, self._tokens, exchange.timeouts).run(flow)
+        return events if exchange.on_thinking is None else atell(events, exchange.on_thinking)
 
     @property
     def _clients(self) -> Clients:

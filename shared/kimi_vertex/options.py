@@ -16,14 +16,28 @@ ThinkingCallback: TypeAlias = Callable[[str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait, in seconds; `None` waits for ever."""
+    """How long to wait, in seconds; `None` waits forever.
+
+    | limit | counts from | until |
+    | --- | --- | --- |
+    | `connect` | the wait for a connection, and each step of making one | the connection |
+    | `first_byte` | the start of an attempt, with the token's fetch and the upload | the head of the response |
+    | `first_token` | the start of an attempt | the first thinking, text or tool call of a stream |
+    | `idle` | a line of a stream, or a piece of a whole answer | the next one |
+    | `total` | the start of the request, with its retries and the time that the reader of a stream takes | the end |
+    """
 
     connect: float | None = 10.0
-    """For a connection, and for a place in the connection pool."""
+    """To connect, and to get a place in the connection pool. Counted by the HTTP library."""
     first_byte: float | None = 600.0
-    """For the head of the response. Without streaming that is the whole time of thinking and answering."""
+    """To the head of the response. Without streaming that is the whole time of thinking and answering."""
     idle: float | None = 300.0
-    """Between two pieces of a stream; keep-alive comments count as pieces. Kimi can be silent for minutes."""
+    """Between two lines of a stream. Kimi can be silent for minutes; a keep-alive comment is a line and shows that the
+    server lives, a few bytes that do not complete one are not."""
+    first_token: float | None = None
+    """To the first piece of a streamed answer, shown or held back, whatever the server sends before it."""
+    total: float | None = None
+    """To the end of the answer."""
 
 
 class RequestOptions(TypedDict, total=False):

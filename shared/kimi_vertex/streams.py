@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from types import TracebackType
 from typing import Self
 
-from ._exchange.state import Call
+from ._exchange.state import Exchange
 from .completion import Completion
 from .events import Event
 
@@ -16,13 +16,13 @@ __all__ = ["AsyncEventStream", "EventStream"]
 class _Stream:
     """What both kinds of stream share."""
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
     @property
     def completion(self) -> Completion:
         """The answer as far as it has arrived; whole once the stream has ended."""
-        return self._call.completion
+        return self._exchange.completion
 
 
 class EventStream(_Stream, Iterator[Event]):
@@ -31,8 +31,8 @@ class EventStream(_Stream, Iterator[Event]):
     Use it as an iterator, or in a `with` block that may be left early.
     """
 
-    def __init__(self, call: Call, events: Generator[Event, None, None]) -> None:
-        super().__init__(call)
+    def __init__(self, exchange: Exchange, events: Generator[Event, None, None]) -> None:
+        super().__init__(exchange)
         self._events = events
 
     def __iter__(self) -> Iterator[Event]:  # noqa: PYI034  # the generator itself is faster than a detour
@@ -57,8 +57,8 @@ class EventStream(_Stream, Iterator[Event]):
 class AsyncEventStream(_Stream, AsyncIterator[Event]):
     """The asynchronous twin of `EventStream`."""
 
-    def __init__(self, call: Call, events: AsyncGenerator[Event, None]) -> None:
-        super().__init__(call)
+    def __init__(self, exchange: Exchange, events: AsyncGenerator[Event, None]) -> None:
+        super().__init__(exchange)
         self._events = events
 
     def __aiter__(self) -> AsyncIterator[Event]:  # noqa: PYI034  # see EventStream

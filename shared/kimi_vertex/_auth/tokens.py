@@ -161,19 +161,23 @@ class TokenSource:
             DEFAULT_UNIVERSE if self.can_refresh else os.environ.get(_UNIVERSE_VARIABLE) or DEFAULT_UNIVERSE
         )
 
-    def headers(self, *, force: bool = False, rejected: str | None = None) -> dict[str, str]:
+    def headers(
+        self, *, force: bool = False, rejected: str | None = None, timeout: float | None = None
+    ) -> dict[str, str]:
         """Return fresh headers for one request, waiting for a token if there is none that works.
 
         Args:
             force: Replace the token although it looks valid, after a 401.
             rejected: The `authorization` header, or the token, that got the 401. If it has been replaced
                 already, the new token is returned without another refresh.
+            timeout: Seconds to wait; the shared refresh goes on.
 
         Raises:
             CredentialsError: If there are no credentials, or no token is to be had.
+            TimeoutError: The time is over.
         """
         if flight := self._needed(force, rejected):
-            _raise(flight.result())
+            _raise(flight.result(timeout))
         return self._headers()
 
     async def aheaders(self, *, force: bool = False, rejected: str | None = None) -> dict[str, str]:
@@ -182,16 +186,20 @@ class TokenSource:
             _raise(await asyncio.wrap_future(flight))
         return self._headers()
 
-    def load(self) -> None:
+    def load(self, *, timeout: float | None = None) -> None:
         """Find the credentials, their project and their universe.
 
         No token is fetched, except for an external account, whose project only Google knows.
 
+        Args:
+            timeout: Seconds to wait; the shared search goes on.
+
         Raises:
             CredentialsError: If there are no credentials or they cannot be used.
+            TimeoutError: The time is over.
         """
         if flight := self._project_needed():
-            _raise(flight.result())
+            _raise(flight.result(timeout))
 
     async def aload(self) -> None:
         """Like `load`, without blocking the event loop."""

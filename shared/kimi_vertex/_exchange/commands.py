@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from kimi_vertex.completion import Completion
 from kimi_vertex.events import Event
-from kimi_vertex.options import Timeouts
 
 __all__ = [
     "Authorize",
@@ -17,9 +15,8 @@ __all__ = [
     "Flow",
     "Head",
     "Identity",
-    "Intake",
     "ReadBody",
-    "ReadStream",
+    "ReadChunk",
     "Request",
     "Send",
     "Sleep",
@@ -36,7 +33,6 @@ class Request:
     url: str
     headers: Mapping[str, str]
     content: bytes | None
-    timeouts: Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Authorize:
-    """Give me an `Identity`."""
+    """Give me an `Identity`. The first command of each attempt: the attempt's clock starts here."""
 
     rejected: str | None = None
     """The `authorization` header that the service has just refused."""
@@ -80,28 +76,17 @@ class ReadBody:
     """Give me the bytes of the whole body, and be done with the response."""
 
 
-class Intake(Protocol):
-    """What reads server-sent events. A stream has tens of thousands, too many to ask the flow about each."""
+@dataclass(slots=True)
+class ReadChunk:
+    """Show the events, then give me `(data, ended)`: the data of the server-sent events that came together.
 
-    def finished(self) -> bool:
-        """Whether it wants no more, whatever follows in the body."""
-        ...
+    If the body has ended, the data are what it ended with, and may be half an event. One object serves a whole
+    stream, because a stream has tens of thousands of chunks.
+    """
 
-    def take(self, batch: list[str], *, last: bool = False) -> list[Event]:
-        """Read the data of events that came together; return what is to be shown for them. Raises nothing.
-
-        Args:
-            batch: The data.
-            last: It is what the body ended with, and may be half an event.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ReadStream:
-    """Give the body's server-sent events to the intake and show what it returns, until it is done or the body ends."""
-
-    intake: Intake
+    show: list[Event] = field(default_factory=list)
+    begun: bool = False
+    """Whether the answer's first token has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +101,11 @@ class Sleep:
     seconds: float
 
 
-Command: TypeAlias = Authorize | Send | ReadBody | ReadStream | Drain | Sleep
+Command: TypeAlias = Authorize | Send | ReadBody | ReadChunk | Drain | Sleep
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Command | list[Event], Any, T]
-Flow: TypeAlias = Steps[Completion]
-"""Yields commands, whose outcome it is sent, and lists of events, for which it is sent `None`."""
+Flow: TypeAlias = Steps[None]
+"""Yields commands, whose outcome it is sent, and lists of events to show, for which it is sent `None`."""
 
 FailureKind: TypeAlias = Literal["connect", "connect_timeout", "timeout", "broken", "oversized"]
 

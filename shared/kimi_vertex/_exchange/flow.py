@@ -1,22 +1,30 @@
-"""One call from start to finish as a generator: it asks for I/O, is sent the outcome, and yields events.
+"""One request from start to finish as a generator: it asks for I/O, is sent the outcome, and yields events.
 
-Everything that is decided about a call is decided here, once for sync and async. No socket, no clock, no thread.
+Everything that is decided about a request is decided here, once for sync and async. No socket, no clock, no thread.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder, StreamErrorEvent, UnreadableData
 from kimi_vertex._json import loads
-from kimi_vertex._request.body import Payload
+from kimi_vertex._request.body import Payload, without_forced_choice
 from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Completion
-from kimi_vertex.errors import APIError, CredentialsError, EmptyTurnError, InvalidRequestError
+from kimi_vertex.errors import (
+    APIError,
+    APIStatusError,
+    AuthenticationError,
+    CredentialsError,
+    EmptyTurnError,
+    InvalidRequestError,
+)
 from kimi_vertex.events import Event, Finish
 
 from .commands import (
@@ -26,91 +34,146 @@ from .commands import (
     Head,
     Identity,
     ReadBody,
-    ReadStream,
+    ReadChunk,
     Request,
     Send,
+    Sleep,
     Steps,
     TransportFailure,
 )
-from .failures import broken, empty_text, unreachable, unreadable
-from .retries import before_retry
-from .state import Call, State
-from .stats import StatsRecorder
+from .failures import broken, empty_text, refuses_forced_choice, unreachable, unreadable
+from .state import Exchange
 
 __all__ = ["run"]
 
 logger = logging.getLogger("kimi_vertex")
 
+_FIRST_BACKOFF: Final = 0.5
+_LONGEST_BACKOFF: Final = 8.0
+
 
 class _Retry(Exception):
-    """Start the call anew, at once."""
+    """Retry immediately."""
 
 
-def run(call: Call) -> Flow:
-    """The flow of one call.
+def run(exchange: Exchange) -> Flow:
+    """The flow of one request.
 
     Raises:
         KimiVertexError: As documented at `KimiVertexClient`.
     """
-    recorder = StatsRecorder(call.clock, call.on_request)
-    state = State(call)
+    exchange.begin()
+    stats = exchange.stats
     try:
         while True:
-            recorder.attempt()
+            stats.attempt()
             try:
-                completion = yield from _attempt(state, recorder)
+                yield from _attempt(exchange)
             except _Retry:
                 continue
             except EmptyTurnError:
                 raise
             except (APIError, CredentialsError) as error:
-                if not (yield from before_retry(state, error)):
-                    yield from _show(state, state.held_back, recorder)
+                if not (yield from _before_retry(exchange, error)):
+                    yield from _show(exchange, exchange.held_back)
                     if isinstance(error, APIError) and error.partial is None:
-                        error.partial = state.rejected_answers.last
+                        error.partial = exchange.rejected_answers.last
                     raise
             else:
-                recorder.done(completion, None)
-                return completion
+                stats.done(exchange.completion, None)
+                return
     except GeneratorExit:
-        recorder.done(call.completion, None)
+        stats.done(exchange.completion, None)
         raise
     except Exception as error:
-        recorder.done(getattr(error, "partial", None), error)
+        stats.done(getattr(error, "partial", None), error)
         raise
 
 
-def _attempt(state: State, recorder: StatsRecorder) -> Flow:
-    call = state.call
-    call.decoder = decoder = state.new_decoder()
-    state.held_back = []
-    content = state.payload.encoded()
-    identity: Identity = yield Authorize(state.rejected, project=state.target.needs_project)
-    state.rejected = None
-    state.token = identity.headers.get("authorization") if identity.can_refresh else None
-    if state.target.needs_project and identity.project:
-        state.target = state.target.with_project(identity.project)
-    if state.target.needs_discovery:
-        state.target = yield from _discover(state, identity)
-    _check_size(content, state.target)
-    url = state.target.url(
-        stream=state.stream, universe_domain=identity.universe_domain, model=state.payload.model
+def _attempt(exchange: Exchange) -> Steps[None]:
+    """Ask once and read the answer. Each delta passes through here, so the loop is in this frame."""
+    decoder = exchange.new_decoder()
+    exchange.held_back = []
+    head = yield from _ask(exchange)
+    content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+    streamed = content_type == "text/event-stream"
+    reading, ended = ReadChunk(), not streamed
+    shows, listens = exchange.shows_events, exchange.stats.listening
+    try:
+        while not (ended or decoder.done):
+            data, ended = yield reading
+            events: list[Event] = []
+            reading.show = events
+            try:
+                _decode(decoder, data, events)
+            except UnreadableData:
+                if not (ended and _may_be_half(data[-1])):
+                    yield from _show(exchange, events)
+                    raise
+            except StreamErrorEvent:
+                yield from _show(exchange, events)
+                raise
+            if events:
+                exchange.shown = shows
+                if listens:
+                    exchange.stats.events(events)
+            if not reading.begun:
+                reading.begun = bool(events) or decoder.undecided
+        if streamed:
+            yield reading.show
+        else:
+            body: bytes = yield ReadBody()
+            yield from _show(exchange, _decode_body(decoder, body, content_type))
+    except StreamErrorEvent as event:
+        status, partial = event.error.status or 500, _partial(exchange, decoder)
+        raise exchange.status_error(head, event.error, status=status, partial=partial) from None
+    except UnreadableData as problem:
+        partial = _partial(exchange, decoder)
+        raise unreadable(problem, content_type, exchange.place, head.headers, partial) from None
+    except TransportFailure as failure:
+        if not (streamed and decoder.complete):
+            raise broken(failure, exchange.place, _partial(exchange, decoder)) from None
+    if not decoder.complete:
+        cut = TransportFailure(
+            "broken", "the server closed the stream without a finish reason and without [DONE]"
+        )
+        raise broken(cut, exchange.place, _partial(exchange, decoder))
+    yield from _finish(exchange, decoder)
+    if streamed:
+        yield Drain()
+
+
+def _ask(exchange: Exchange) -> Steps[Head]:
+    """Make the request; return the head of an answer."""
+    content = exchange.payload.encoded()
+    try:
+        identity: Identity = yield Authorize(exchange.refused_token, project=exchange.target.needs_project)
+    except TransportFailure as failure:
+        raise unreachable(failure, exchange.place) from None
+    exchange.refused_token = None
+    exchange.token = identity.headers.get("authorization") if identity.can_refresh else None
+    if exchange.target.needs_project and identity.project:
+        exchange.target = exchange.target.with_project(identity.project)
+    if exchange.target.needs_discovery:
+        exchange.target = yield from _discover(exchange, identity)
+    _check_size(content, exchange.target)
+    url = exchange.target.url(
+        stream=exchange.stream, universe_domain=identity.universe_domain, model=exchange.payload.model
     )
-    accept = "text/event-stream" if state.stream else "application/json"
-    headers = {**call.headers, **identity.headers, "content-type": "application/json", "accept": accept}
-    head = yield from _send(state, Request("POST", url, headers, content, call.timeouts))
+    accept = "text/event-stream" if exchange.stream else "application/json"
+    headers = {**exchange.headers, **identity.headers, "content-type": "application/json", "accept": accept}
+    head = yield from _send(exchange, Request("POST", url, headers, content))
     if head.status != 200:
         body = yield from _read_error_body()
-        raise state.status_error(head, _wire.error_from_body(body), status=head.status)
-    yield from _read_answer(state, head, decoder, recorder)
-    return decoder.completion
+        raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
+    return head
 
 
-def _send(state: State, request: Request) -> Steps[Head]:
+def _send(exchange: Exchange, request: Request) -> Steps[Head]:
     try:
         head: Head = yield Send(request)
     except TransportFailure as failure:
-        raise unreachable(failure, state.place) from None
+        raise unreachable(failure, exchange.place) from None
     return head
 
 
@@ -123,33 +186,33 @@ def _read_error_body() -> Steps[str]:
     return body.decode("utf-8-sig", "replace")
 
 
-def _discover(state: State, identity: Identity) -> Steps[Target]:
+def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
     """Ask once for the endpoint's own host name.
 
     Where the account may not read the endpoint, the shared host is tried: the answer then says what is wrong.
     """
-    url = state.target.discovery_url(identity.universe_domain)
-    known = state.call.traits.dedicated_dns
+    url = exchange.target.discovery_url(identity.universe_domain)
+    known = exchange.traits.dedicated_dns
     if url in known:
-        return state.target.with_dedicated_dns(known[url])
-    headers = {**state.call.headers, **identity.headers, "accept": "application/json"}
-    head = yield from _send(state, Request("GET", url, headers, None, state.call.timeouts))
+        return exchange.target.with_dedicated_dns(known[url])
+    headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
+    head = yield from _send(exchange, Request("GET", url, headers, None))
     if head.status != 200:
         body = yield from _read_error_body()
         if head.status in (401, 429) or head.status >= 500:
-            raise state.status_error(head, _wire.error_from_body(body), status=head.status)
+            raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         logger.info(
             "Could not look up the endpoint's host name (HTTP %s); trying the shared one.", head.status
         )
-        return state.target.with_dedicated_dns(None)
+        return exchange.target.with_dedicated_dns(None)
     try:
         resource = json.loads((yield ReadBody()))
     except TransportFailure as failure:
-        raise broken(failure, state.place, None) from None
+        raise broken(failure, exchange.place, None) from None
     except ValueError:
         resource = None
     dns = resource.get("dedicatedEndpointDns") if isinstance(resource, Mapping) else None
-    target = state.target.with_dedicated_dns(dns or None)
+    target = exchange.target.with_dedicated_dns(dns or None)
     known[url] = dns or None
     return target
 
@@ -163,151 +226,82 @@ def _check_size(content: bytes, target: Target) -> None:
         )
 
 
-def _read_answer(state: State, head: Head, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:
-    content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-    streamed = content_type == "text/event-stream"
-    try:
-        if streamed:
-            yield from _read_stream(state, decoder, recorder)
-        else:
-            body: bytes = yield ReadBody()
-            yield from _show(state, _feed_body(decoder, body, content_type), recorder)
-    except StreamErrorEvent as event:
-        status = event.error.status or 500
-        raise state.status_error(head, event.error, status=status, partial=_partial(state, decoder)) from None
-    except UnreadableData as problem:
-        partial = _partial(state, decoder)
-        raise unreadable(problem, content_type, state.place, head.headers, partial) from None
-    except TransportFailure as failure:
-        if not (streamed and decoder.complete):
-            raise broken(failure, state.place, _partial(state, decoder)) from None
-    if not decoder.complete:
-        cut = TransportFailure(
-            "broken", "the server closed the stream without a finish reason and without [DONE]"
-        )
-        raise broken(cut, state.place, _partial(state, decoder))
-    yield from _finish(state, decoder, recorder)
-    if streamed:
-        yield Drain()
+def _decode(decoder: Decoder, batch: Iterable[str], events: list[Event]) -> None:
+    """Add the events of data that came together, up to the answer's end; what comes before a failure is added."""
+    for data in batch:
+        events += decoder.feed(data)
+        if decoder.done:
+            break
+        if decoder.failure is not None:
+            raise decoder.failure
 
 
-class _Intake:
-    """Decodes a stream's events, and keeps what is wrong with them until all that came before has been shown."""
-
-    def __init__(self, state: State, decoder: Decoder, recorder: StatsRecorder) -> None:
-        self.problem: StreamErrorEvent | UnreadableData | None = None
-        self._state = state
-        self._decoder = decoder
-        self._recorder = recorder
-        self._shows = state.call.shows_events
-        self._listens = recorder.listening
-
-    def finished(self) -> bool:
-        return self._decoder.done or self.problem is not None
-
-    def take(self, batch: list[str], *, last: bool = False) -> list[Event]:
-        decoder = self._decoder
-        events: list[Event] = []
-        try:
-            for data in batch:
-                events += decoder.feed(data)
-                if decoder.done:
-                    break
-                if decoder.failure is not None:
-                    raise decoder.failure
-        except (StreamErrorEvent, UnreadableData) as problem:
-            if not (last and isinstance(problem, UnreadableData) and _is_half(batch[-1])):
-                self.problem = problem
-        if events:
-            self._state.shown = self._shows
-            if self._listens:
-                self._recorder.events(events)
-        return events
-
-
-def _is_half(data: str) -> bool:
-    """Whether data at a body's end may be the beginning of a chunk, or of the end: the body then has broken off."""
+def _may_be_half(data: str) -> bool:
+    """Whether data at a body's end may be the beginning of a chunk, or of `[DONE]`: the body then broke off."""
     return data.startswith("{") or "[DONE]".startswith(data.strip())
 
 
-def _read_stream(state: State, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:
-    intake = _Intake(state, decoder, recorder)
-    yield ReadStream(intake)
-    if intake.problem is not None:
-        raise intake.problem
-
-
-def _show(state: State, events: list[Event], recorder: StatsRecorder) -> Steps[None]:
-    if events:
-        state.shown = state.call.shows_events
-        recorder.events(events)
-        yield events
-
-
-def _feed_body(decoder: Decoder, source: bytes, content_type: str) -> list[Event]:
+def _decode_body(decoder: Decoder, source: bytes, content_type: str) -> list[Event]:
+    """The events of a body that is not declared as a stream, but may be one: a proxy may have lost the type."""
     if not source or source.isspace():
         raise UnreadableData("the body is empty")
     try:
         body = loads(source)
     except (ValueError, RecursionError):
         text = source.decode("utf-8-sig", "replace")
-        events = _feed_mislabelled(decoder, text)
+        events: list[Event] = []
+        _decode(decoder, _wire.event_data(text), events)
         if decoder.has_chunks:
             return events
-        shown = " ".join(text[:200].split())
-        raise UnreadableData(f"not JSON but {content_type or 'of no type'}: {shown}") from None
+        start = " ".join(text[:200].split())
+        raise UnreadableData(f"not JSON but {content_type or 'of no type'}: {start}") from None
     return decoder.feed_body(body, source)
 
 
-def _feed_mislabelled(decoder: Decoder, text: str) -> list[Event]:
-    """Read a stream that a proxy or a container declares as something else."""
-    events: list[Event] = []
-    for data in _wire.event_data(text):
-        if decoder.done:
-            break
-        events += decoder.feed(data)
-        if decoder.failure is not None:
-            raise decoder.failure
-    return events
+def _show(exchange: Exchange, events: list[Event]) -> Steps[None]:
+    if events:
+        exchange.shown = exchange.shows_events
+        exchange.stats.events(events)
+        yield events
 
 
-def _finish(state: State, decoder: Decoder, recorder: StatsRecorder) -> Steps[None]:
-    policy = state.call.settings.empty_turn
-    if state.stream and decoder.undecided:
+def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
+    policy = exchange.settings.empty_turn
+    if exchange.stream and decoder.undecided:
         logger.info(
             "The whole answer was held back, because it might have been thinking (%s). For a server that separates "
             "thinking, or a model that does not think, set implicit_thinking=False to see such answers stream.",
-            state.place,
+            exchange.place,
         )
     last = decoder.finish(promote=policy == "promote")
     if decoder.correction:
-        logger.info("Tool calls of the answer are invalid; asking again (%s).", state.place)
-        yield from _show(state, last, recorder)
+        logger.info("Tool calls of the answer are invalid; asking again (%s).", exchange.place)
+        yield from _show(exchange, last)
         yield Drain()
-        state.ask_again(decoder)
+        exchange.ask_again()
         raise _Retry
     finish = last[-1]
     assert isinstance(finish, Finish)
     if finish.empty is not None:
-        if not state.found_empty:
+        if not exchange.found_empty:
             logger.warning(
                 "The model's turn is empty (%s, finish reason %s) at %s; empty_turn=%r.",
                 finish.empty,
                 finish.raw_reason,
-                state.place,
+                exchange.place,
                 policy,
             )
-        again = not (state.found_empty or state.shown or finish.reason == "length")
-        state.found_empty = True
+        again = not (exchange.found_empty or exchange.shown or finish.reason == "length")
+        exchange.found_empty = True
         if policy == "retry" and again:
-            state.stream = False
-            state.payload = _unstreamed(state.payload)
+            exchange.stream = False
+            exchange.payload = _unstreamed(exchange.payload)
             yield Drain()
             raise _Retry
         if policy == "raise":
             yield Drain()
-            raise EmptyTurnError(empty_text(finish, state.place), partial=decoder.completion)
-    yield from _show(state, last, recorder)
+            raise EmptyTurnError(empty_text(finish, exchange.place), partial=decoder.completion)
+    yield from _show(exchange, last)
 
 
 def _unstreamed(payload: Payload) -> Payload:
@@ -315,7 +309,54 @@ def _unstreamed(payload: Payload) -> Payload:
     return replace(payload, body=body)
 
 
-def _partial(state: State, decoder: Decoder) -> Completion | None:
-    """What has come of an answer that broke off; text that was held back is shown unless the call is retried."""
-    state.held_back = decoder.flush()
+def _partial(exchange: Exchange, decoder: Decoder) -> Completion | None:
+    """What has come of an answer that broke off; text that was held back is shown unless the request is retried."""
+    exchange.held_back = decoder.flush()
     return decoder.completion if decoder.has_chunks else None
+
+
+def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Steps[bool]:
+    """Make the next attempt possible, wait for its time and return true; return false if there must not be one.
+
+    What a user has seen is never started anew. A refused token is replaced once, a refused tool choice is given
+    up once; neither counts as a retry. Everything else waits as long as the service asks, or a random part of a
+    ceiling that doubles (full jitter: many clients that failed together do not come back together).
+    """
+    if exchange.shown:
+        return False
+    if isinstance(error, AuthenticationError) and not exchange.refreshed and exchange.token is not None:
+        exchange.refreshed = True
+        exchange.refused_token = exchange.token
+        return True
+    if isinstance(error, APIStatusError) and _give_up_forced_choice(exchange, error):
+        return True
+    settings, total = exchange.settings, exchange.timeouts.total
+    if not error.is_retryable or exchange.retries >= settings.max_retries:
+        return False
+    asked = error.retry_after if isinstance(error, APIStatusError) else None
+    ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**exchange.retries)
+    delay = ceiling * exchange.random() if asked is None else asked
+    longest = settings.max_retry_seconds if total is None else min(settings.max_retry_seconds, total)
+    if exchange.clock() - exchange.started + delay > longest:
+        return False
+    exchange.retries += 1
+    logger.info(
+        "Attempt %d failed (%s); trying again in %.2f s.", exchange.retries, type(error).__name__, delay
+    )
+    yield Sleep(delay)
+    return True
+
+
+def _give_up_forced_choice(exchange: Exchange, error: APIStatusError) -> bool:
+    """Leave the choice of a tool to the model, where that is what the server refuses."""
+    if not (exchange.payload.forced_choice and refuses_forced_choice(error)):
+        return False
+    if not exchange.traits.refuses_forced_choice:
+        exchange.traits.refuses_forced_choice = True
+        logger.warning(
+            "The server refuses a forced tool_choice while the model thinks; from now on it is sent as "
+            "'auto' with an instruction to call the tool (%s).",
+            exchange.place,
+        )
+    exchange.payload = without_forced_choice(exchange.payload)
+    return True

@@ -1,4 +1,4 @@
-"""What a flow knows of its call, and what it has learned in the attempts so far."""
+"""What is known of one request: what was asked for, and what its attempts have come to."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from kimi_vertex.options import Settings, ThinkingCallback, Timeouts
 
 from .commands import Head
 from .failures import status_error
-from .stats import RequestStats
+from .stats import RequestStats, StatsRecorder
 
-__all__ = ["Call", "State", "Traits"]
+__all__ = ["Exchange", "Traits"]
 
 
 @dataclass(slots=True)
 class Traits:
-    """What a client has learned about its server, shared by all of its calls."""
+    """What a client has learned about its server, shared by all of its requests."""
 
     refuses_forced_choice: bool = False
     dedicated_dns: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Call:
-    """All that a flow needs to know."""
+class Exchange:
+    """One request and its answer. Target, payload and stream change where an attempt teaches better."""
 
     target: Target
     settings: Settings
@@ -49,35 +49,37 @@ class Call:
     random: Callable[[], float]
     on_request: Callable[[RequestStats], None] | None = None
     on_thinking: ThinkingCallback | None = None
-    decoder: Decoder | None = None
-    """The decoder of the current attempt."""
+
+    started: float = field(init=False)
+    stats: StatsRecorder = field(init=False)
+    decoder: Decoder | None = field(init=False, default=None)
+    """Reads the answer of the current attempt."""
+    retries: int = field(init=False, default=0)
+    token: str | None = field(init=False, default=None)
+    """The `authorization` header that was sent last, if a better one can be had."""
+    refused_token: str | None = field(init=False, default=None)
+    refreshed: bool = field(init=False, default=False)
+    """Whether a refused token has been replaced."""
+    found_empty: bool = field(init=False, default=False)
+    """Whether a turn was empty."""
+    shown: bool = field(init=False, default=False)
+    """Whether the caller has seen any of the answer."""
+    held_back: list[Event] = field(init=False, default_factory=list)
+    """What an attempt that failed had not shown yet."""
+    rejected_answers: Rejected = field(init=False)
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self.started = self.clock()
+        self.stats = StatsRecorder(self.clock, self.on_request)
+        self.rejected_answers = Rejected(self.settings.tool_validation_retries)
+        if self.payload.forced_choice and self.traits.refuses_forced_choice:
+            self.payload = without_forced_choice(self.payload)
 
     @property
     def completion(self) -> Completion:
         """The answer as far as it has arrived."""
         return self.decoder.completion if self.decoder is not None else Completion()
-
-
-class State:
-    """What changes from attempt to attempt."""
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.started = call.clock()
-        self.retries = 0
-        self.stream = call.stream
-        self.target = call.target
-        self.payload = call.payload
-        self.rejected: str | None = None
-        self.token: str | None = None
-        self.refreshed = False
-        self.found_empty = False
-        self.shown = False
-        self.rejected_answers = Rejected(call.settings.tool_validation_retries)
-        self.held_back: list[Event] = []
-        """What an attempt that failed had not shown yet."""
-        if self.payload.forced_choice and call.traits.refuses_forced_choice:
-            self.payload = without_forced_choice(self.payload)
 
     @property
     def place(self) -> str:
@@ -85,24 +87,27 @@ class State:
         return self.target.describe(self.payload.model)
 
     def new_decoder(self) -> Decoder:
-        """A decoder for the next answer."""
-        payload, validation = self.payload, self.call.settings.tool_validation
+        """Make the decoder of the next attempt's answer."""
+        payload, validation = self.payload, self.settings.tool_validation
         if validation == "reask":
-            return ReaskingDecoder(
+            self.decoder = ReaskingDecoder(
                 self.rejected_answers,
                 tools=payload.tools,
                 history=payload.history,
                 implicit_thinking=payload.implicit_thinking,
             )
-        return Decoder(
-            tools=payload.tools,
-            history=payload.history,
-            implicit_thinking=payload.implicit_thinking,
-            validation=validation,
-        )
+        else:
+            self.decoder = Decoder(
+                tools=payload.tools,
+                history=payload.history,
+                implicit_thinking=payload.implicit_thinking,
+                validation=validation,
+            )
+        return self.decoder
 
-    def ask_again(self, decoder: Decoder) -> None:
-        """The answer is not to be used: from here on the request goes on with its correction."""
+    def ask_again(self) -> None:
+        """Leave the answer unused: from here on the request goes on with its correction."""
+        decoder = self.decoder
         assert isinstance(decoder, ReaskingDecoder)
         self.payload = self.payload.continued(decoder.correction)
         self.rejected_answers = decoder.rejected()
@@ -118,6 +123,6 @@ class State:
             headers=head.headers,
             target=self.target,
             model=self.payload.model,
-            now=self.call.today(),
+            now=self.today(),
             partial=partial,
         )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
+from asyncio import current_task
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from time import monotonic
 from typing import Any, Final
 
 import httpx
@@ -19,7 +22,7 @@ from kimi_vertex._exchange.commands import (
     Head,
     Identity,
     ReadBody,
-    ReadStream,
+    ReadChunk,
     Request,
     Send,
     Sleep,
@@ -28,9 +31,10 @@ from kimi_vertex._exchange.commands import (
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
 from kimi_vertex.errors import ConfigurationError, CredentialsError
 from kimi_vertex.events import Event
+from kimi_vertex.options import Timeouts
 
 from .clients import Clients
-from .drain import limit_reading
+from .limits import FOREVER, Cutoff, Limits, Watch
 from .sse import LONGEST_EVENT, EventReader, OversizedEvent
 
 __all__ = ["AsyncDriver", "SyncDriver"]
@@ -39,18 +43,18 @@ logger = logging.getLogger("kimi_vertex.http")
 
 # The end of the body comes with `[DONE]` or right behind it; who is slower is better off with a new connection.
 _DRAIN_SECONDS: Final = 0.3
-_NOBODY: Final = Identity({}, None, DEFAULT_UNIVERSE, can_refresh=False)
-_FAILURES: Final = (httpx.HTTPError, httpx.StreamError, OversizedEvent)
+_ANONYMOUS: Final = Identity({}, None, DEFAULT_UNIVERSE, can_refresh=False)
+_FAILURES: Final = (httpx.HTTPError, httpx.StreamError, OversizedEvent, TimeoutError)
 
 
-def _failure(error: Exception) -> TransportFailure:
+def _failure(error: Exception, overdue: str) -> TransportFailure:
     words = str(error) or type(error).__name__
     if isinstance(error, OversizedEvent):
         return TransportFailure("oversized", words)
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return TransportFailure("connect_timeout", words)
-    if isinstance(error, httpx.TimeoutException):
-        return TransportFailure("timeout", words)
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return TransportFailure("timeout", overdue)
     if isinstance(error, httpx.ConnectError):
         return TransportFailure("connect", words)
     return TransportFailure("broken", words)
@@ -83,39 +87,52 @@ class _Body:
 
 
 class _Driver:
-    """What both drivers share: the response in hand."""
+    """What both drivers share: the response in hand, and until when it may be waited for."""
 
-    def __init__(self, clients: Clients, tokens: TokenSource | None) -> None:
+    def __init__(self, clients: Clients, tokens: TokenSource | None, timeouts: Timeouts) -> None:
         self._clients = clients
         self._tokens = tokens
+        self._timeouts = timeouts
+        self._limits = Limits(timeouts)
         self._response: httpx.Response | None = None
+        self._reader = EventReader()
+        self._begun = False
+        """Whether the answer's first token has come."""
+        self._bounded = False
+        """Whether the stream has to end, or to bring its first token, by a certain time."""
 
-    def _begin(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
-        timeouts = request.timeouts
+    def _build(
+        self, client: httpx.Client | httpx.AsyncClient, request: Request, waits: float | None
+    ) -> httpx.Request:
+        connect = self._timeouts.connect
         return client.build_request(
             request.method,
             request.url,
             headers=dict(request.headers),
             content=request.content,
-            timeout=httpx.Timeout(
-                connect=timeouts.connect,
-                read=timeouts.first_byte,
-                write=timeouts.first_byte,
-                pool=timeouts.connect,
-            ),
+            timeout=httpx.Timeout(connect=connect, read=waits, write=waits, pool=connect),
         )
 
-    def _head(self, response: httpx.Response, request: Request) -> Head:
+    def _head(self, response: httpx.Response) -> Head:
         self._response = response
-        # httpcore looks the timeout up again when it begins to read the body.
-        response.request.extensions["timeout"]["read"] = request.timeouts.idle
         return Head(response.status_code, {k.lower(): v for k, v in response.headers.items()})
+
+    def _failure(self, error: Exception) -> TransportFailure:
+        return _failure(error, self._limits.overdue(head=self._response is not None))
+
+    def _await_piece(self, *, begun: bool) -> None:
+        self._begun = begun
+        if begun:
+            self._limits.await_rest()
+        else:
+            self._limits.await_first_token()
+        self._bounded = self._limits.bound < FOREVER
 
     def _identity(self, headers: dict[str, str], tokens: TokenSource) -> Identity:
         return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh)
 
     def _is_projectless(self, command: Authorize, tokens: TokenSource) -> bool:
-        """Whether no token need be fetched, because the call cannot be made."""
+        """Whether a token need not be fetched, because the request cannot be made."""
         return command.project and tokens.project is None
 
     @property
@@ -125,17 +142,22 @@ class _Driver:
 
 
 class SyncDriver(_Driver):
-    """Runs a flow in the calling thread."""
+    """Runs a flow in the calling thread.
 
-    def __init__(self, clients: Clients, tokens: TokenSource | None) -> None:
-        super().__init__(clients, tokens)
+    The transport limits each blocking read; the clock is looked at between two of them.
+    """
+
+    def __init__(self, clients: Clients, tokens: TokenSource | None, timeouts: Timeouts) -> None:
+        super().__init__(clients, tokens, timeouts)
         self._client: httpx.Client | None = None
         self._chunks: Iterator[bytes] | None = None
+        self._cutoff: Cutoff | None = None
 
     def run(self, flow: Flow) -> Generator[Event, None, None]:
         """Perform the flow's commands and yield its events. Closing the generator frees the connection."""
         reply: Any = None
         failure: Exception | None = None
+        since = 0.0
         try:
             while True:
                 try:
@@ -143,24 +165,33 @@ class SyncDriver(_Driver):
                 except StopIteration:
                     return
                 reply = failure = None
-                if type(step) is list:
+                if type(step) is ReadChunk:
+                    # Each delta passes through here; a method of its own would be another call for each.
+                    yield from step.show
+                    try:
+                        chunks = self._chunks
+                        if chunks is None or step.begun is not self._begun:
+                            chunks = self._read_on(begun=step.begun)
+                        reader = self._reader
+                        if not reader.dripping:
+                            since = monotonic()
+                        elif monotonic() - since >= self._limits.idle:
+                            raise TimeoutError
+                        if self._bounded and monotonic() >= self._limits.bound:
+                            raise TimeoutError
+                        chunk = next(chunks, None)
+                        reply = (reader.close(), True) if chunk is None else (reader.feed(chunk), False)
+                    except _FAILURES as error:
+                        failure = self._failure(error)
+                elif type(step) is list:
                     yield from step
-                    continue
-                try:
-                    if isinstance(step, ReadStream):
-                        chunks, reader, intake = self._open_chunks(), EventReader(), step.intake
-                        for chunk in chunks:
-                            yield from intake.take(reader.feed(chunk))
-                            if intake.finished():
-                                break
-                        else:
-                            yield from intake.take(reader.close(), last=True)
-                    else:
+                else:
+                    try:
                         reply = self._perform(step)  # type: ignore[arg-type]
-                except (CredentialsError, ConfigurationError) as error:
-                    failure = error
-                except _FAILURES as error:
-                    failure = _failure(error)
+                    except (CredentialsError, ConfigurationError) as error:
+                        failure = error
+                    except _FAILURES as error:
+                        failure = self._failure(error)
         finally:
             failure = None  # its traceback holds this frame
             try:
@@ -181,24 +212,61 @@ class SyncDriver(_Driver):
         if isinstance(command, Sleep):
             return time.sleep(command.seconds)
         assert isinstance(command, Authorize)
+        self._close()
+        self._limits.await_head()
         return self._authorize(command)
+
+    def _remaining(self) -> float | None:
+        """Seconds until the present stage has to end.
+
+        Raises:
+            TimeoutError: It should have ended.
+        """
+        remaining = self._limits.bound - monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        return None if remaining == math.inf else remaining
 
     def _send(self, request: Request) -> Head:
         self._close()
         if self._client is None:
             self._client = self._clients.borrow()
-        built = self._begin(self._client, request)
-        return self._head(self._client.send(built, stream=True, follow_redirects=False), request)
+        built = self._build(self._client, request, self._remaining())
+        response = self._client.send(built, stream=True, follow_redirects=False)
+        # httpcore reads the timeout again when it begins to read the body.
+        response.request.extensions["timeout"]["read"] = self._timeouts.idle
+        return self._head(response)
 
-    def _open_chunks(self) -> Iterator[bytes]:
-        body = _body_as_sent(self._open_response)
-        self._chunks = self._open_response.iter_bytes() if body is None else iter(body)
+    def _read_on(self, *, begun: bool) -> Iterator[bytes]:
+        """Begin to read the stream, or to wait for the rest of it."""
+        self._await_piece(begun=begun)
+        self._cut_off(self._limits.bound - monotonic())
+        if self._chunks is None:
+            body = _body_as_sent(self._open_response)
+            self._chunks = self._open_response.iter_bytes() if body is None else iter(body)
+            self._reader = EventReader()
         return self._chunks
 
+    def _cut_off(self, seconds: float) -> bool:
+        """Have the connection shut down after so many seconds; say whether it can be."""
+        if self._cutoff is not None:
+            self._cutoff.release()
+            self._cutoff = None
+        if seconds < FOREVER and self._response is not None:
+            stream = self._response.extensions.get("network_stream")
+            connection = stream.get_extra_info("socket") if stream is not None else None
+            # HTTP/2 has other streams on the same socket.
+            if connection is not None and self._response.http_version.startswith("HTTP/1"):
+                self._cutoff = Cutoff(connection, max(0.0, seconds))
+        return self._cutoff is not None
+
     def _read_body(self) -> bytes:
+        self._limits.await_rest()
+        self._cut_off(self._limits.bound - monotonic())
         body = _Body()
         try:
             for chunk in self._open_response.iter_bytes():
+                self._remaining()
                 body.add(chunk)
         finally:
             self._close()
@@ -206,50 +274,48 @@ class SyncDriver(_Driver):
 
     def _drain(self) -> None:
         """Read on to the end of the body, but not for long: some servers keep a finished stream open."""
-        response, chunks = self._response, self._chunks
-        # HTTP/2 has other streams on the same socket, and needs no draining.
-        if chunks is not None and response is not None and response.http_version.startswith("HTTP/1"):
-            stream = response.extensions.get("network_stream")
-            connection = stream.get_extra_info("socket") if stream is not None else None
-            if connection is not None:
-                try:
-                    with limit_reading(connection, _DRAIN_SECONDS):
-                        for _ in chunks:
-                            pass
-                except (httpx.HTTPError, httpx.StreamError):
-                    logger.debug("A finished stream did not end cleanly; its connection is not reused.")
+        if self._chunks is not None and self._cut_off(_DRAIN_SECONDS):
+            try:
+                for _ in self._chunks:
+                    pass
+            except (httpx.HTTPError, httpx.StreamError):
+                logger.debug("A finished stream did not end cleanly; its connection is not reused.")
         self._close()
 
     def _authorize(self, command: Authorize) -> Identity:
         tokens = self._tokens
         if tokens is None:
-            return _NOBODY
+            return _ANONYMOUS
         if command.project:
-            tokens.load()
+            tokens.load(timeout=self._remaining())
             if self._is_projectless(command, tokens):
-                return _NOBODY
-        return self._identity(
-            tokens.headers(force=command.rejected is not None, rejected=command.rejected), tokens
+                return _ANONYMOUS
+        headers = tokens.headers(
+            force=command.rejected is not None, rejected=command.rejected, timeout=self._remaining()
         )
+        return self._identity(headers, tokens)
 
     def _close(self) -> None:
+        self._cut_off(FOREVER)
         response, self._response, self._chunks = self._response, None, None
         if response is not None:
             response.close()
 
 
 class AsyncDriver(_Driver):
-    """Runs a flow on the running event loop."""
+    """Runs a flow on the running event loop, where the clock ends each wait."""
 
-    def __init__(self, clients: Clients, tokens: TokenSource | None) -> None:
-        super().__init__(clients, tokens)
+    def __init__(self, clients: Clients, tokens: TokenSource | None, timeouts: Timeouts) -> None:
+        super().__init__(clients, tokens, timeouts)
         self._client: httpx.AsyncClient | None = None
         self._chunks: AsyncIterator[bytes] | None = None
+        self._watch = Watch()
 
     async def run(self, flow: Flow) -> AsyncGenerator[Event, None]:
         """Perform the flow's commands and yield its events. Closing the generator frees the connection."""
         reply: Any = None
         failure: Exception | None = None
+        watch = self._watch
         try:
             while True:
                 try:
@@ -257,29 +323,42 @@ class AsyncDriver(_Driver):
                 except StopIteration:
                     return
                 reply = failure = None
-                if type(step) is list:
+                if type(step) is ReadChunk:
+                    # Each delta passes through here; a method of its own would be another call for each.
+                    for event in step.show:
+                        yield event
+                    try:
+                        chunks = self._chunks
+                        if chunks is None or step.begun is not self._begun:
+                            chunks = self._read_on(begun=step.begun)
+                        reader = self._reader
+                        if not reader.dripping:
+                            watch.since = monotonic()
+                        if self._bounded and monotonic() >= self._limits.bound:
+                            raise TimeoutError
+                        watch.task = current_task()
+                        try:
+                            chunk = await anext(chunks, None)
+                        finally:
+                            watch.task = None
+                            if watch.ended is not None:
+                                watch.settle()
+                        reply = (reader.close(), True) if chunk is None else (reader.feed(chunk), False)
+                    except _FAILURES as error:
+                        failure = self._failure(error)
+                elif type(step) is list:
                     for event in step:
                         yield event
-                    continue
-                try:
-                    if isinstance(step, ReadStream):
-                        chunks, reader, intake = self._open_chunks(), EventReader(), step.intake
-                        async for chunk in chunks:
-                            for event in intake.take(reader.feed(chunk)):
-                                yield event
-                            if intake.finished():
-                                break
-                        else:
-                            for event in intake.take(reader.close(), last=True):
-                                yield event
-                    else:
+                else:
+                    try:
                         reply = await self._perform(step)  # type: ignore[arg-type]
-                except (CredentialsError, ConfigurationError) as error:
-                    failure = error
-                except _FAILURES as error:
-                    failure = _failure(error)
+                    except (CredentialsError, ConfigurationError) as error:
+                        failure = error
+                    except _FAILURES as error:
+                        failure = self._failure(error)
         finally:
             failure = None  # its traceback holds this frame
+            watch.close()
             try:
                 await self._close()  # may be cancelled once more
             finally:
@@ -299,7 +378,9 @@ class AsyncDriver(_Driver):
         if isinstance(command, Sleep):
             return await asyncio.sleep(command.seconds)
         assert isinstance(command, Authorize)
-        return await self._authorize(command)
+        await self._close()
+        self._limits.await_head()
+        return await self._watch.wait(self._authorize(command), self._limits.bound)
 
     async def _send(self, request: Request) -> Head:
         await self._close()
@@ -307,9 +388,10 @@ class AsyncDriver(_Driver):
         if client is None or client.is_closed:
             await self._give_back()
             client = self._client = await self._clients.aborrow()
-        built = self._begin(client, request)
+        # The transport's own limits of reading and writing are not needed.
+        sending = client.send(self._build(client, request, None), stream=True, follow_redirects=False)
         try:
-            return self._head(await client.send(built, stream=True, follow_redirects=False), request)
+            return self._head(await self._watch.wait(sending, self._limits.bound))
         except RuntimeError:
             if client.is_closed:
                 raise httpx.NetworkError("the client was closed meanwhile") from None
@@ -320,19 +402,29 @@ class AsyncDriver(_Driver):
         if client is not None:
             await self._clients.agive_back(client)
 
-    def _open_chunks(self) -> AsyncIterator[bytes]:
-        body = _body_as_sent(self._open_response)
-        self._chunks = self._open_response.aiter_bytes() if body is None else aiter(body)
+    def _read_on(self, *, begun: bool) -> AsyncIterator[bytes]:
+        """Begin to read the stream, or to wait for the rest of it."""
+        self._await_piece(begun=begun)
+        self._watch.begin(self._limits.bound, idle=self._limits.idle)
+        if self._chunks is None:
+            body = _body_as_sent(self._open_response)
+            self._chunks = self._open_response.aiter_bytes() if body is None else aiter(body)
+            self._reader = EventReader()
         return self._chunks
 
     async def _read_body(self) -> bytes:
+        self._limits.await_rest()
         body = _Body()
+        chunks = self._open_response.aiter_bytes()
         try:
-            async for chunk in self._open_response.aiter_bytes():
+            while True:
+                until = min(self._limits.bound, monotonic() + self._limits.idle)
+                chunk = await self._watch.wait(anext(chunks, None), until)
+                if chunk is None:
+                    return body.whole()
                 body.add(chunk)
         finally:
             await self._close()
-        return body.whole()
 
     async def _drain(self) -> None:
         """Read on to the end of the body, but not for long: some servers keep a finished stream open."""
@@ -348,11 +440,11 @@ class AsyncDriver(_Driver):
     async def _authorize(self, command: Authorize) -> Identity:
         tokens = self._tokens
         if tokens is None:
-            return _NOBODY
+            return _ANONYMOUS
         if command.project:
             await tokens.aload()
             if self._is_projectless(command, tokens):
-                return _NOBODY
+                return _ANONYMOUS
         return self._identity(
             await tokens.aheaders(force=command.rejected is not None, rejected=command.rejected), tokens
         )

@@ -30,7 +30,7 @@ from kimi_vertex._exchange.commands import (
     Head,
     Identity,
     ReadBody,
-    ReadStream,
+    ReadChunk,
     Request,
     Send,
     Sleep,
@@ -85,9 +85,9 @@ class Play:
         self._answers = list(answers)
         self._refreshable = refreshable
         self._step = seconds_per_request
-        call, flow = client._start("Hi", options or RequestOptions(), stream=form == "stream")
-        call.clock, call.today, call.random = (lambda: self.now), (lambda: NOW), random
-        self.call = call
+        exchange, flow = client._start("Hi", options or RequestOptions(), stream=form == "stream")
+        exchange.clock, exchange.today, exchange.random = (lambda: self.now), (lambda: NOW), random
+        self.exchange = exchange
         try:
             self._run(flow)
         except Exception as error:
@@ -127,12 +127,13 @@ class Play:
                 return Head(answer.status, {"content-type": kind, **answer.headers})
             case ReadBody():
                 return self._current.body.encode()
-            case ReadStream():
-                while self._batches and not command.intake.finished():
-                    self.events += command.intake.take(self._batches.pop(0))
-                if self._current.fails and not command.intake.finished():
+            case ReadChunk():
+                self.events += command.show
+                if self._batches:
+                    return self._batches.pop(0), False
+                if self._current.fails:
                     raise self._current.fails
-                return None
+                return [], True
             case Drain():
                 self.drained += 1
                 return None
@@ -296,4 +297,4 @@ def test_the_error_of_the_last_attempt_is_raised() -> None:
     play = Play(client(max_retries=1), [BUSY, TransportFailure("connect", "refused")])
     assert type(play.error) is APIConnectionError
     assert not isinstance(play.error, APIStatusError)
-    assert play.call.completion.text == ""
+    assert play.exchange.completion.text == ""

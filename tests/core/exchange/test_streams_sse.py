@@ -97,7 +97,7 @@ def test_whole_events_are_what_httpx_sse_reads(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_an_event_is_bounded(stream: bytes, size: int) -> None:
     """A line, or an event of many lines, that goes on for ever is given up at the limit."""
-    with pytest.raises(OversizedEvent, match="longer than 100 characters"):
+    with pytest.raises(OversizedEvent, match="longer than 100 bytes"):
         read(*[stream[at : at + size] for at in range(0, len(stream), size)], limit=100)
 
 
