@@ -1,7 +1,7 @@
-"""LlamaIndex's own callbacks around a stream, where they reach a handler.
+"""LlamaIndex's own callbacks around a stream, where they would reach a handler.
 
-The framework's decorators make an event for each response even if no handler receives it, which costs as much again as
-the response. Without a handler and a rate limiter the decorated method would do nothing else, so it is called directly.
+The framework's decorators make an event for each response even if no handler receives it, which costs as much as the
+response itself. Without a handler and a rate limiter they do nothing that can be seen, so the method is called directly.
 """
 
 from __future__ import annotations

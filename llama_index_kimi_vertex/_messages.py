@@ -1,4 +1,4 @@
-"""LlamaIndex's chat messages to the core's: reads what any integration wrote, changes nothing of the caller's."""
+"""LlamaIndex's chat messages as the core's. Reads what any integration wrote; the caller's messages are not changed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def to_core_messages(messages: Iterable[ChatMessage]) -> list[Message]:
     """Convert a history.
 
     Raises:
-        InvalidRequestError: A role or a content block that Kimi cannot be given.
+        InvalidRequestError: Kimi does not know the role, or cannot read a content block.
     """
     return [_to_core(message) for message in messages]
 
@@ -53,13 +53,13 @@ def _to_core(message: ChatMessage) -> Message:
     role = _ROLES.get(message.role)
     if role is None:
         raise InvalidRequestError(
-            f"Kimi has no role {message.role!r}. Use one of: {', '.join(known.value for known in _ROLES)}."
+            f"Kimi does not know the role {message.role!r}. Use one of: {', '.join(known.value for known in _ROLES)}."
         )
     content: str | list[dict[str, Any]] | None = _text(message.blocks)
     if content is None:
         content = _content(message, role)
     if role == "assistant":
-        # To pydantic's classes `isinstance` is a slow question, and texts are neither.
+        # `isinstance` is slow with pydantic's classes, so texts, which most blocks are, are left out first.
         others = [block for block in message.blocks if type(block) is not TextBlock]
         kwargs = message.additional_kwargs
         return Message(role, content, _thinking(others, kwargs), tuple(_tool_calls(others, kwargs)))
@@ -76,7 +76,7 @@ def _to_core(message: ChatMessage) -> Message:
 
 
 def _text(blocks: Iterable[object]) -> str | None:
-    """The visible content if it is nothing but text, as mostly; asks for exact types, which is quick."""
+    """The visible content if it is all text, as it nearly always is; exact types are quick to compare."""
     texts: list[str] = []
     for block in blocks:
         kind = type(block)
@@ -88,7 +88,7 @@ def _text(blocks: Iterable[object]) -> str | None:
 
 
 def _content(message: ChatMessage, role: Role) -> str | list[dict[str, Any]]:
-    """The visible content: one string, or parts in OpenAI's form as soon as an image is among them."""
+    """The visible content: one string, or parts in OpenAI's form if an image is among them."""
     parts: list[dict[str, Any]] = []
     for block in message.blocks:
         parts.extend(_parts(block, role))
@@ -106,7 +106,7 @@ def _parts(block: object, role: Role) -> list[dict[str, Any]]:
         heading = [_text_part(block.title)] if block.title else []
         return [*heading, *(part for nested in block.content for part in _parts(nested, role))]
     if isinstance(block, CitationBlock):
-        # In an answer it repeats its source beside the text that cites it.
+        # In an answer the cited text already stands beside it.
         return [] if role == "assistant" else _parts(block.cited_content, role)
     if isinstance(block, ThinkingBlock | ToolCallBlock | CachePoint):
         return []
@@ -127,7 +127,7 @@ def _image_url(block: ImageBlock) -> str:
 
 
 def _thinking(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> str | None:
-    """The turn's thinking: its blocks, else the mirror, which survives where chat engines drop blocks."""
+    """The turn's thinking: its blocks, else `additional_kwargs`, which chat engines keep when they drop blocks."""
     pieces = [
         block.content for block in blocks if isinstance(block, ThinkingBlock) and block.content is not None
     ]
@@ -152,12 +152,10 @@ def _tool_calls(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> list[Too
 def legacy_tool_calls(additional_kwargs: Mapping[str, Any]) -> list[ToolCall]:
     """The calls that a message carries beside its blocks, as older integrations stored them.
 
-    Read are OpenAI's form as dicts or as SDK objects, and flat entries with `name` and `arguments`, `input` or
-    `tool_kwargs`. Entries without a name are no calls.
+    Reads OpenAI's form as dicts or as SDK objects, and flat entries with `name` and `arguments`, `input` or
+    `tool_kwargs`. Entries without a name are skipped.
     """
     entries = additional_kwargs.get("tool_calls")
-    if entries is None:
-        return []
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         return []
     calls: list[ToolCall] = []
@@ -180,14 +178,14 @@ def _get(source: object, *names: str) -> Any:
 
 
 def wire_name(name: str) -> str:
-    """A tool's name as LlamaIndex writes it in the tools that it offers: other characters become underscores."""
+    """A tool's name as servers take it: characters other than letters, digits, `_` and `-` become underscores."""
     return name if name.isidentifier() and name.isascii() else _NOT_IN_NAMES.sub("_", name)
 
 
 def renamed_tools(
     tools: Sequence[BaseTool | dict[str, Any]], offered: Sequence[dict[str, Any]]
 ) -> dict[str, str]:
-    """The own names of tools that are offered under another: LlamaIndex looks for them by their own."""
+    """The tools' own names, by which LlamaIndex finds them, by those that they are offered under, where they differ."""
     pairs = [
         (entry["function"]["name"], tool.metadata.get_name())
         for tool, entry in zip(tools, offered, strict=True)
@@ -197,7 +195,7 @@ def renamed_tools(
 
 
 def arguments_text(arguments: object) -> str:
-    """A call's arguments as JSON text; text is kept as it is, so that nothing is lost on the way back."""
+    """A call's arguments as JSON text. Text is kept as it is, so that the model reads what it wrote."""
     if isinstance(arguments, str):
         return arguments or "{}"
     return _to_json({} if arguments is None else arguments)

@@ -40,6 +40,7 @@ from ._messages import arguments_text, legacy_tool_calls
 __all__ = [
     "PartialObject",
     "ResponseBuilder",
+    "calls_of",
     "chat_response",
     "completion_response",
     "keep_first_call",
@@ -221,31 +222,31 @@ def _call_dict(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def tool_selections(response: ChatResponse) -> list[ToolSelection]:
-    """The calls of a response. Arguments that are still arriving are read as far as they go; nothing raises."""
+def calls_of(response: ChatResponse) -> list[ToolCall]:
+    """The calls of a response, whichever integration made it."""
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-    calls = [
+    return [
         ToolCall(block.tool_call_id or "", block.tool_name, arguments_text(block.tool_kwargs))
         for block in blocks
     ] or legacy_tool_calls(response.message.additional_kwargs)
+
+
+def tool_selections(response: ChatResponse) -> list[ToolSelection]:
+    """The calls of a response. Arguments that are still arriving are read as far as they go; nothing raises."""
     return [
         ToolSelection(
             tool_id=call.id or f"functions.{call.name}:{index}",
             tool_name=call.name,
             tool_kwargs=read_partial(call.arguments),
         )
-        for index, call in enumerate(calls)
+        for index, call in enumerate(calls_of(response))
     ]
 
 
 def keep_first_call(response: ChatResponse) -> ChatResponse:
     """The same response with no more than one tool call; the given one is not changed."""
-    calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-    if len(calls) < 2:
-        return response
-    kept = calls[0]
-    call = ToolCall(kept.tool_call_id or "", kept.tool_name, arguments_text(kept.tool_kwargs))
-    return with_calls(response, [call])
+    calls = calls_of(response)
+    return response if len(calls) < 2 else with_calls(response, calls[:1])
 
 
 def with_calls(response: ChatResponse, calls: list[ToolCall], *, drop_text: bool = False) -> ChatResponse:

@@ -1,6 +1,6 @@
-"""Structured output: requests that ask for an object, and objects read from whatever form the answer has.
+"""Structured output: what asks for an object, and the object read from a tool call or from JSON in the text.
 
-Kimi's servers may refuse or ignore a forced tool while the model thinks, so JSON written as text counts too.
+Kimi's servers may refuse or ignore a forced tool while the model thinks, and the model then writes JSON as text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from kimi_vertex import ToolCall, find_json_object
 
 from ._messages import arguments_text, wire_name
-from ._responses import PartialObject, tool_selections, with_calls
+from ._responses import PartialObject, calls_of, tool_selections, with_calls
 
 __all__ = [
     "OBJECT_OPTIONS",
@@ -34,7 +34,7 @@ StructuredMode: TypeAlias = Literal["tool", "json_schema"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 OBJECT_OPTIONS: Final = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
-"""Options of a structured call that are not the caller's to choose."""
+"""Options that a structured prediction sets itself, whatever the caller passes."""
 
 
 def object_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def read_object(response: ChatResponse, output_cls: type[ModelT]) -> ModelT:
     """Build the object from a finished response: from a tool call, else from JSON in the text.
 
     Raises:
-        ValueError: There is no object, or it does not fit the class (a pydantic `ValidationError`).
+        ValueError: The answer has no object, or one that does not fit the class (a pydantic `ValidationError`).
     """
     selections = tool_selections(response)
     value = selections[0].tool_kwargs if selections else find_json_object(response.message.content or "")
@@ -142,12 +142,13 @@ def _no_object(response: ChatResponse, output_cls: type[BaseModel]) -> str:
 
 
 class ObjectStream(Generic[ModelT]):
-    """Turns the responses of one stream into ever more complete objects, and the last into the whole one."""
+    """Turns the responses of one stream into objects, each more complete than the one before."""
 
     def __init__(self, output_cls: type[ModelT]) -> None:
         self._output_cls = output_cls
         self._flexible: Callable[..., BaseModel] = create_flexible_model(output_cls)
         self._text = PartialObject()
+        self._arguments = PartialObject()
         self._shown: dict[str, Any] = {}
         self._last: ChatResponse | None = None
         self._given: BaseModel | None = None
@@ -155,8 +156,10 @@ class ObjectStream(Generic[ModelT]):
     def add(self, response: ChatResponse) -> BaseModel | None:
         """Take the next response; return an object if it says more than the one before."""
         self._last = response
-        selections = tool_selections(response)
-        value = selections[0].tool_kwargs if selections else self._text.update(response.message.content or "")
+        if calls := calls_of(response):
+            value = self._arguments.update(calls[0].arguments)
+        else:
+            value = self._text.update(response.message.content or "")
         if not value or value == self._shown:
             return None
         self._shown = value
@@ -167,7 +170,7 @@ class ObjectStream(Generic[ModelT]):
         return self._given
 
     def finish(self) -> ModelT | None:
-        """The object of the finished answer; `None` if `add` has given it already.
+        """The object of the whole answer; `None` if it was the last one that `add` returned.
 
         Raises:
             ValueError: As `read_object`.

@@ -1,6 +1,6 @@
-"""LlamaIndex's structured calls on a chat model that may not be forced to call a tool.
+"""LlamaIndex's structured predictions. Sends the requests; `_structured` reads the answers.
 
-Owns the order of requests; what an answer means is decided in `_structured`.
+The framework's own way fails if the model does not call the tool that it was forced to call.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class StructuredCalls(FunctionCallingLLM):
-    """Structured prediction through a tool or a JSON schema."""
+    """The structured methods of an LLM, through a tool or a JSON schema."""
 
     structured_output: StructuredMode = Field(
         default="tool",
@@ -52,7 +52,7 @@ class StructuredCalls(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
     ) -> dict[str, Any]:
-        """The arguments of the chat call that asks for an object, system prompt included."""
+        """The arguments for `chat` that ask for an object, system prompt included."""
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         options = {name: value for name, value in (llm_kwargs or {}).items() if name not in OBJECT_OPTIONS}
         if self.structured_output == "json_schema":

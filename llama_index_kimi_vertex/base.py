@@ -1,4 +1,4 @@
-"""`KimiVertex`: LlamaIndex's method families over the core client. Every conversion lives elsewhere."""
+"""`KimiVertex`: LlamaIndex's methods over the core client. Conversions live in the modules beside this one."""
 
 from __future__ import annotations
 
@@ -70,29 +70,31 @@ class KimiVertex(ClientSettings, StructuredCalls):
         endpoint: A self-deployed endpoint, by resource name or id; default `KIMI_VERTEX_ENDPOINT`.
         credentials, access_token: Default: application default credentials.
         timeout: Seconds or `Timeouts(connect=10, first_byte=600, idle=300)`.
-        temperature, top_p, max_tokens, stop, extra_body: Sent only if set.
-        on_thinking: Called with each piece of thinking, in every kind of call; see below.
+        temperature, top_p, max_tokens, stop, seed, extra_body: Sent only if set.
+        on_thinking: Told each piece of thinking as it arrives, whatever the method; see below.
         replay_thinking, empty_turn: How Kimi's rules for histories are kept.
         structured_output: `"tool"` (default) or `"json_schema"`.
         context_window: For a self-deployed model that serves less than its weights allow.
-        additional_kwargs: Options of every call, for example `{"seed": 7}`.
+        additional_kwargs: Options of every request, for example `{"reasoning_effort": "low"}`.
 
     Thinking:
         A finished message holds it in a `ThinkingBlock` (first block) and in
         `additional_kwargs["reasoning_content"]`; a streamed response holds its next piece in
-        `additional_kwargs["thinking_delta"]`. Engines drop both, so `on_thinking` and the instrumentation
-        event `ThinkingDeltaEvent` deliver it from inside any engine. Nothing that a listener raises breaks the
-        call. In tool loops the thinking goes back to the model as its servers demand.
+        `additional_kwargs["thinking_delta"]`. Engines drop both, so use `on_thinking` or the instrumentation
+        event `ThinkingDeltaEvent` to see it there. A listener that raises does not break the request. In tool
+        loops the thinking goes back to the model, because its servers demand it.
 
-    Calls:
+    Responses:
         A response's `additional_kwargs` has `finish_reason`, token counts, `empty_turn` and `refusal` as far as
-        they are known. A call that was cut off or cannot be read is listed in
-        `message.additional_kwargs["invalid_tool_calls"]` and is never executed. Options of one call
-        (`temperature`, `tools`, `tool_choice`, `response_format`, `seed` ...) are keyword arguments of any
-        method.
+        they are known. A tool call that was cut off or cannot be read is listed in
+        `message.additional_kwargs["invalid_tool_calls"]` and is never executed.
+
+    Options:
+        Every method takes the options of one request as keyword arguments: `temperature`, `tools`,
+        `tool_choice`, `response_format`, `seed` and the others of `kimi_vertex.RequestOptions`.
 
     Raises:
-        ConfigurationError: At construction, for a wrong or missing setting. Calls raise the errors of
+        ConfigurationError: At construction, for a wrong or missing setting. Requests raise the errors of
             `kimi_vertex`.
 
     Example:
@@ -150,7 +152,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """Answer a conversation piece by piece; closing the generator closes the connection."""
         return await self._astream_chat(messages, **kwargs)
 
-    # Completion: over the undecorated chat, so that one call is one family of events and one count of tokens
+    # Completion: over the undecorated chat, so that a request sends one family of events and is counted once
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
@@ -188,7 +190,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
 
         return completions()
 
-    # The calls themselves
+    # The requests themselves
 
     def _request(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> _Request:
         options = {
@@ -301,7 +303,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         tool_choice: str | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The arguments of the chat call, built beside the caller's history, which stays as it is."""
+        """The arguments for `chat`. The caller's history is not changed."""
         messages = list(chat_history or [])
         if user_msg is not None:
             messages.append(user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg))
@@ -324,21 +326,21 @@ class KimiVertex(ClientSettings, StructuredCalls):
         allow_parallel_tool_calls: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        """At most one call where parallel calls are not allowed."""
+        """Keep one call where parallel calls are not allowed."""
         return response if allow_parallel_tool_calls else keep_first_call(response)
 
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """The calls of a response, also of one that is still arriving.
+        """Read the calls of a response, also of one that is still arriving.
 
         Args:
             response: Any response of this class, or of another integration.
-            error_on_no_tool_call: Raise if there is none.
+            error_on_no_tool_call: Raise if the response has none.
             **kwargs: Ignored; part of the framework's signature.
 
         Raises:
-            ValueError: There is no call.
+            ValueError: The response has no call.
         """
         selections = tool_selections(response)
         if not selections and error_on_no_tool_call:
