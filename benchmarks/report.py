@@ -83,10 +83,11 @@ def label(probe: Probe) -> str:
 
 def lines(section: Section, outcomes: Mapping[Probe, Outcome]) -> list[Line]:
     """The measured rows of a section."""
-    return [_line(row, outcomes[row.subject], outcomes[row.against]) for row in section.rows]
+    return [_line(row, outcomes) for row in section.rows]
 
 
-def _line(row: Row, subject: Outcome, against: Outcome) -> Line:
+def _line(row: Row, outcomes: Mapping[Probe, Outcome]) -> Line:
+    subject, against = outcomes[row.subject], outcomes[row.against]
     names = (label(row.subject), label(row.against))
     problem = _loss(row.subject, subject)
     for name, outcome in zip(names, (subject, against), strict=True):
@@ -98,6 +99,9 @@ def _line(row: Row, subject: Outcome, against: Outcome) -> Line:
     ours, theirs = subject.figures(row.metric), against.figures(row.metric)
     pairs = list(zip(ours, theirs, strict=True))
     results = [a - b for a, b in pairs] if row.comparison == "excess" else [a / b for a, b in pairs]
+    if row.relative_to is not None:
+        long, short = (outcomes[probe].figures(row.metric) for probe in row.relative_to)
+        results = [result * b / a for result, a, b in zip(results, long, short, strict=True)]
     return Line(
         *names,
         value=median(ours),

@@ -44,11 +44,13 @@ class Scenario:
     """Milliseconds between two paced deltas, each of which begins with the time of its writing."""
     whole: int = 0
     """Characters of an answer that is not streamed."""
+    token: int = 0
+    """Characters of each delta, for deltas of one token as servers send them; 0 for deltas of some words."""
 
     @property
     def name(self) -> str:
         """The name in the URL."""
-        numbers = (self.thinking, self.text, self.calls, self.fragments, self.pause, self.whole)
+        numbers = (self.thinking, self.text, self.calls, self.fragments, self.pause, self.whole, self.token)
         return "-".join([self.write, *map(str, numbers)])
 
     @classmethod
@@ -59,10 +61,10 @@ class Scenario:
             ValueError: There is none.
         """
         write, *numbers = name.split("-")
-        thinking, text, calls, fragments, pause, whole = map(int, numbers)
+        thinking, text, calls, fragments, pause, whole, token = map(int, numbers)
         if write not in ("burst", "each", "paced"):
             raise ValueError(f"No scenario is named {name!r}.")
-        return cls(thinking, text, calls, fragments, write, pause, whole)  # type: ignore[arg-type]
+        return cls(thinking, text, calls, fragments, write, pause, whole, token)  # type: ignore[arg-type]
 
     @property
     def deltas(self) -> int:
@@ -72,9 +74,9 @@ class Scenario:
     def pieces(self) -> Iterator[tuple[Literal["thinking", "text"], str]]:
         """The text of the deltas, in order, without tool calls."""
         stamp = STAMP + " " if self.write == "paced" else ""
-        for text in _texts(self.thinking, 1):
+        for text in _texts(self.thinking, 1, self.token):
             yield "thinking", stamp + text
-        for text in _texts(self.text, 2):
+        for text in _texts(self.text, 2, self.token):
             yield "text", stamp + text
 
     def call_pieces(self) -> Iterator[tuple[int, str | None, str | None, str]]:
@@ -110,8 +112,11 @@ class Scenario:
 
 
 @cache
-def _texts(count: int, seed: int) -> tuple[str, ...]:
+def _texts(count: int, seed: int, token: int = 0) -> tuple[str, ...]:
     pick = random.Random(seed)
+    if token:
+        text = " ".join(pick.choices(_WORDS, k=count * token))
+        return tuple(text[at * token : (at + 1) * token] for at in range(count))
     # The first piece has no white space around it, as a model's has none: a client may strip that.
     return tuple(
         (" " if at else "") + " ".join(pick.choices(_WORDS, k=pick.randint(2, 7))) for at in range(count)
