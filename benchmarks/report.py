@@ -90,7 +90,8 @@ def _line(row: Row, outcomes: Mapping[Probe, Outcome]) -> Line:
     subject, against = outcomes[row.subject], outcomes[row.against]
     names = (label(row.subject), label(row.against))
     problem = _loss(row.subject, subject)
-    for name, outcome in zip(names, (subject, against), strict=True):
+    for probe in (row.subject, row.against, *(row.relative_to or ())):
+        name, outcome = label(probe), outcomes[probe]
         problem = problem or (outcome.problem and f"{name}: {outcome.problem}")
         errors = sum(sample.errors for sample in outcome.samples)
         problem = problem or (f"{name}: {errors} streams failed" if errors else None)

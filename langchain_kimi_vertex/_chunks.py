@@ -35,10 +35,11 @@ class _Template:
         varying: The fields that `fill` is given.
     """
 
-    __slots__ = ("_class", "_containers", "_extra", "_fields", "_fields_set", "_private")
+    __slots__ = ("_class", "_containers", "_extra", "_fields", "_fields_set", "_new", "_private")
 
     def __init__(self, example: BaseModel, *varying: str) -> None:
         self._class = type(example)
+        self._new = self._class.__new__
         # Varying fields keep their place, because the order of fields shows in dumps and in `repr`.
         self._fields = dict(vars(example))
         self._containers = [
@@ -46,7 +47,7 @@ class _Template:
             for name, value in self._fields.items()
             if name not in varying and isinstance(value, (dict, list))
         ]
-        self._fields_set = frozenset(example.model_fields_set)
+        self._fields_set = example.model_fields_set.copy()
         self._extra = example.__pydantic_extra__
         self._private = example.__pydantic_private__
 
@@ -55,15 +56,20 @@ class _Template:
         fields = {**self._fields, **values}
         for name, copy in self._containers:
             fields[name] = copy()
-        model = self._class.__new__(self._class)
-        _set(model, "__dict__", fields)
-        _set(model, "__pydantic_fields_set__", set(self._fields_set))
-        _set(model, "__pydantic_extra__", None if self._extra is None else self._extra.copy())
-        _set(model, "__pydantic_private__", None if self._private is None else self._private.copy())
+        extra, private = self._extra, self._private
+        model = self._new(self._class)
+        _set_fields(model, fields)
+        _set_fields_set(model, self._fields_set.copy())
+        _set_extra(model, extra if extra is None else extra.copy())
+        _set_private(model, private if private is None else private.copy())
         return model
 
 
-_set: Final = object.__setattr__
+_set_fields, _set_fields_set, _set_extra, _set_private = (
+    BaseModel.__dict__[name].__set__
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+"""What `object.__setattr__` would look up by name, eight times for each delta."""
 _metadata: Final = {"model_provider": PROVIDER}
 _text: Final = AIMessageChunk(content="", response_metadata=_metadata)
 _thinking: Final = AIMessageChunk(
