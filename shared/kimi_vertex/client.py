@@ -13,14 +13,16 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
-from ._auth.tokens import TokenSource
+from ._auth.credentials import CredentialSettings
 from ._exchange.commands import Flow
 from ._exchange.flow import run
-from ._exchange.state import Exchange, Traits
+from ._exchange.state import Exchange
 from ._exchange.stats import RequestStats
 from ._request.body import build
 from ._settings import check_settings, default_headers, merge_options, read_timeouts
+from ._target.facts import Fact
 from ._target.target import Api, resolve_target
+from ._transport.shared import share
 from .completion import Completion
 from .events import Event
 from .listener import atell, tell
@@ -179,14 +181,11 @@ class KimiVertexClient:
                 timeouts=read_timeouts(timeout),
             )
         )
-        self._tokens: TokenSource | None = None
+        self._credentials: CredentialSettings | None = None
         if access_token is not None or credentials is not None or self._target.needs_credentials:
-            self._tokens = TokenSource(credentials, access_token=access_token)
+            self._credentials = CredentialSettings.checked(credentials, access_token)
         self._on_request = on_request
-        self._given_clients = (http_client, http_async_client)
-        self._traits = Traits()
-        if http_client is not None or http_async_client is not None:
-            _ = self._clients  # refuses what is no client
+        self._shared = share(self._target, self._credentials, (http_client, http_async_client))
 
     @property
     def model(self) -> str | None:
@@ -202,6 +201,11 @@ class KimiVertexClient:
     def location(self) -> str:
         """The location."""
         return self._target.location
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """What has been learned about the target so far, shared by all clients of its target and credentials."""
+        return self._shared.facts
 
     @property
     def model_info(self) -> ModelInfo:
@@ -269,7 +273,7 @@ class KimiVertexClient:
         exchange = Exchange(
             target=self._target,
             settings=self._settings,
-            traits=self._traits,
+            facts=self._shared.facts,
             payload=build(
                 messages,
                 merged,
@@ -294,26 +298,18 @@ class KimiVertexClient:
     def _run(self, exchange: Exchange, flow: Flow) -> Generator[Event, None, None]:
         from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first call, not by the import
 
-        events = SyncDriver(self._clients, self._tokens, exchange.timeouts).run(flow)
+        events = SyncDriver(self._clients, self._shared.tokens, exchange.timeouts).run(flow)
         return events if exchange.on_thinking is None else tell(events, exchange.on_thinking)
 
     def _arun(self, exchange: Exchange, flow: Flow) -> AsyncGenerator[Event, None]:
         from ._transport.drivers import AsyncDriver  # noqa: PLC0415  # see _run
 
-        events = AsyncDriver(self._clients, self._tokens, exchange.timeouts).run(flow)
+        events = AsyncDriver(self._clients, self._shared.tokens, exchange.timeouts).run(flow)
         return events if exchange.on_thinking is None else atell(events, exchange.on_thinking)
 
     @property
     def _clients(self) -> Clients:
-        known: Clients | None = self.__dict__.get("_http_clients")
-        if known is not None:
-            return known
-        from ._transport.clients import Clients  # noqa: PLC0415  # see _run
-
-        local = self._target.emulator or self._target.base_url_is_loopback
-        made = Clients(loopback=local, given=self._given_clients)
-        # One step, so that threads that come here together end up with the same.
-        return cast("Clients", self.__dict__.setdefault("_http_clients", made))
+        return self._shared.clients(self)
 
     def _warn_retired(self, info: ModelInfo) -> None:
         if self._target.kind != "managed" or self._target.emulator or info.id in _warned_models:
@@ -324,14 +320,18 @@ class KimiVertexClient:
             logger.warning("%s", warning)
 
     def close(self) -> None:
-        """Close the connections of blocking calls, of running ones when they are over; the next call opens new ones."""
-        if "_http_clients" in self.__dict__:
-            self._clients.close()
+        """Close the connections of blocking requests, of running ones when they are over; the next one opens new ones.
+
+        Clients of the same target and credentials share connections, which the last of them to close closes.
+        """
+        self._shared.release(self)
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop, under its calls, too; and those of blocking calls."""
-        if "_http_clients" in self.__dict__:
-            await self._clients.aclose()
+        """Close the running event loop's connections, under its requests, too; and those of blocking requests.
+
+        As with `close`, not while other clients share them.
+        """
+        await self._shared.arelease(self)
 
     def __enter__(self) -> Self:
         return self
@@ -353,12 +353,13 @@ class KimiVertexClient:
         return f"<{type(self).__name__} {self._target.describe(self._model)}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._tokens is not None:
-            self._tokens.settings.check_portable()
-        state = self.__dict__.copy()
-        state.pop("_http_clients", None)
-        state["_given_clients"] = (None, None)
-        return state
+        if self._credentials is not None:
+            self._credentials.check_portable()
+        return {name: value for name, value in self.__dict__.items() if name != "_shared"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._shared = share(self._target, self._credentials)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = copy.copy(self)
@@ -368,7 +369,6 @@ class KimiVertexClient:
     def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.__dict__.pop("_http_clients", None)
         return twin
 
 

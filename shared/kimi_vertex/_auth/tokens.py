@@ -120,6 +120,13 @@ class TokenSource:
     def __init__(self, credentials: Any = None, *, access_token: str | None = None) -> None:
         self._begin(CredentialSettings.checked(credentials, access_token))
 
+    @classmethod
+    def of(cls, settings: CredentialSettings) -> TokenSource:
+        """A source of what has been checked already."""
+        source = cls.__new__(cls)
+        source._begin(settings)  # noqa: SLF001 - its own class
+        return source
+
     def _begin(self, settings: CredentialSettings) -> None:
         self._settings = settings
         self._loaded: Loaded | None = None
@@ -329,13 +336,7 @@ class TokenSource:
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._settings.check_portable()
-        return (_restore, (self._settings,))
-
-
-def _restore(settings: CredentialSettings) -> TokenSource:
-    source = TokenSource.__new__(TokenSource)
-    TokenSource._begin(source, settings)  # noqa: SLF001 - the other half of __reduce__
-    return source
+        return (TokenSource.of, (self._settings,))
 
 
 def _raise(failure: KimiVertexError | None) -> None:

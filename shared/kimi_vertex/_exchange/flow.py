@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from kimi_vertex import _wire
@@ -50,6 +51,8 @@ logger = logging.getLogger("kimi_vertex")
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 8.0
+_RELEARN: Final = timedelta(days=1)
+"""For how long a refusal is believed: a server may be replaced by a newer one under the same address."""
 
 
 class _Retry(Exception):
@@ -192,9 +195,9 @@ def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
     Where the account may not read the endpoint, the shared host is tried: the answer then says what is wrong.
     """
     url = exchange.target.discovery_url(identity.universe_domain)
-    known = exchange.traits.dedicated_dns
-    if url in known:
-        return exchange.target.with_dedicated_dns(known[url])
+    facts = exchange.facts
+    if facts.knows("dedicated_dns"):
+        return exchange.target.with_dedicated_dns(facts.value("dedicated_dns"))
     headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
     head = yield from _send(exchange, Request("GET", url, headers, None))
     if head.status != 200:
@@ -213,7 +216,7 @@ def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
         resource = None
     dns = resource.get("dedicatedEndpointDns") if isinstance(resource, Mapping) else None
     target = exchange.target.with_dedicated_dns(dns or None)
-    known[url] = dns or None
+    facts.learn("dedicated_dns", dns or None, f"GET {url}")
     return target
 
 
@@ -351,8 +354,10 @@ def _give_up_forced_choice(exchange: Exchange, error: APIStatusError) -> bool:
     """Leave the choice of a tool to the model, where that is what the server refuses."""
     if not (exchange.payload.forced_choice and refuses_forced_choice(error)):
         return False
-    if not exchange.traits.refuses_forced_choice:
-        exchange.traits.refuses_forced_choice = True
+    facts, model = exchange.facts, exchange.payload.model
+    if not facts.value("refuses_forced_choice", model=model):
+        how = f"HTTP {error.status_code}: {error.message}"
+        facts.learn("refuses_forced_choice", True, how, model=model, lasts=_RELEARN)
         logger.warning(
             "The server refuses a forced tool_choice while the model thinks; from now on it is sent as "
             "'auto' with an instruction to call the tool (%s).",

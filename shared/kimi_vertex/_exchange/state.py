@@ -10,6 +10,7 @@ from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder
 from kimi_vertex._answer.reask import ReaskingDecoder, Rejected
 from kimi_vertex._request.body import Payload, without_forced_choice
+from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Completion
 from kimi_vertex.errors import APIStatusError
@@ -20,15 +21,7 @@ from .commands import Head
 from .failures import status_error
 from .stats import RequestStats, StatsRecorder
 
-__all__ = ["Exchange", "Traits"]
-
-
-@dataclass(slots=True)
-class Traits:
-    """What a client has learned about its server, shared by all of its requests."""
-
-    refuses_forced_choice: bool = False
-    dedicated_dns: dict[str, str | None] = field(default_factory=dict)
+__all__ = ["Exchange"]
 
 
 @dataclass(slots=True)
@@ -37,7 +30,7 @@ class Exchange:
 
     target: Target
     settings: Settings
-    traits: Traits
+    facts: TargetFacts
     payload: Payload
     stream: bool
     shows_events: bool
@@ -73,7 +66,7 @@ class Exchange:
         self.started = self.clock()
         self.stats = StatsRecorder(self.clock, self.on_request)
         self.rejected_answers = Rejected(self.settings.tool_validation_retries)
-        if self.payload.forced_choice and self.traits.refuses_forced_choice:
+        if self.payload.forced_choice and self.facts.value("refuses_forced_choice", model=self.payload.model):
             self.payload = without_forced_choice(self.payload)
 
     @property

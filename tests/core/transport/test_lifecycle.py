@@ -173,7 +173,7 @@ def test_a_client_with_a_secret_is_not_pickled(emulator: Emulator, secret: dict[
     with pytest.raises(ConfigurationError, match="Secrets are not pickled"):
         pickle.dumps(client)
     for twin in (copy.copy(client), copy.deepcopy(client)):
-        assert twin._tokens is client._tokens
+        assert twin._shared.tokens is client._shared.tokens
 
 
 def test_a_closed_client_can_be_used_again(emulator: Emulator, client: KimiVertexClient) -> None:

@@ -119,7 +119,7 @@ async def test_a_call_that_is_cancelled_twice_gives_its_client_back(
 ) -> None:
     """A second cancellation, while the connection is being closed, costs the pool no place."""
     emulator.enqueue(ENDLESS)
-    clients = client.__dict__["_http_clients"] = _SlowClients(loopback=True)
+    clients = client._shared._clients = _SlowClients(loopback=True)
     begun = asyncio.Event()
 
     async def read() -> None:

@@ -1,0 +1,127 @@
+"""What the clients of a process share: tokens by credentials; connections and facts by target and credentials.
+
+The registry holds everything weakly. What the last client leaves behind is gone, its connections included.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Hashable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from kimi_vertex._auth.credentials import CredentialSettings
+from kimi_vertex._auth.tokens import TokenSource
+from kimi_vertex._target.facts import TargetFacts
+from kimi_vertex._target.target import Target
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .clients import Clients
+
+__all__ = ["Shared", "share"]
+
+
+class Shared:
+    """One target as one set of credentials reaches it: connections, token source, and what was learned.
+
+    Every `KimiVertexClient` holds one of these for life. It becomes a user when it first needs connections; they are
+    closed when the last user closes, or is gone.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        tokens: TokenSource | None,
+        own: tuple[httpx.Client | None, httpx.AsyncClient | None] = (None, None),
+    ) -> None:
+        """Start without connections.
+
+        Args:
+            target: Where requests go.
+            tokens: Where tokens come from; `None` where none is needed.
+            own: HTTP clients of the user's.
+
+        Raises:
+            ConfigurationError: One of them is not an HTTP client.
+        """
+        self.tokens = tokens
+        self.facts = TargetFacts(target.describe(), lambda: datetime.now(UTC))
+        self._loopback = target.emulator or target.base_url_is_loopback
+        self._own = own
+        self._clients: Clients | None = None
+        self._users: weakref.WeakSet[object] = weakref.WeakSet()
+        if own != (None, None):
+            self._make_clients()
+
+    def clients(self, user: object) -> Clients:
+        """The HTTP clients, for a user who is counted from now on."""
+        self._users.add(user)
+        return self._clients or self._make_clients()
+
+    def _make_clients(self) -> Clients:
+        from .clients import Clients  # noqa: PLC0415  # httpx is loaded by the first request, not by the import
+
+        with _LOCK:
+            if self._clients is None:
+                self._clients = Clients(loopback=self._loopback, given=self._own)
+            return self._clients
+
+    def release(self, user: object) -> None:
+        """A user closes: the connections of blocking requests are closed if no other user is left."""
+        clients = self._released(user)
+        if clients is not None:
+            clients.close()
+
+    async def arelease(self, user: object) -> None:
+        """Like `release`, for the connections of the running event loop and those of blocking requests."""
+        clients = self._released(user)
+        if clients is not None:
+            await clients.aclose()
+
+    def _released(self, user: object) -> Clients | None:
+        self._users.discard(user)
+        return None if self._users else self._clients
+
+
+_LOCK = threading.RLock()
+_TOKENS: Final[weakref.WeakValueDictionary[Hashable, TokenSource]] = weakref.WeakValueDictionary()
+_SHARED: Final[weakref.WeakValueDictionary[Hashable, Shared]] = weakref.WeakValueDictionary()
+
+
+def share(
+    target: Target,
+    credentials: CredentialSettings | None,
+    own: tuple[httpx.Client | None, httpx.AsyncClient | None] = (None, None),
+) -> Shared:
+    """What a new client shares with those that there are.
+
+    Model and method do not tell targets apart. HTTP clients of the user's are not shared, nor is what is learned
+    through them: they may lead anywhere.
+    """
+    # An object counts as itself; the source that is found by it keeps it alive, so that its id is not used again.
+    identity = None if credentials is None else credentials.key
+    with _LOCK:
+        tokens = _TOKENS.get(identity) if credentials is not None else None
+        if tokens is None and credentials is not None:
+            tokens = _TOKENS[identity] = TokenSource.of(credentials)
+        if own != (None, None):
+            return Shared(target, tokens, own)
+        key = (replace(target, model=None, api="chat"), identity)
+        shared = _SHARED.get(key)
+        if shared is None:
+            shared = _SHARED[key] = Shared(target, tokens)
+        return shared
+
+
+def _after_fork_in_child() -> None:
+    global _LOCK  # noqa: PLW0603  # a thread that is not here may have held it
+    _LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
