@@ -17,7 +17,6 @@ from ._surrogates import without_surrogates
 
 __all__ = [
     "LENIENT",
-    "Texts",
     "encode",
     "find_json_object",
     "is_object",
@@ -25,10 +24,6 @@ __all__ = [
     "loads",
     "normalize_arguments",
 ]
-
-
-class Texts(list[dict[str, Any]]):
-    """Objects that hold text and nothing else, which every JSON encoder writes alike."""
 
 
 def loads(data: str | bytes) -> Any:
@@ -47,20 +42,25 @@ def loads(data: str | bytes) -> Any:
         return json.loads(data if isinstance(data, str) else data.decode("utf-8-sig", "replace"))
 
 
-def encode(body: Mapping[str, Any]) -> bytes:
+def encode(body: Mapping[str, Any], *, messages: str | None = None) -> bytes:
     """Write `body` as compact JSON in UTF-8.
 
     Mappings of any kind are objects. Halves of a surrogate pair that meet in the text become the character that
     they are halves of; lone ones, which UTF-8 does not have, become U+FFFD.
 
+    Args:
+        body: The object.
+        messages: The key under which it has messages that hold text and nothing else, but for a `content` that is
+            not text: the bulk of most bodies, which is then written faster.
+
     Raises:
         ValueError: It holds something that JSON cannot; the text says what, and where.
     """
     try:
-        # orjson writes null for NaN, and values of types that are no JSON: it gets only what cannot hold any.
+        # orjson writes null for NaN, and values of types that JSON lacks: it gets only what cannot hold any.
         return orjson.dumps(
             {
-                key: value if type(value) is Texts else orjson.Fragment(_dumps(value))
+                key: list(map(_quick, value)) if key == messages else orjson.Fragment(_dumps(value))
                 for key, value in body.items()
             }
         )
@@ -71,6 +71,11 @@ def encode(body: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         what = next(_culprits(body, "", ()), None) or f"{error}"
         raise ValueError(what) from None
+
+
+def _quick(message: dict[str, Any]) -> dict[str, Any]:
+    content = message["content"]
+    return message if type(content) is str else {**message, "content": orjson.Fragment(_dumps(content))}
 
 
 def _dumps(value: Any) -> bytes:

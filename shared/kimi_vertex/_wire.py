@@ -11,6 +11,7 @@ from typing import Any, Final
 from .events import FinishReason, Usage
 
 __all__ = [
+    "THINKING_FIELDS",
     "Chunk",
     "Notes",
     "StreamErrorEvent",
@@ -47,6 +48,8 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "sensitive": "content_filter",
     "spii": "content_filter",
 }
+THINKING_FIELDS: Final = ("reasoning_content", "reasoning")
+"""Where thinking stands: in Vertex's, SGLang's and older vLLM's field, and in that of vLLM >= 0.16."""
 _BROKEN: Final = frozenset({"error", "abort", "aborted", "cancelled", "insufficient_system_resource"})
 _COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
 _METADATA: Final = ("created", "system_fingerprint", "service_tier")

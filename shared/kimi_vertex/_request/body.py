@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 
-from kimi_vertex._json import Texts, encode
+from kimi_vertex._json import encode
 from kimi_vertex._target.target import Target
 from kimi_vertex._tools import DeclaredTools, History
+from kimi_vertex._wire import THINKING_FIELDS
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike
 from kimi_vertex.models import ModelInfo
@@ -52,6 +53,8 @@ class Payload:
     conversation: tuple[Message, ...]
     """The messages as they were given."""
     writer: _MessageWriter
+    own_messages: bool = True
+    """Whether the body's messages were written here, and are not those of an `extra_body`."""
     as_instance: bool = False
     """Whether the body travels inside another, as the method `:predict` wants it."""
 
@@ -71,9 +74,7 @@ class Payload:
         ordered = order(conversation)
         written = map(self.writer.write, ordered.messages[-len(turn) :])
         added = [wire for wire in written if wire is not None]
-        before = self.body["messages"]
-        kind = Texts if type(before) is Texts and self.writer.only_text else list
-        body = {**self.body, "messages": kind([*before, *added])}
+        body = {**self.body, "messages": [*self.body["messages"], *added]}
         return replace(self, body=body, conversation=conversation, history=ordered.history)
 
     def encoded(self) -> bytes:
@@ -83,11 +84,11 @@ class Payload:
             InvalidRequestError: It holds something that JSON cannot; the text says where.
         """
         try:
-            if self.as_instance:
-                return b'{"instances":[%b]}' % encode({"@requestFormat": "chatCompletions", **self.body})
-            return encode(self.body)
+            kind = {"@requestFormat": "chatCompletions"} if self.as_instance else {}
+            written = encode({**kind, **self.body}, messages="messages" if self.own_messages else None)
         except ValueError as error:
             raise InvalidRequestError(f"The request cannot be written as JSON: {error}.") from None
+        return b'{"instances":[%b]}' % written if self.as_instance else written
 
 
 def build(
@@ -100,12 +101,12 @@ def build(
     model: str | None,
     stream: bool,
 ) -> Payload:
-    """Build the body of one call.
+    """Build the body of one request.
 
     Args:
         messages: The conversation, in the caller's ids.
-        options: The client's defaults and the call's own options, merged.
-        settings: How to treat thinking and schemas.
+        options: The client's defaults and the request's own options, merged.
+        settings: How to treat thinking.
         target: Where the request goes.
         info: What is known of the model.
         model: The model's name for the body; `None` leaves it out.
@@ -114,49 +115,51 @@ def build(
     Raises:
         InvalidRequestError: Something in it cannot be sent.
     """
-    fields = _fields(options, stream=stream)
-    tools = _checked_tools(fields.get("tools"))
+    extra = options.get("extra_body") or {}
+    tools = _checked_tools(extra["tools"] if "tools" in extra else options.get("tools"))
+    declared = DeclaredTools.of(tools)
+    fields = _fields(options, tools, declared, stream=stream)
     thinks = info.thinking != "never" and not _thinking_disabled(fields)
     conversation = read_messages(messages)
     ordered = order(conversation)
     writer = _MessageWriter(settings, info, both_fields=_is_self_deployed(target), thinks=thinks)
     body: dict[str, Any] = {} if model is None else {"model": model}
     written = [wire for wire in map(writer.write, ordered.messages) if wire is not None]
-    body["messages"] = Texts(written) if writer.only_text else written
-    if not body["messages"]:
+    body["messages"] = written
+    if not written:
         raise InvalidRequestError("All messages are empty. Pass at least one message with text.")
     body.update(fields)
     implicit = settings.implicit_thinking
     return Payload(
         body=body,
-        tools=DeclaredTools.of(tools),
+        tools=declared,
         history=ordered.history,
         implicit_thinking=thinks if implicit is None else implicit,
         model=model,
         conversation=tuple(conversation),
         writer=writer,
+        own_messages="messages" not in extra,
         as_instance=target.api == "predict",
     )
 
 
-def _fields(options: RequestOptions, *, stream: bool) -> dict[str, Any]:
+def _fields(
+    options: RequestOptions, tools: list[Mapping[str, Any]], declared: DeclaredTools, *, stream: bool
+) -> dict[str, Any]:
     """All of the body but the model and the messages."""
     fields = {name: value for name in _FIELDS if (value := options.get(name)) is not None}
     stop = options.get("stop")
     if stop:
         fields["stop"] = _stop(stop)
-    tools = _checked_tools(options.get("tools"))
-    if tools:
-        fields["tools"] = tools
-    extra = options.get("extra_body") or {}
-    declared = [*tools, *_checked_tools(extra.get("tools"))]
-    choice = _tool_choice(options.get("tool_choice"), sorted(DeclaredTools.of(declared).names))
-    if choice is not None and declared:
+    choice = _tool_choice(options.get("tool_choice"), sorted(declared.names))
+    if choice is not None and tools:
         fields["tool_choice"] = choice
     if stream:
         fields["stream"] = True
         fields["stream_options"] = {"include_usage": True}
-    fields.update(extra)
+    fields.update(options.get("extra_body") or {})
+    if tools:
+        fields["tools"] = tools
     return fields
 
 
@@ -172,10 +175,10 @@ def _stop(stop: Any) -> str | list[str]:
 
 
 def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
-    """The tools as a list, each one itself.
+    """The tools as a list.
 
     Raises:
-        InvalidRequestError: One of them has not OpenAI's form.
+        InvalidRequestError: One of them is not in OpenAI's form.
     """
     if tools is None:
         return []
@@ -190,7 +193,7 @@ def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
         named = isinstance(function, Mapping) and isinstance(function.get("name"), str) and function["name"]
         if not (named or other):
             raise InvalidRequestError(
-                f"tools[{index}] has not OpenAI's form; expected "
+                f"tools[{index}] is not in OpenAI's form; expected "
                 '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.'
             )
     return listed
@@ -202,8 +205,7 @@ def without_forced_choice(payload: Payload) -> Payload:
     named = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else None
     what = f"the tool `{named}`" if named else "one of the tools"
     nudge = {"role": "system", "content": f"Answer only with a call of {what}, not with text."}
-    before = payload.body["messages"]
-    messages = (Texts if type(before) is Texts else list)(before)
+    messages = list(payload.body["messages"])
     # A trailing assistant message is the beginning of the answer and has to stay the last.
     prefilled = bool(messages) and messages[-1].get("role") == "assistant"
     messages.insert(len(messages) - prefilled, nudge)
@@ -216,11 +218,9 @@ class _MessageWriter:
     def __init__(self, settings: Settings, info: ModelInfo, *, both_fields: bool, thinks: bool) -> None:
         self._settings = settings
         self._info = info
-        self._fields = ("reasoning_content", "reasoning") if both_fields else ("reasoning_content",)
+        self._fields = THINKING_FIELDS if both_fields else THINKING_FIELDS[:1]
         self._thinks = thinks
         self._warned = False
-        self.only_text = True
-        """Whether all values in what has been written so far are text."""
 
     def write(self, placed: Placed) -> dict[str, Any] | None:
         """One message; `None` for an assistant turn without content, which strict servers refuse."""
@@ -280,10 +280,6 @@ class _MessageWriter:
                 "The service would ignore it and guess. Send text, or use a model that takes images (Kimi K2.5 or "
                 "later)."
             )
-        media_values = (
-            value for part in kept if part["type"] != "text" for value in part[part["type"]].values()
-        )
-        self.only_text = self.only_text and all(isinstance(value, str) for value in media_values)
         return kept
 
 
@@ -303,7 +299,7 @@ def _thinking_disabled(fields: Mapping[str, Any]) -> bool:
 
 
 def _tool_choice(choice: Any, names: Sequence[str]) -> str | dict[str, Any] | None:
-    """The wire's form of a tool choice; `None` to leave it to the server.
+    """The wire's form of a tool choice, from OpenAI's forms, Anthropic's, a name or a word; `None` leaves it to the server.
 
     Raises:
         InvalidRequestError: It demands a call that is not possible.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeAlias
@@ -28,6 +29,8 @@ _BEHIND_RESULTS: Final = sys.maxsize
 Placed: TypeAlias = tuple[int, Message, Sequence[ToolCall]]
 """A message with its position in the caller's conversation, and the calls that it makes, or the one that it answers,
 as they are sent."""
+_Numbered: TypeAlias = tuple[int, ToolCall]
+"""A call as it is sent, behind its number in the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,95 +135,47 @@ def _native_number(call: ToolCall) -> int | None:
     return int(number) if len(number) <= _LONGEST_NUMBER else None
 
 
-class _Turn:
-    """The calls of one assistant's turn."""
-
-    __slots__ = ("asked", "next", "number", "sent")
-
-    def __init__(self, number: int, asked: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
-        self.number = number
-        """The first call's, counted over the conversation."""
-        self.asked = asked
-        self.sent = sent
-        self.next = 0
-        """How many calls have been answered in their turn; past the end once the turn is searched by ids."""
-
-
-class _Call:
-    __slots__ = ("answered", "number", "sent")
-
-    def __init__(self, number: int, sent: ToolCall, *, answered: bool) -> None:
-        self.number = number
-        self.sent = sent
-        self.answered = answered
-
-
 class _Calls:
-    """Finds the call that a result answers, each in constant time but for the first one that is searched by its id.
-
-    Nearly always that is the next one of the latest turn, and no index is made.
-    """
+    """Finds the call that a result answers, and its number in the conversation."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._latest = _Turn(0, (), ())
-        self._unsearched: list[_Turn] = []
-        self._waiting: list[_Call] = []
-        """The open calls. The last one is the first of the latest turn, and so on; answered ones may be among them."""
-        self._open: dict[str, list[_Call]] = {}
-        """The same by the caller's ids."""
-        self._known: dict[str, _Call] = {}
+        self._open: dict[str | None, deque[_Numbered]] = {}
+        """The calls of each of the caller's ids, and under `None` all of them: the latest turn's first, in its order.
+        Some may have been answered in the meantime."""
+        self._answered: set[int] = set()
+        self._latest: dict[str, _Numbered] = {}
         """The latest call of each of the caller's ids, open or not."""
-        self._on_wire: dict[str, _Call] = {}
-        """The call of each id on the wire."""
+        self._on_wire: dict[str, _Numbered] = {}
 
     def add_turn(self, asked: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
         """Take the calls of a turn, as the caller has them and as they are sent."""
-        self._latest = _Turn(self._count, asked, sent)
-        self._unsearched.append(self._latest)
-        self._count += len(asked)
+        turn = list(zip(asked, enumerate(sent, self._count), strict=True))
+        self._count += len(turn)
+        for call, numbered in turn:
+            self._latest[call.id] = self._on_wire[numbered[1].id] = numbered
+        for call, numbered in reversed(turn):
+            for key in (call.id, None):
+                self._open.setdefault(key, deque()).appendleft(numbered)
 
-    def answered_by(self, result: Message, position: int) -> tuple[int, ToolCall]:
+    def answered_by(self, result: Message, position: int) -> _Numbered:
         """The call that a result answers, as it is sent, and its number.
 
         Of several with its id, the first of the latest turn that is still open, because ids may be used again;
         without an id, the first open one of the latest turn; for a second result of a call, that call.
         """
-        turn, place = self._latest, self._latest.next
-        if place < len(turn.asked) and turn.asked[place].id == result.tool_call_id:
-            turn.next = place + 1
-            return turn.number + place, turn.sent[place]
-        call = self._search(result.tool_call_id, position)
-        return call.number, call.sent
-
-    def _search(self, identity: str | None, position: int) -> _Call:
-        for turn in self._unsearched:
-            self._index(turn)
-        self._unsearched.clear()
-        candidates = self._open.get(identity, []) if identity else self._waiting
+        identity = result.tool_call_id or None
+        candidates = self._open.get(identity)
         while candidates:
-            call = candidates.pop()
-            if not call.answered:
-                call.answered = True
-                return call
-        found = (self._known.get(identity) or self._on_wire.get(identity)) if identity else None
+            numbered = candidates.popleft()
+            if numbered[0] not in self._answered:
+                self._answered.add(numbered[0])
+                return numbered
+        found = (self._latest.get(identity) or self._on_wire.get(identity)) if identity else None
         if found is None:
             _refuse_orphan(identity, position)
-        found.answered = True
+        self._answered.add(found[0])
         return found
-
-    def _index(self, turn: _Turn) -> None:
-        made: list[_Call] = []
-        for place, (asked, sent) in enumerate(zip(turn.asked, turn.sent, strict=True)):
-            call = _Call(turn.number + place, sent, answered=place < turn.next)
-            self._known[asked.id] = self._on_wire[sent.id] = call
-            made.append(call)
-        # From the last to the first, which is then the next to be answered.
-        made.reverse()
-        self._waiting += made
-        for asked, call in zip(reversed(turn.asked), made, strict=True):
-            self._open.setdefault(asked.id, []).append(call)
-        turn.next = len(turn.asked)
 
 
 def _refuse_orphan(identity: str | None, position: int) -> NoReturn:

@@ -1,6 +1,6 @@
 """Reads the caller's conversation into `Message` values whose every part can be sent.
 
-Judges shapes only, and names the position of what is wrong; order and ids are `_history`'s business.
+Judges shapes only, and names the position of what is wrong; `order` sees to order and ids.
 """
 
 from __future__ import annotations

@@ -64,6 +64,8 @@ OPTIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("tools as they are", {"tools": [TOOL], "parallel_tool_calls": False}, {"tools": [TOOL], "parallel_tool_calls": False}),
     ("tools from anything", {"tools": (tool for tool in [TOOL])}, {"tools": [TOOL]}),
     ("no tools", {"tools": [], "tool_choice": "auto"}, {}),
+    ("extra tools win", {"tools": [{**TOOL, "x": 1}], "extra_body": {"tools": (tool for tool in [TOOL])}}, {"tools": [TOOL]}),
+    ("extra messages win", {"extra_body": {"messages": [{"role": "user"}]}}, {"messages": [{"role": "user"}]}),
     ("any mapping", {"response_format": MappingProxyType({"type": "text"})}, {"response_format": {"type": "text"}}),
 ]  # fmt: skip
 
@@ -99,6 +101,8 @@ CHOICES: list[tuple[Any, Any]] = [
     ({"type": "tool", "name": "f"}, NAMED),
     ({"type": "any"}, "required"),
     ({"type": "auto"}, "auto"),
+    ({"type": "none"}, "none"),
+    ({"type": "required"}, "required"),
 ]
 
 
@@ -156,7 +160,7 @@ def test_schemas_go_out_unchanged() -> None:
     [
         (TOOL, "tools is a dict"),
         (5, "tools is a int"),
-        ([TOOL, "f"], r"tools\[1\] has not OpenAI's form"),
+        ([TOOL, "f"], r"tools\[1\] is not in OpenAI's form"),
         ([{"name": "f"}], r"tools\[0\]"),
         ([{"type": "function", "function": {"description": "d"}}], r"tools\[0\]"),
         ([{"type": "function", "function": {"name": ""}}], r"tools\[0\]"),
@@ -217,6 +221,11 @@ UNWRITABLE: list[tuple[str, dict[str, Any], str]] = [
     ("a class", {"response_format": Message}, "response_format is a value of type type"),
     ("a key", {"extra_body": {"a": {(1, 2): 1}}}, "a has a key of type tuple"),
     ("bytes", {"extra_body": {"a": b"x"}}, "a is a value of type bytes"),
+    (
+        "in extra messages",
+        {"extra_body": {"messages": [{"a": uuid.UUID(int=1)}]}},
+        r"messages\[0\].a is a value of type UUID",
+    ),
     ("an id", {"extra_body": {"a": uuid.UUID(int=1)}}, "a is a value of type UUID"),
     ("a date", {"extra_body": {"a": dt.date(2026, 1, 1)}}, "a is a value of type date"),
     ("a member", {"extra_body": {"a": _Colour.RED}}, "a is a value of type _Colour"),
