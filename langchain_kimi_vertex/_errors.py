@@ -132,28 +132,12 @@ class EmptyTurnError(_Partial, core.EmptyTurnError, lc.ModelAPIError):
 
 _JOINED: Final[Mapping[type[core.KimiVertexError], type[core.KimiVertexError]]] = {
     parent: joined
-    for joined in (
-        InvalidRequestError,
-        CredentialsError,
-        APIError,
-        APIConnectionError,
-        APITimeoutError,
-        APIStatusError,
-        BadRequestError,
-        ContextOverflowError,
-        AuthenticationError,
-        PermissionDeniedError,
-        NotFoundError,
-        RequestTooLargeError,
-        RateLimitError,
-        InternalServerError,
-        APIResponseError,
-        StreamInterruptedError,
-        EmptyTurnError,
-    )
+    for joined in list(globals().values())
+    if isinstance(joined, type) and issubclass(joined, core.KimiVertexError)
     for parent in joined.__bases__
     if issubclass(parent, core.KimiVertexError)
 }
+"""The classes above, by the core's class that each of them joins."""
 
 
 def to_langchain_error(error: core.KimiVertexError) -> core.KimiVertexError:

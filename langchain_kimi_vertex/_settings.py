@@ -1,10 +1,8 @@
-"""The settings of `ChatKimiVertex`: fields, validation, the client, metadata made of them, copies, serialisation."""
+"""The settings of `ChatKimiVertex`: fields, validation, the client, metadata made of them, copies, serialization."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 
@@ -22,6 +20,7 @@ from kimi_vertex import (
     RequestStats,
     Timeouts,
     __version__,
+    estimate_conversation_tokens,
     estimate_tokens,
 )
 from langchain_kimi_vertex._keys import PROVIDER
@@ -36,8 +35,6 @@ _NOT_IDENTITY: Final = frozenset(
     {"access_token", "extra_headers", "timeout", "max_retries", "max_retry_seconds", *_SHARED}
 )
 """Settings that do not change what the model answers: no part of LangChain's cache key."""
-_TOKENS_PER_MESSAGE: Final = 4
-_TOKENS_PER_IMAGE: Final = 1024
 
 
 class KimiVertexSettings(BaseChatModel):
@@ -51,12 +48,12 @@ class KimiVertexSettings(BaseChatModel):
         extra="forbid",
         # An error about one setting must not print the others: the token is among them.
         hide_input_in_errors=True,
-        # Nobody makes one of these; the chat model has a validator of its own.
+        # Only the chat model below is ever made, and it has a validator of its own.
         defer_build=True,
     )
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
-    """Model id, which the managed service needs; an endpoint, a `base_url` and an emulator have their own."""
+    """Model id, such as `moonshotai/kimi-k2-thinking-maas`. The managed service needs one; an endpoint has its own."""
     project: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_PROJECT", default=None))
     """Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials."""
     location: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_LOCATION", default=None))
@@ -64,9 +61,9 @@ class KimiVertexSettings(BaseChatModel):
     endpoint: str | None = None
     """Self-deployed endpoint: its full resource name, or its id. Default: `KIMI_VERTEX_ENDPOINT`."""
     endpoint_host: str | None = None
-    """The endpoint's dedicated DNS name or private address."""
+    """The endpoint's dedicated DNS name or private address. Default: asked of Google."""
     base_url: str | None = None
-    """Everything before `/chat/completions`; used as it is."""
+    """URL of another server: everything before `/chat/completions`, used as it is."""
     api: Literal["chat", "rawPredict", "predict"] = "chat"
     """How an endpoint is called; `predict` cannot stream."""
     credentials: Any = Field(default=None, exclude=True, repr=False)
@@ -81,41 +78,41 @@ class KimiVertexSettings(BaseChatModel):
     top_p: float | None = None
     """Nucleus sampling; sent only if set."""
     max_tokens: int | None = None
-    """Limit of thinking and answer together; sent only if set."""
+    """Limit of thinking and answer together; sent only if set. Kimi needs room: 16,000 or more."""
     stop: str | list[str] | None = None
-    """Where to stop; sent only if set."""
+    """Texts that end the answer; sent only if set."""
     seed: int | None = None
-    """Sampling seed; sent only if set."""
+    """Makes answers repeatable, as far as the server can; sent only if set."""
     extra_body: dict[str, Any] | None = None
     """Further fields of every request's body; they win over everything else."""
     extra_headers: dict[str, str] | None = Field(default=None, repr=False)
     """Further headers of every request."""
 
     replay_thinking: Literal["all", "tools", "none"] = "all"
-    """Which assistant turns get their thinking sent back."""
+    """Which assistant turns are sent back with their thinking: all, those with tool calls, or none."""
     empty_turn: Literal["flag", "retry", "raise", "promote"] = "flag"
     """What to do with a turn that has neither answer nor call; `flag` sets `response_metadata["empty_turn"]`."""
     implicit_thinking: bool | None = None
-    """Whether text before a lone `</think>` is thinking; `None` finds out by itself."""
+    """Whether text before a lone `</think>` is thinking. Default: for models that think."""
     tool_validation: Literal["off", "flag", "repair", "reask"] = "off"
-    """What to do about calls that their tool's schema does not admit; all but `off` need `kimi-vertex[validate]`."""
+    """What to do about calls that do not fit their tool's schema; all but `off` need `kimi-vertex[validate]`."""
 
     timeout: float | Timeouts | None = None
-    """Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces."""
+    """Seconds, or `kimi_vertex.Timeouts`. Default: 10 to connect, 600 to the first byte, 300 between pieces."""
     max_retries: int = 2
     """How often a failed request is repeated, before its first output only."""
     max_retry_seconds: float = 120.0
-    """When to stop repeating, counted from the start of the call."""
+    """When to stop repeating, counted from the start of the request."""
     streaming: bool = False
     """`True`: `invoke` uses the streaming API."""
     on_thinking: Callable[[str], Any] | None = Field(default=None, exclude=True, repr=False)
-    """Called with each piece of thinking; also `invoke(..., on_thinking=...)` for one call."""
+    """A function, or a coroutine function, that is told each piece of thinking; also `invoke(..., on_thinking=...)`."""
     on_request: Callable[[RequestStats], None] | None = Field(default=None, exclude=True, repr=False)
-    """Called with `kimi_vertex.RequestStats` after every call."""
+    """Called with `kimi_vertex.RequestStats` after every request."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
-    """Your own `httpx.Client`; never closed here, not pickled."""
+    """An `httpx.Client` of your own, never closed here, not pickled."""
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
-    """Your own `httpx.AsyncClient`; likewise."""
+    """An `httpx.AsyncClient` of your own; likewise."""
 
     _kimi_client: KimiVertexClient | None = PrivateAttr(default=None)
 
@@ -149,11 +146,11 @@ class KimiVertexSettings(BaseChatModel):
         return self._kimi_client
 
     def close(self) -> None:
-        """Close the connections of synchronous calls. The model stays usable."""
+        """Close the connections of synchronous requests. The model stays usable."""
         self._client.close()
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop's calls. The model stays usable."""
+        """Close the connections of the running event loop's requests. The model stays usable."""
         await self._client.aclose()
 
     def _build_client(self) -> KimiVertexClient:
@@ -249,20 +246,11 @@ class KimiVertexSettings(BaseChatModel):
         self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
         """Estimate the number of tokens of a conversation, thinking and tool calls included, offline."""
-        total = self.get_num_tokens(json.dumps(format_tools(tools), ensure_ascii=False)) if tools else 0
-        for message in to_core_messages(messages):
-            texts = [message.thinking or ""]
-            texts += [f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls]
-            if isinstance(message.content, str):
-                texts.append(message.content)
-            else:
-                for part in message.content or ():
-                    texts.append(str(part.get("text") or ""))
-                    total += _TOKENS_PER_IMAGE if part.get("type") != "text" else 0
-            total += _TOKENS_PER_MESSAGE + sum(self.get_num_tokens(text) for text in texts if text)
-        return total
+        return estimate_conversation_tokens(
+            to_core_messages(messages), format_tools(tools or ()), count=self.get_num_tokens
+        )
 
-    # Copies and serialisation
+    # Copies and serialization
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -297,7 +285,6 @@ class KimiVertexSettings(BaseChatModel):
         """Copy the model; with `update`, its client is built anew from the changed settings."""
         same = super().model_copy(update=update, deep=deep)
         if update:
-            same.__pydantic_private__ = copy(same.__pydantic_private__)
             same._kimi_client = None  # noqa: SLF001
             _ = same._client  # noqa: SLF001
         return same

@@ -67,38 +67,44 @@ class ChatKimiVertex(KimiVertexSettings):
         Without a Google account, `python -m kimi_vertex_emulator` serves the same interface locally; point
         `KIMI_VERTEX_EMULATOR_HOST` or `base_url` at it.
 
-    Init args, target:
+    Key init args, target:
         model: Model id, which the managed service needs; an endpoint has its own. Also `model_name`.
-        project: Google Cloud project; default `GOOGLE_CLOUD_PROJECT`, then the credentials' own.
-        location: Default `GOOGLE_CLOUD_LOCATION`, then `"global"`.
-        endpoint: Resource name or id of a self-deployed endpoint; default `KIMI_VERTEX_ENDPOINT`.
+        project: Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials.
+        location: Google Cloud location. Default: `GOOGLE_CLOUD_LOCATION`, then `"global"`.
+        endpoint: Resource name or id of a self-deployed endpoint. Default: `KIMI_VERTEX_ENDPOINT`.
         base_url: Any OpenAI-compatible server of Kimi: everything before `/chat/completions`, used as it is.
-        credentials: google-auth credentials, a credentials mapping, or the path of a credentials file; default
+        credentials: google-auth credentials, a credentials mapping, or the path of a credentials file. Default:
             application default credentials.
-        access_token: Static bearer token. Also `api_key`.
+        access_token: Static bearer token, for other servers and tests. Also `api_key`.
 
-    Init args, generation:
-        temperature, top_p, max_tokens, stop: Sent only if you set them. Thinking and answer share `max_tokens`.
+    Key init args, generation:
+        temperature, top_p, max_tokens, stop, seed: Sent only if you set them. Thinking and answer share `max_tokens`.
         extra_body: Further fields of the request's body.
         streaming: `True` makes `invoke` use the streaming API; `disable_streaming` (from LangChain) forbids it.
-        on_thinking: Called with each piece of thinking; a function or a coroutine function.
+        on_thinking: Told each piece of thinking: a function or a coroutine function.
 
-    Init args, Kimi:
+    Key init args, Kimi:
         replay_thinking: Which turns get their thinking sent back: `"all"` (default), `"tools"`, `"none"`.
-        empty_turn: What to do with a turn that has thinking only: `"flag"` (default), `"retry"`, `"raise"`, `"promote"`.
+        empty_turn: What to do with a turn that only thinks: `"flag"` (default), `"retry"`, `"raise"`, `"promote"`.
+        tool_validation: What to do about calls that do not fit their tool's schema: `"off"` (default), `"flag"`,
+            `"repair"`, `"reask"`.
 
-    Init args, transport:
-        timeout: Seconds, or `kimi_vertex.Timeouts`; default 10 to connect, 600 to the first byte, 300 between pieces.
-        max_retries: Default 2; `Retry-After` is honoured, and nothing is repeated once output has begun.
-        http_client, http_async_client: Your own httpx clients; never closed here.
+    Key init args, transport:
+        timeout: Seconds, or `kimi_vertex.Timeouts`. Default: 10 to connect, 600 to the first byte, 300 between pieces.
+        max_retries: Default 2. `Retry-After` is honored, and nothing is repeated once output has begun.
+        http_client, http_async_client: httpx clients of your own, never closed here.
 
-    See `KimiVertexSettings` for every parameter with its type.
+    `KimiVertexSettings` lists every parameter with its type, default and environment variable.
 
-    Invoke:
+    Instantiate:
         ```python
         from langchain_kimi_vertex import ChatKimiVertex
 
-        model = ChatKimiVertex()
+        model = ChatKimiVertex(model="moonshotai/kimi-k2-thinking-maas", max_tokens=32_000)
+        ```
+
+    Invoke:
+        ```python
         message = model.invoke("Why is the sky blue?")
         message.text
         message.content_blocks  # [{"type": "reasoning", ...}, {"type": "text", ...}]
@@ -114,6 +120,12 @@ class ChatKimiVertex(KimiVertexSettings):
 
         `stream_events(version="v3")` is native: `.reasoning` ends the moment the answer begins.
 
+    Async:
+        ```python
+        await model.ainvoke("Why is the sky blue?")
+        async for chunk in model.astream("Why is the sky blue?"): ...
+        ```
+
     Thinking, wherever the model runs:
         ```python
         from langchain_kimi_vertex import ThinkingCallbackHandler
@@ -122,7 +134,7 @@ class ChatKimiVertex(KimiVertexSettings):
         agent.invoke({"messages": [...]}, config={"callbacks": [handler]})
         ```
 
-    Tools:
+    Tool calling:
         ```python
         message = model.bind_tools([get_weather]).invoke("What is the weather in Oslo?")
         message.tool_calls
@@ -131,7 +143,7 @@ class ChatKimiVertex(KimiVertexSettings):
 
         Append `message` to the history as it is: Kimi wants its thinking back with every turn that called tools.
         The same holds for the sum of a stream's chunks. There, an invalid call's arguments end in a marker that
-        keeps LangChain from completing them; `invoke` has the exact text.
+        keeps LangChain from completing them; an answer that was not streamed has the exact text.
 
     Structured output:
         ```python
@@ -145,7 +157,7 @@ class ChatKimiVertex(KimiVertexSettings):
 
         The default `method="json_schema"` needs no forced tool call, which Kimi refuses while it thinks.
 
-    Usage:
+    Token usage:
         ```python
         message.usage_metadata  # {"input_tokens": ..., "output_tokens": ..., "total_tokens": ...}
         ```

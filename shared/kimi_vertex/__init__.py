@@ -38,7 +38,7 @@ from .events import (
 )
 from .listener import ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
-from .models import ModelInfo, estimate_tokens, model_info
+from .models import ModelInfo, estimate_conversation_tokens, estimate_tokens, model_info
 from .options import RequestOptions, ThinkingCallback, Timeouts
 from .streams import AsyncEventStream, EventStream
 
@@ -88,6 +88,7 @@ __all__ = [
     "Usage",
     "__version__",
     "accumulate",
+    "estimate_conversation_tokens",
     "estimate_tokens",
     "find_json_object",
     "model_info",

@@ -5,10 +5,14 @@ Data and text only. Unknown ids always work; nothing here decides what may be se
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+from .messages import Message
 
 __all__ = [
     "ACCESS_GRANT",
@@ -17,6 +21,7 @@ __all__ = [
     "RETIREMENTS",
     "ModelInfo",
     "ThinkingMode",
+    "estimate_conversation_tokens",
     "estimate_tokens",
     "model_info",
     "retirement_warning",
@@ -36,6 +41,8 @@ _SELF_DEPLOY: Final = (
     'resource name as endpoint="projects/.../locations/.../endpoints/..."'
 )
 _K: Final = 1024
+_TOKENS_PER_MESSAGE: Final = 4
+_TOKENS_PER_IMAGE: Final = 1024
 # Han, kana, hangul and their punctuation: Kimi's vocabulary has about two of these characters to three tokens.
 _IDEOGRAPHS: Final = re.compile("[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
 
@@ -215,3 +222,29 @@ def estimate_tokens(text: str) -> int:
         return 0
     ideographs = 0 if text.isascii() else len(_IDEOGRAPHS.findall(text))
     return max(1, round(ideographs * 2 / 3 + (len(text) - ideographs) / 4))
+
+
+def estimate_conversation_tokens(
+    messages: Iterable[Message],
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    count: Callable[[str], int] = estimate_tokens,
+) -> int:
+    """Estimate how many tokens a request has: texts, thinking, tool calls, images and the tools' schemas.
+
+    Args:
+        messages: The conversation.
+        tools: Its tools in OpenAI's form.
+        count: Counts the tokens of a text.
+    """
+    total = count(json.dumps(tools, ensure_ascii=False)) if tools else 0
+    for message in messages:
+        texts = [message.thinking or "", *(f"{c.id}{c.name}{c.arguments}" for c in message.tool_calls)]
+        if isinstance(message.content, str):
+            texts.append(message.content)
+        else:
+            for part in message.content or ():
+                texts.append(str(part.get("text") or ""))
+                total += _TOKENS_PER_IMAGE if part.get("type") != "text" else 0
+        total += _TOKENS_PER_MESSAGE + sum(count(text) for text in texts if text)
+    return total
