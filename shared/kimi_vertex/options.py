@@ -16,28 +16,21 @@ ThinkingCallback: TypeAlias = Callable[[str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait, in seconds; `None` waits forever.
-
-    | limit | counts from | until |
-    | --- | --- | --- |
-    | `connect` | the wait for a connection, and each step of making one | the connection |
-    | `first_byte` | the start of an attempt, with the token's fetch and the upload | the head of the response |
-    | `first_token` | the start of an attempt | the first thinking, text or tool call of a stream |
-    | `idle` | a line of a stream, or a piece of a whole answer | the next one |
-    | `total` | the start of the request, with its retries and the time that the reader of a stream takes | the end |
-    """
+    """How long to wait, in seconds; `None` waits forever. What is late is an `APITimeoutError`."""
 
     connect: float | None = 10.0
-    """To connect, and to get a place in the connection pool. Counted by the HTTP library."""
+    """To get a place in the connection pool, and for each step of connecting. Counted by the HTTP library."""
     first_byte: float | None = 600.0
-    """To the head of the response. Without streaming that is the whole time of thinking and answering."""
+    """From the start of an attempt to the head of the response, the token's fetch and the upload included. Without
+    streaming the head comes after all of the thinking and answering."""
     idle: float | None = 300.0
-    """Between two lines of a stream. Kimi can be silent for minutes; a keep-alive comment is a line and shows that the
-    server lives, a few bytes that do not complete one are not."""
+    """Between two lines of a stream, or two pieces of a whole answer. Kimi can be silent for minutes. A keep-alive
+    comment is a line and shows that the server lives; a few bytes without a line's end do not."""
     first_token: float | None = None
-    """To the first piece of a streamed answer, shown or held back, whatever the server sends before it."""
+    """From the start of an attempt to the first thinking, text or tool call of a stream, also if it is held back."""
     total: float | None = None
-    """To the end of the answer."""
+    """From the start of the request to the end of the answer, with all attempts and the time that the reader of a
+    stream takes between two events."""
 
 
 class RequestOptions(TypedDict, total=False):

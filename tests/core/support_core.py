@@ -126,13 +126,10 @@ async def gone(emulator: Emulator) -> None:
 
 @contextmanager
 def nothing_left(emulator: Emulator | None = None) -> Iterator[None]:
-    """Assert that the block leaves no thread, no socket, and no connection at the emulator behind.
-
-    The one thread that watches over ending streams goes 0.3 s after the last of them, which has a test of its own.
-    """
+    """Assert that the block leaves no thread, no socket, and no connection at the emulator behind."""
     threads, sockets = set(threading.enumerate()), open_sockets()
     yield
-    wait_until(lambda: {t for t in threading.enumerate() if t.name != "kimi-vertex-drain"} <= threads)
+    wait_until(lambda: set(threading.enumerate()) <= threads)
     if emulator is not None:
         wait_until(lambda: emulator.open_connections == 0)
     wait_until(lambda: open_sockets() <= sockets)

@@ -8,6 +8,7 @@ import math
 import time
 from asyncio import current_task
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -118,7 +119,7 @@ class _Driver:
         return Head(response.status_code, {k.lower(): v for k, v in response.headers.items()})
 
     def _failure(self, error: Exception) -> TransportFailure:
-        return _failure(error, self._limits.overdue(head=self._response is not None))
+        return _failure(error, self._limits.overdue())
 
     def _await_piece(self, *, begun: bool) -> None:
         self._begun = begun
@@ -180,9 +181,12 @@ class SyncDriver(_Driver):
                         if self._bounded and monotonic() >= self._limits.bound:
                             raise TimeoutError
                         chunk = next(chunks, None)
+                        if chunk is None:
+                            self._check_cutoff()
                         reply = (reader.close(), True) if chunk is None else (reader.feed(chunk), False)
                     except _FAILURES as error:
                         failure = self._failure(error)
+                        self._close()
                 elif type(step) is list:
                     yield from step
                 else:
@@ -192,6 +196,7 @@ class SyncDriver(_Driver):
                         failure = error
                     except _FAILURES as error:
                         failure = self._failure(error)
+                        self._close()
         finally:
             failure = None  # its traceback holds this frame
             try:
@@ -200,6 +205,10 @@ class SyncDriver(_Driver):
                 if self._client is not None:
                     self._clients.give_back(self._client)
                 flow.close()
+
+    def _failure(self, error: Exception) -> TransportFailure:
+        over = self._cutoff is not None and self._cutoff.over
+        return super()._failure(TimeoutError() if over else error)
 
     def _perform(self, command: Command) -> Any:
         kind = type(command)
@@ -213,7 +222,7 @@ class SyncDriver(_Driver):
             return time.sleep(command.seconds)
         assert isinstance(command, Authorize)
         self._close()
-        self._limits.await_head()
+        self._limits.begin_attempt()
         return self._authorize(command)
 
     def _remaining(self) -> float | None:
@@ -229,6 +238,7 @@ class SyncDriver(_Driver):
 
     def _send(self, request: Request) -> Head:
         self._close()
+        self._limits.await_head()
         if self._client is None:
             self._client = self._clients.borrow()
         built = self._build(self._client, request, self._remaining())
@@ -257,19 +267,24 @@ class SyncDriver(_Driver):
             connection = stream.get_extra_info("socket") if stream is not None else None
             # HTTP/2 has other streams on the same socket.
             if connection is not None and self._response.http_version.startswith("HTTP/1"):
-                self._cutoff = Cutoff(connection, max(0.0, seconds))
+                with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
+                    self._cutoff = Cutoff(connection, max(0.0, seconds))
         return self._cutoff is not None
+
+    def _check_cutoff(self) -> None:
+        """Raise `TimeoutError` if the body ended because the connection was shut down here."""
+        if self._cutoff is not None and self._cutoff.over:
+            raise TimeoutError
 
     def _read_body(self) -> bytes:
         self._limits.await_rest()
         self._cut_off(self._limits.bound - monotonic())
         body = _Body()
-        try:
-            for chunk in self._open_response.iter_bytes():
-                self._remaining()
-                body.add(chunk)
-        finally:
-            self._close()
+        for chunk in self._open_response.iter_bytes():
+            self._remaining()
+            body.add(chunk)
+        self._check_cutoff()
+        self._close()
         return body.whole()
 
     def _drain(self) -> None:
@@ -346,6 +361,7 @@ class AsyncDriver(_Driver):
                         reply = (reader.close(), True) if chunk is None else (reader.feed(chunk), False)
                     except _FAILURES as error:
                         failure = self._failure(error)
+                        await self._close()
                 elif type(step) is list:
                     for event in step:
                         yield event
@@ -356,6 +372,7 @@ class AsyncDriver(_Driver):
                         failure = error
                     except _FAILURES as error:
                         failure = self._failure(error)
+                        await self._close()
         finally:
             failure = None  # its traceback holds this frame
             watch.close()
@@ -379,11 +396,12 @@ class AsyncDriver(_Driver):
             return await asyncio.sleep(command.seconds)
         assert isinstance(command, Authorize)
         await self._close()
-        self._limits.await_head()
+        self._limits.begin_attempt()
         return await self._watch.wait(self._authorize(command), self._limits.bound)
 
     async def _send(self, request: Request) -> Head:
         await self._close()
+        self._limits.await_head()
         client = self._client
         if client is None or client.is_closed:
             await self._give_back()
@@ -416,15 +434,14 @@ class AsyncDriver(_Driver):
         self._limits.await_rest()
         body = _Body()
         chunks = self._open_response.aiter_bytes()
-        try:
-            while True:
-                until = min(self._limits.bound, monotonic() + self._limits.idle)
-                chunk = await self._watch.wait(anext(chunks, None), until)
-                if chunk is None:
-                    return body.whole()
-                body.add(chunk)
-        finally:
-            await self._close()
+        while True:
+            until = min(self._limits.bound, monotonic() + self._limits.idle)
+            chunk = await self._watch.wait(anext(chunks, None), until)
+            if chunk is None:
+                break
+            body.add(chunk)
+        await self._close()
+        return body.whole()
 
     async def _drain(self) -> None:
         """Read on to the end of the body, but not for long: some servers keep a finished stream open."""

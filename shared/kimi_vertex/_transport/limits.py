@@ -1,25 +1,23 @@
 """Limits by the clock: until when each wait of a request may last, whatever the transport.
 
-`Timeouts` says which limit covers what. `Limits` keeps the times, `Watch` ends a wait on an event loop, and `Cutoff`
+The table in docs/core.md says which limit covers what. `Limits` keeps the times, `Watch` ends a wait on an event loop, and `Cutoff`
 ends a blocking read, which cannot look at a clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import socket
 import threading
 from collections.abc import Awaitable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 from kimi_vertex.options import Timeouts
 
 __all__ = ["FOREVER", "Cutoff", "Limits", "Watch"]
-
-logger = logging.getLogger("kimi_vertex.http")
 
 FOREVER: Final = math.inf
 T = TypeVar("T")
@@ -28,7 +26,7 @@ T = TypeVar("T")
 class Limits:
     """When the waits of one request have to end."""
 
-    __slots__ = ("_first_token", "_timeouts", "bound", "idle", "whole")
+    __slots__ = ("_answers", "_first_token", "_head", "_timeouts", "bound", "idle", "whole")
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
@@ -36,35 +34,38 @@ class Limits:
         """Seconds between two lines of a stream."""
         self.whole = monotonic() + _or_forever(timeouts.total)
         """When the answer has to be whole."""
-        self.bound = self.whole
-        """When the present stage has to end, however busy the connection is."""
-        self._first_token = FOREVER
+        self.begin_attempt()
+
+    def begin_attempt(self) -> None:
+        """An attempt begins, with the wait for its head."""
+        now = monotonic()
+        self._head = now + _or_forever(self._timeouts.first_byte)
+        self._first_token = now + _or_forever(self._timeouts.first_token)
+        self.await_head()
 
     def await_head(self) -> None:
-        """An attempt begins."""
-        now = monotonic()
-        self.bound = min(self.whole, now + _or_forever(self._timeouts.first_byte))
-        self._first_token = now + _or_forever(self._timeouts.first_token)
+        """A request is about to be sent."""
+        self._answers = False
+        self.bound = min(self.whole, self._head)
+        """When the present stage has to end, however busy the connection is."""
 
     def await_first_token(self) -> None:
         """A stream begins."""
+        self._answers = True
         self.bound = min(self.whole, self._first_token)
 
     def await_rest(self) -> None:
         """The first token has come, or the answer is not a stream."""
+        self._answers = True
         self.bound = self.whole
 
-    def overdue(self, *, head: bool) -> str:
-        """Say which limit has passed.
-
-        Args:
-            head: Whether the head of the response has come.
-        """
+    def overdue(self) -> str:
+        """Say which limit has passed."""
         limits, now = self._timeouts, monotonic()
         if now >= self.whole:
             return f"the answer is not whole after {limits.total:g} s (Timeouts.total)"
-        if not head:
-            return f"no response after {limits.first_byte or math.inf:g} s (Timeouts.first_byte)"
+        if not self._answers:
+            return f"no response after {_or_forever(limits.first_byte):g} s (Timeouts.first_byte)"
         if now >= self.bound:
             return f"no thinking, text or tool call after {limits.first_token:g} s (Timeouts.first_token)"
         return f"silent for {self.idle:g} s (Timeouts.idle)"
@@ -145,7 +146,7 @@ class Watch:
 
 
 class Cutoff:
-    """Shuts a connection down when its time is over, so that a blocking read of it fails."""
+    """Shuts a connection down when its time is over, so that a blocking read of it ends."""
 
     def __init__(self, connection: Any, seconds: float) -> None:
         self._connection = connection
@@ -153,6 +154,7 @@ class Cutoff:
         self._timer = threading.Timer(seconds, self._shut_down)
         self._timer.name, self._timer.daemon = "kimi-vertex-cutoff", True
         self._timer.start()
+        self.over = False
 
     def release(self) -> None:
         """Return when the connection is safe, so that it can be given to another request."""
@@ -162,8 +164,11 @@ class Cutoff:
 
     def _shut_down(self) -> None:
         with self._lock:
-            try:
+            if self._connection is None:
+                return
+            self.over = True
+            with suppress(
+                OSError, TypeError
+            ):  # the connection is gone already, or is not one of the system's
                 # Not the method of a TLS socket, which would take the TLS state away from the thread that reads.
                 socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
-            except (OSError, TypeError):
-                logger.debug("The connection was released or gone already.")

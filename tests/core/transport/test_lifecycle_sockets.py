@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +12,7 @@ import pytest
 from kimi_vertex import APIError, Finish, KimiVertexClient, ThinkingDelta
 from kimi_vertex_emulator import Emulator, Raw, Turn
 
-from ..support_core import ENDLESS, GOOD_STREAM, gone, wait_until
+from ..support_core import ENDLESS, GOOD_STREAM, gone, nothing_left, wait_until
 
 HELLO = Turn(thinking="Hm.", text="Hello")
 
@@ -159,17 +158,12 @@ def test_a_body_that_does_not_end_costs_a_moment(emulator: Emulator, client: Kim
     client.close()
 
 
-def test_draining_needs_no_thread_for_each_stream(emulator: Emulator, client: KimiVertexClient) -> None:
-    """One thread watches over all streams that end within its time, and then ends itself."""
-    before = threading.active_count()
-    names: set[int] = set()
-    for _ in range(20):
-        list(client.stream("Hi"))
-        names |= {t.ident or 0 for t in threading.enumerate() if t.name == "kimi-vertex-drain"}
-        assert threading.active_count() <= before + 1
-    assert len(names) < 10
-    wait_until(lambda: threading.active_count() == before, 1)
-    client.close()
+def test_draining_leaves_no_thread(emulator: Emulator, client: KimiVertexClient) -> None:
+    """The thread that watches over the end of a stream ends with it."""
+    with nothing_left(emulator):
+        for _ in range(20):
+            list(client.stream("Hi"))
+        client.close()
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
