@@ -44,17 +44,16 @@ def check_settings(settings: Settings) -> Settings:
             raise ConfigurationError(
                 f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(map(repr, allowed))}."
             )
-    for name in ("max_retries", "tool_validation_retries"):
-        count = getattr(settings, name)
-        if not (type(count) is int and count >= 0):
-            raise ConfigurationError(f"{name} is {count!r}; it must be a whole number, 0 or more.")
+    if not (type(settings.max_retries) is int and settings.max_retries >= 0):
+        raise ConfigurationError(
+            f"max_retries is {settings.max_retries!r}; it must be a whole number, 0 or more."
+        )
     if not (_is_number(settings.max_retry_seconds) and settings.max_retry_seconds >= 0):
         raise ConfigurationError(
             f"max_retry_seconds is {settings.max_retry_seconds!r}; it must be a number of seconds, 0 or more."
         )
     _check_numbers(settings.defaults)
-    if settings.tool_validation != "off":
-        load_validators()
+    load_validators(settings.tool_validation)
     return settings
 
 

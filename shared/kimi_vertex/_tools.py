@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ._json import load_json
 
-__all__ = ["NUMBERED", "DeclaredTools", "History"]
+__all__ = ["NUMBERED", "DeclaredTools", "History", "missing_arguments"]
 
 NUMBERED: Final = re.compile(r"^(?:functions\.)?(?P<name>.*?)[:.](?P<number>\d+)$", re.DOTALL)
 # K2.6 on one host: functions_get_weather_0.
@@ -78,14 +78,21 @@ class DeclaredTools:
             given = load_json(arguments, strict=False)
         except ValueError:
             return None
-        if not isinstance(given, dict):
-            return None
+        return self.fitting(given) if isinstance(given, dict) else None
+
+    def fitting(self, arguments: Mapping[str, Any]) -> str | None:
+        """The one tool that takes these arguments, by their names; `None` if none does, or several do."""
         fitting = [
             name
             for name, schema in self.schemas.items()
-            if _words(schema.get("required")) <= set(given) <= _words(schema.get("properties"))
+            if not missing_arguments(schema, arguments) and set(arguments) <= _words(schema.get("properties"))
         ]
         return fitting[0] if len(fitting) == 1 else None
+
+
+def missing_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+    """The arguments that a tool's schema requires and a call lacks."""
+    return sorted(_words(schema.get("required")) - set(arguments))
 
 
 def _words(value: Any) -> set[str]:

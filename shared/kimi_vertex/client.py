@@ -100,9 +100,9 @@ class KimiVertexClient:
             Text that comes before any thinking is then held back until that is decided. Default: for models
             that think; set it to `False` for a server that separates thinking and to stream text at once.
         tool_validation: What to do about calls whose arguments the tool's schema does not admit: nothing (`off`),
-            `flag` them as invalid, `repair` what is certain first, or `reask` the model, too. All but `off` need
-            `kimi-vertex[validate]`; the last two hold a call's arguments until they are whole.
-        tool_validation_retries: How often one call may `reask`.
+            `flag` them as invalid, `repair` what is certain first, or flag them and `reask` the model once. `flag`
+            and `repair` need `kimi-vertex[validate]`; without it, `reask` sees only calls that cannot be read or
+            lack a required argument. `repair` holds a call's arguments until they are whole.
         on_thinking: A function, or a coroutine function, that is told each piece of thinking as it arrives. With one,
             `complete` streams from the service, so that the thinking is live. What it raises is logged and does not
             break the request.
@@ -140,7 +140,6 @@ class KimiVertexClient:
         empty_turn: EmptyTurnPolicy = "flag",
         implicit_thinking: bool | None = None,
         tool_validation: ToolValidation = "off",
-        tool_validation_retries: int = 1,
         on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
         http_client: httpx.Client | None = None,
@@ -175,7 +174,6 @@ class KimiVertexClient:
                 empty_turn=empty_turn,
                 implicit_thinking=implicit_thinking,
                 tool_validation=tool_validation,
-                tool_validation_retries=tool_validation_retries,
                 max_retries=max_retries,
                 max_retry_seconds=max_retry_seconds,
                 timeouts=read_timeouts(timeout),

@@ -75,12 +75,13 @@ class _Call:
 class Accumulator:
     """Joins events into a `Completion`. Linear: pieces are listed and joined once."""
 
-    __slots__ = ("_calls", "_finish", "_text", "_thinking", "_usage")
+    __slots__ = ("_calls", "_finish", "_invalid", "_text", "_thinking", "_usage")
 
     def __init__(self) -> None:
         self._thinking: list[str] | None = None
         self._text: list[str] = []
         self._calls: list[_Call] = []
+        self._invalid: Mapping[int, str] = {}  # known before `Finish` says so
         self._usage: Usage | None = None
         self._finish: Finish | None = None
 
@@ -103,6 +104,33 @@ class Accumulator:
         elif isinstance(event, Finish):
             self._finish = event
 
+    def invalidate(self, calls: Mapping[int, str]) -> None:
+        """Mark calls that must not be executed, although no `Finish` may come to say so.
+
+        Args:
+            calls: Why, by the call's index.
+        """
+        self._invalid = {**self._invalid, **calls}
+
+    def continued(self, invalid: Mapping[int, str]) -> Accumulator:
+        """Begin an answer that follows this one in the same stream.
+
+        Args:
+            invalid: Why each call so far must not be executed, by its index.
+        """
+        following = Accumulator()
+        following._thinking = None if self._thinking is None else list(self._thinking)
+        following._text = list(self._text)
+        following._calls = list(self._calls)
+        following.invalidate(invalid)
+        following._usage = self._usage
+        return following
+
+    @property
+    def invalid_calls(self) -> Mapping[int, str]:
+        """The calls that must not be executed, by index, and why; whole after `Finish`."""
+        return self._finish.invalid_calls if self._finish else self._invalid
+
     @property
     def has_thinking(self) -> bool:
         """Whether any thinking has come, or the word that there is none."""
@@ -111,7 +139,7 @@ class Accumulator:
     def completion(self) -> Completion:
         """The answer so far. Before `Finish`, no unfinished call is executable."""
         finish = self._finish
-        errors: Mapping[int, str] = finish.invalid_calls if finish else {}
+        errors = self.invalid_calls
         calls: list[ToolCall] = []
         invalid: list[InvalidToolCall] = []
         for index, call in enumerate(self._calls):

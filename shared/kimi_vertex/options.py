@@ -74,7 +74,6 @@ class Settings:
     empty_turn: EmptyTurnPolicy = "flag"
     implicit_thinking: bool | None = None
     tool_validation: ToolValidation = "off"
-    tool_validation_retries: int = 1
     max_retries: int = 2
     max_retry_seconds: float = 120.0
     timeouts: Timeouts = field(default_factory=Timeouts)

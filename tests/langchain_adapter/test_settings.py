@@ -41,9 +41,8 @@ def test_names_and_aliases() -> None:
 def test_every_setting_of_the_client_is_a_field() -> None:
     """The core's client and the chat model have the same settings with the same defaults."""
     fields = ChatKimiVertex.model_fields
-    gone = {"tool_validation_retries"}
     for name, parameter in inspect.signature(KimiVertexClient).parameters.items():
-        assert name in gone or fields[name].get_default(call_default_factory=True) == parameter.default
+        assert fields[name].get_default(call_default_factory=True) == parameter.default
 
 
 def test_a_changed_setting_is_followed(emulator: Emulator) -> None:

@@ -80,11 +80,11 @@ def test_repair(emulator: Emulator, make_model: MakeModel, ask: Ask) -> None:
 
 
 def test_reask(emulator: Emulator, make_model: MakeModel, ask: Ask) -> None:
-    """The calls are those of the second answer, the usage that of both."""
+    """The calls are those of the second answer, the usage that of both; the first one's are invalid."""
     emulator.enqueue(NO_NUMBER, GOOD)
     message = ask(make_model(tool_validation="reask").bind_tools([count]))
     assert _values(message) == [{"n": 5}]
-    assert message.invalid_tool_calls == []
+    assert [call["id"] for call in message.invalid_tool_calls] == ["functions.count:0"]
     assert message.usage_metadata is not None
     assert message.usage_metadata["total_tokens"] == 30
     assert message.response_metadata["reasked"] == 1

@@ -23,11 +23,13 @@ from kimi_vertex._wire import (
 )
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.events import EmptyTurn, Event, Finish, FinishReason, TextDelta, ThinkingDelta
-from kimi_vertex.messages import Message
 from kimi_vertex.options import ToolValidation
 
 from .channels import ContentChannel, ThinkingChannel
+from .forced import written_call
+from .leaked_calls import LeakedCall
 from .markers import K2, Markers
+from .reask import Rejected, sum_usage
 from .tool_calls import ToolCallAssembler
 
 __all__ = ["Decoder", "StreamErrorEvent", "UnreadableData"]
@@ -46,6 +48,8 @@ class Decoder:
         history: History | None = None,
         implicit_thinking: bool = False,
         validation: ToolValidation = "off",
+        forced: DeclaredTools | None = None,
+        rejected: Rejected | None = None,
         markers: Markers = K2,
     ) -> None:
         """Start a turn.
@@ -56,13 +60,26 @@ class Decoder:
             implicit_thinking: Whether text before a lone `</think>` is thinking. Text that comes before any
                 thinking is then held back until that is decided.
             validation: Whether calls are judged by their tools' schemas, and repaired.
+            forced: The tools of which one has to be called. The call may come as JSON text.
+            rejected: The answer that this one corrects. The events of both make one turn.
             markers: The model's special tokens.
         """
         tools = tools or DeclaredTools()
         self._thinking = ThinkingChannel(markers)
         self._content = ContentChannel(markers, implicit=implicit_thinking, tool_names=tools.names)
-        self._calls = ToolCallAssembler(tools, history or History(), validation=validation)
-        self._accumulator = Accumulator()
+        earlier = Completion() if rejected is None else rejected.answer
+        self._calls = ToolCallAssembler(
+            tools,
+            history or History(),
+            validation=validation,
+            first=len(earlier.tool_calls) + len(earlier.invalid_tool_calls),
+        )
+        self._forced = forced
+        self._rejected = rejected
+        self._earlier = earlier
+        self._accumulator = (
+            Accumulator() if rejected is None else rejected.accumulator.continued(rejected.invalid_calls)
+        )
         self._separate = False
         self._thinking_named = False  # the server sent the field, if only to say that it is empty
         self._usage: Mapping[str, Any] | None = None
@@ -78,8 +95,6 @@ class Decoder:
         """Whether the server has sent `[DONE]`."""
         self.failure: StreamErrorEvent | None = None
         """The error that the last chunk held beside its events."""
-        self.correction: tuple[Message, ...] = ()
-        """After `finish`: messages to ask again with, because this answer is not to be used."""
 
     @property
     def complete(self) -> bool:
@@ -90,6 +105,11 @@ class Decoder:
     def has_chunks(self) -> bool:
         """Whether anything that is a chunk has come."""
         return self._chunks > 0
+
+    @property
+    def accumulator(self) -> Accumulator:
+        """The sum of what the caller has been given so far."""
+        return self._accumulator
 
     @property
     def completion(self) -> Completion:
@@ -191,40 +211,61 @@ class Decoder:
             promote: Show the thinking as the answer if there is nothing else and the model stopped by itself.
         """
         reason = finish_reason(self._raw_reason)
-        events: list[Event] = [*self._thinking.finish(), *self._content.finish()]
-        events += self._calls.finish([*self._thinking.leaked, *self._content.leaked], reason)
-        thought = self._accumulator.has_thinking or any(type(event) is ThinkingDelta for event in events)
+        events: list[Event] = self._give([*self._thinking.finish(), *self._content.finish()])
+        calls = self._calls.finish(self._calls_in_text(reason), reason)
+        events += self._give([*calls])
+        thought = self._accumulator.has_thinking
         if not thought and (self._thinking_named or self._content.inline):
-            events.append(ThinkingDelta(""))
-        self._give(events)
+            events += self._give([ThinkingDelta("")])
         corrected = self._corrected(reason)
-        empty = self._empty(corrected)
+        text, thinking = self._own_words()
+        empty = self._empty(corrected, text, thinking)
         last: list[Event] = []
         if promote and empty == "thinking_only" and corrected == "stop":
-            last.append(TextDelta((self._accumulator.completion().thinking or "").strip()))
-        if self._usage is not None:
-            last.append(read_usage(self._usage, thought=thought))
+            last.append(TextDelta(thinking.strip()))
+        usage = None if self._usage is None else read_usage(self._usage, thought=thought)
+        usage = sum_usage(self._earlier.usage, usage)
+        if usage is not None:
+            last.append(usage)
         last.append(self._finish(corrected, empty))
         return events + self._give(last)
 
+    def _calls_in_text(self, reason: FinishReason | None) -> list[LeakedCall]:
+        leaked = [*self._thinking.leaked, *self._content.leaked]
+        if self._forced and not (leaked or self._calls.begun or reason in ("length", "content_filter")):
+            call = written_call(self._own_words()[0], self._forced)
+            return [] if call is None else [call]
+        return leaked
+
+    def _own_words(self) -> tuple[str, str]:
+        """The text and the thinking of this answer alone."""
+        given, earlier = self._accumulator.completion(), self._earlier
+        return given.text[len(earlier.text) :], (given.thinking or "")[len(earlier.thinking or "") :]
+
     def flush(self) -> list[Event]:
         """The answer broke off: return the text that was held back, so that nothing is lost."""
-        return self._give([*self._thinking.finish(), *self._content.finish(), *self._calls.flush()])
+        events = self._give([*self._thinking.finish(), *self._content.finish(), *self._calls.flush()])
+        self._accumulator.invalidate(self._calls.errors)
+        return events
 
     def _finish(self, reason: FinishReason, empty: EmptyTurn | None) -> Finish:
+        metadata, invalid = self._metadata, self._calls.errors
         if self._logprobs:
-            self._metadata["logprobs"] = {"content": self._logprobs}
+            metadata["logprobs"] = {"content": self._logprobs}
         if self._calls.repaired:
-            self._metadata["repaired_tool_calls"] = self._calls.repaired
+            metadata["repaired_tool_calls"] = self._calls.repaired
+        if self._rejected is not None:
+            metadata["reasked"] = 1
+            invalid = {**self._rejected.invalid_calls, **invalid}
         return Finish(
             reason=reason,
             raw_reason=self._raw_reason,
             response_id=self._response_id,
             model=self._model,
-            invalid_calls=self._calls.errors,
+            invalid_calls=invalid,
             empty=empty,
             refusal=without_surrogates("".join(self._refusal)) or None,
-            metadata=self._metadata,
+            metadata=metadata,
         )
 
     def _corrected(self, reason: FinishReason | None) -> FinishReason:
@@ -234,12 +275,11 @@ class Decoder:
             return "stop"
         return reason or "stop"
 
-    def _empty(self, reason: FinishReason) -> EmptyTurn | None:
+    def _empty(self, reason: FinishReason, text: str, thinking: str) -> EmptyTurn | None:
         if self._calls.any or self._refusal or reason == "content_filter":
             return None
         if finish_reason(self._raw_reason) == "tool_calls":
             return "missing_tool_calls"  # also after a text, which then only announces the call
-        partial = self._accumulator.completion()
-        if partial.text.strip():
+        if text.strip():
             return None
-        return "thinking_only" if (partial.thinking or "").strip() else "nothing"
+        return "thinking_only" if thinking.strip() else "nothing"

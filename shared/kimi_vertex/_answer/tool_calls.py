@@ -14,7 +14,7 @@ from kimi_vertex.options import ToolValidation
 
 from .arguments import ArgumentStream
 from .leaked_calls import LeakedCall
-from .validation import CheckedArguments, check_arguments
+from .validation import CheckedArguments, can_validate, check_arguments, check_plainly
 
 __all__ = ["ToolCallAssembler"]
 
@@ -37,13 +37,24 @@ class _Call:
 class ToolCallAssembler:
     """Turns a server's fragments into `ToolCallDelta`s: dense indices, one id and name for each call."""
 
-    def __init__(self, tools: DeclaredTools, history: History, *, validation: ToolValidation = "off") -> None:
+    def __init__(
+        self, tools: DeclaredTools, history: History, *, validation: ToolValidation = "off", first: int = 0
+    ) -> None:
+        """Start a turn.
+
+        Args:
+            tools: The tools that the request declares.
+            history: What earlier turns used up.
+            validation: Whether calls are judged by their tools' schemas, and repaired.
+            first: The index of the first call.
+        """
         self._tools = tools
+        self._first = first
         self._validation = validation
         self._taken = set(history.ids)
         self._next_number = history.calls
         self._seen: list[_Call] = []
-        self._calls: list[_Call] = []  # those that have been given out, by index
+        self._calls: list[_Call] = []  # those that have been given out, in order
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
@@ -55,6 +66,11 @@ class ToolCallAssembler:
     def any(self) -> bool:
         """Whether the turn holds a call, valid or not."""
         return bool(self._calls)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a fragment of a call has come."""
+        return bool(self._seen)
 
     @property
     def errors(self) -> dict[int, str]:
@@ -144,11 +160,11 @@ class ToolCallAssembler:
         return call
 
     def _start(self, call: _Call, out: list[ToolCallDelta]) -> None:
-        call.index = len(self._calls)
+        call.index = self._first + len(self._calls)
         call.started = True
         call.id = self._unique_id(call.server_id, call.name)
         self._calls.append(call)
-        call.held = self._validation in ("repair", "reask") and call.name in self._tools.schemas
+        call.held = self._validation == "repair" and call.name in self._tools.schemas
         passed = call.arguments.text if call.arguments.is_object and not call.held else ""
         out.append(ToolCallDelta(call.index, call.id, call.name, passed))
 
@@ -217,21 +233,27 @@ class ToolCallAssembler:
             self._report(call.index, error, reason)
 
     def _checked(self, call: _Call) -> CheckedArguments | None:
-        """What the call's tool says of its arguments; `None` if nobody is to be asked."""
+        """What the call's tool says of its arguments; `None` if the tool is not declared, or not to be asked."""
         schema = self._tools.schemas.get(call.name) if self._validation != "off" else None
         if schema is None:
             return None
-        return check_arguments(schema, call.arguments.text, repair=call.held)
+        text = call.arguments.text
+        if self._validation == "reask" and not can_validate():
+            return CheckedArguments(text, check_plainly(schema, text))
+        return check_arguments(schema, text, repair=call.held)
 
     def flush(self) -> list[ToolCallDelta]:
-        """The answer broke off: return what was held, but nothing that could be executed unchecked."""
+        """The answer broke off: judge the calls that are whole, and return what was held but for invalid arguments."""
         out: list[ToolCallDelta] = []
         for call in self._calls:
-            if call.held and call.arguments.is_object:
-                checked = self._checked(call) if call.arguments.complete else None
+            if not call.arguments.is_object:
+                continue
+            checked = self._checked(call) if call.arguments.complete else None
+            if checked is not None and checked.error is not None:
+                self._report(call.index, checked.error, None)
+            elif call.held:
                 text = call.arguments.text if checked is None else checked.arguments
-                if checked is None or checked.error is None:
-                    out.append(ToolCallDelta(call.index, None, None, text))
+                out.append(ToolCallDelta(call.index, None, None, text))
         return out
 
     def _start_nameless(self, call: _Call, out: list[ToolCallDelta]) -> None:

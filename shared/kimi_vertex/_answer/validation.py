@@ -17,9 +17,11 @@ from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from kimi_vertex._json import normalize_arguments
+from kimi_vertex._tools import missing_arguments
 from kimi_vertex.errors import ConfigurationError
+from kimi_vertex.options import ToolValidation
 
-__all__ = ["CheckedArguments", "check_arguments", "load_validators"]
+__all__ = ["CheckedArguments", "can_validate", "check_arguments", "check_plainly", "load_validators"]
 
 _PYTHON: Final = {"True": True, "False": False, "None": None}
 _ENCODED: Final = re.compile(r'\s*(?:[\[{"].*|-?\d.*|true|false|null)\s*', re.DOTALL)
@@ -77,13 +79,34 @@ def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) 
     return CheckedArguments(json.dumps(better, ensure_ascii=False) if places else normal, repaired=places)
 
 
-def load_validators() -> None:
-    """Import the package jsonschema now, so that it is known to be there.
+def check_plainly(schema: Mapping[str, Any], arguments: str) -> str | None:
+    """Why a call cannot be executed, as far as that can be said without jsonschema; `None` if it may."""
+    normal = normalize_arguments(arguments)
+    if normal is None:
+        return "the arguments are not a JSON object"
+    missing = missing_arguments(schema, json.loads(normal))
+    return f"arguments: {missing[0]!r} is a required property" if missing else None
+
+
+def load_validators(validation: ToolValidation) -> None:
+    """Import the package jsonschema now, if the setting has a use for it.
 
     Raises:
-        ConfigurationError: It is not installed.
+        ConfigurationError: It is needed and not installed.
     """
-    _module("jsonschema")
+    if validation == "reask":
+        can_validate()
+    elif validation != "off":
+        _module("jsonschema")
+
+
+def can_validate() -> bool:
+    """Whether jsonschema is installed."""
+    try:
+        _module("jsonschema")
+    except ConfigurationError:
+        return False
+    return True
 
 
 class _Validators(NamedTuple):

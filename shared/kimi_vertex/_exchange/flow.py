@@ -14,6 +14,7 @@ from typing import Final
 
 from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder, StreamErrorEvent, UnreadableData
+from kimi_vertex._answer.reask import reject
 from kimi_vertex._json import loads
 from kimi_vertex._request.body import Payload, without_forced_choice
 from kimi_vertex._target.target import Target
@@ -26,7 +27,7 @@ from kimi_vertex.errors import (
     EmptyTurnError,
     InvalidRequestError,
 )
-from kimi_vertex.events import Event, Finish
+from kimi_vertex.events import Event, Finish, Usage
 
 from .commands import (
     Authorize,
@@ -79,8 +80,8 @@ def run(exchange: Exchange) -> Flow:
             except (APIError, CredentialsError) as error:
                 if not (yield from _before_retry(exchange, error)):
                     yield from _show(exchange, exchange.held_back)
-                    if isinstance(error, APIError) and error.partial is None:
-                        error.partial = exchange.rejected_answers.last
+                    if isinstance(error, APIError) and error.partial is None and exchange.rejected:
+                        error.partial = exchange.rejected.answer
                     raise
             else:
                 stats.done(exchange.completion, None)
@@ -277,12 +278,14 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
             exchange.place,
         )
     last = decoder.finish(promote=policy == "promote")
-    if decoder.correction:
-        logger.info("Tool calls of the answer are invalid; asking again (%s).", exchange.place)
-        yield from _show(exchange, last)
-        yield Drain()
-        exchange.ask_again()
-        raise _Retry
+    if exchange.settings.tool_validation == "reask" and exchange.rejected is None:
+        rejected = reject(decoder.accumulator)
+        if rejected is not None:
+            logger.info("Tool calls of the answer are invalid; asking again (%s).", exchange.place)
+            yield from _show(exchange, [event for event in last if not isinstance(event, Usage | Finish)])
+            yield Drain()
+            exchange.ask_again(rejected)
+            raise _Retry
     finish = last[-1]
     assert isinstance(finish, Finish)
     if finish.empty is not None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder
-from kimi_vertex._answer.reask import ReaskingDecoder, Rejected
+from kimi_vertex._answer.reask import Rejected, correction
 from kimi_vertex._request.body import Payload, without_forced_choice
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
@@ -59,13 +59,13 @@ class Exchange:
     """Whether the caller has seen any of the answer."""
     held_back: list[Event] = field(init=False, default_factory=list)
     """What an attempt that failed had not shown yet."""
-    rejected_answers: Rejected = field(init=False)
+    rejected: Rejected | None = field(init=False, default=None)
+    """The answer that the model was asked to correct, which it is once."""
 
     def begin(self) -> None:
         """Start the clock."""
         self.started = self.clock()
         self.stats = StatsRecorder(self.clock, self.on_request)
-        self.rejected_answers = Rejected(self.settings.tool_validation_retries)
         if self.payload.forced_choice and self.facts.value("refuses_forced_choice", model=self.payload.model):
             self.payload = without_forced_choice(self.payload)
 
@@ -81,29 +81,21 @@ class Exchange:
 
     def new_decoder(self) -> Decoder:
         """Make the decoder of the next attempt's answer."""
-        payload, validation = self.payload, self.settings.tool_validation
-        if validation == "reask":
-            self.decoder = ReaskingDecoder(
-                self.rejected_answers,
-                tools=payload.tools,
-                history=payload.history,
-                implicit_thinking=payload.implicit_thinking,
-            )
-        else:
-            self.decoder = Decoder(
-                tools=payload.tools,
-                history=payload.history,
-                implicit_thinking=payload.implicit_thinking,
-                validation=validation,
-            )
+        payload = self.payload
+        self.decoder = Decoder(
+            tools=payload.tools,
+            history=payload.history,
+            implicit_thinking=payload.implicit_thinking,
+            validation=self.settings.tool_validation,
+            forced=payload.forced,
+            rejected=self.rejected,
+        )
         return self.decoder
 
-    def ask_again(self) -> None:
-        """Leave the answer unused: from here on the request goes on with its correction."""
-        decoder = self.decoder
-        assert isinstance(decoder, ReaskingDecoder)
-        self.payload = self.payload.continued(decoder.correction)
-        self.rejected_answers = decoder.rejected()
+    def ask_again(self, rejected: Rejected) -> None:
+        """Let the request go on with what is wrong with its answer."""
+        self.payload = self.payload.continued(correction(rejected.answer))
+        self.rejected = rejected
         self.shown = False  # nothing of the next answer
 
     def status_error(

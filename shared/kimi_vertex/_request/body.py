@@ -55,6 +55,8 @@ class Payload:
     writer: _MessageWriter
     own_messages: bool = True
     """Whether the body's messages were written here, and are not those of an `extra_body`."""
+    forced: DeclaredTools | None = None
+    """The tools of which one has to be called; still known when the choice has been left to the model."""
     as_instance: bool = False
     """Whether the body travels inside another, as the method `:predict` wants it."""
 
@@ -139,6 +141,7 @@ def build(
         conversation=tuple(conversation),
         writer=writer,
         own_messages="messages" not in extra,
+        forced=_forced(fields.get("tool_choice"), declared),
         as_instance=target.api == "predict",
     )
 
@@ -320,6 +323,15 @@ def _tool_choice(choice: Any, names: Sequence[str]) -> str | dict[str, Any] | No
     if not isinstance(named, str) or named not in names:
         _refuse_choice(choice if named is None else named, names)
     return {"type": "function", "function": {"name": named}}
+
+
+def _forced(choice: Any, tools: DeclaredTools) -> DeclaredTools | None:
+    """The tools of which a choice in the wire's form demands a call."""
+    if choice == "required":
+        return tools
+    function: Any = choice.get("function") if isinstance(choice, Mapping) else None
+    name: Any = function.get("name") if isinstance(function, Mapping) else None
+    return DeclaredTools({name: tools.schemas[name]}) if name in tools.schemas else None
 
 
 def _refuse_choice(choice: Any, names: Sequence[str]) -> NoReturn:

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from kimi_vertex import Completion, ToolCallDelta, accumulate
+from kimi_vertex import Completion, accumulate
 from kimi_vertex._answer.decoder import Decoder
-from kimi_vertex._answer.reask import ReaskingDecoder, Rejected
 from kimi_vertex._tools import DeclaredTools
 from kimi_vertex.events import Event
+from kimi_vertex.options import ToolValidation
 
 from .support_decoder import Row, chunk, random_cuts, run_chunks, run_stream
 from .support_quirks import ROWS
@@ -19,24 +19,16 @@ from .support_quirks import ROWS
 each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 
-def read(row: Row, validation: str, cut: random.Random | None = None) -> tuple[list[Event], Completion]:
+def read(
+    row: Row, validation: ToolValidation, cut: random.Random | None = None
+) -> tuple[list[Event], Completion]:
     """The row's events and completion under a setting; the law that they say the same holds."""
-    tools = DeclaredTools.of(row.tools)
-    reader: Decoder
-    if validation == "reask":
-        reader = ReaskingDecoder(
-            Rejected(left=0),
-            tools=tools,
-            history=row.history,
-            implicit_thinking=row.implicit,
-        )
-    else:
-        reader = Decoder(
-            tools=tools,
-            history=row.history,
-            implicit_thinking=row.implicit,
-            validation="flag" if validation == "flag" else "repair",
-        )
+    reader = Decoder(
+        tools=DeclaredTools.of(row.tools),
+        history=row.history,
+        implicit_thinking=row.implicit,
+        validation=validation,
+    )
     deltas = row.deltas if cut is None else random_cuts(row.deltas, cut)
     events = run_chunks(reader, [*(chunk(delta) for delta in deltas), chunk({}, row.sent_reason)])
     assert accumulate(events) == reader.completion
@@ -60,20 +52,15 @@ def test_flag_only_moves_calls(row: Row) -> None:
 
 
 @each_row
-@pytest.mark.parametrize("validation", ["repair", "reask"])
-def test_held_calls_are_the_same_calls(row: Row, validation: str) -> None:
+def test_held_calls_are_the_same_calls(row: Row) -> None:
     """Held arguments are those of `flag` where nothing is to be repaired, however the server cuts them."""
     _, flagged = read(row, "flag")
-    assert read(row, validation)[1] == flagged
+    assert read(row, "repair")[1] == flagged
     if not row.whole_pieces:
-        assert read(row, validation, random.Random(row.name))[1] == flagged
+        assert read(row, "repair", random.Random(row.name))[1] == flagged
 
 
 @each_row
-def test_reask_shows_calls_last(row: Row) -> None:
-    """With `reask` no call is shown before it is judged, at the end of the answer."""
-    kinds = [type(event) for event in read(row, "reask")[0]]
-    if ToolCallDelta in kinds:
-        assert all(
-            kind.__name__ in ("ToolCallDelta", "Finish") for kind in kinds[kinds.index(ToolCallDelta) :]
-        )
+def test_reask_holds_nothing_back(row: Row) -> None:
+    """The events of `reask` are those of `flag`: what is to be done about them is decided behind the answer."""
+    assert read(row, "reask") == read(row, "flag")

@@ -145,15 +145,23 @@ def test_a_cut_call_stays_a_cut_call(emulator: Emulator, form: str, validation: 
 
 
 @each_stream
-@pytest.mark.parametrize("validation", ["repair", "reask"])
 @pytest.mark.parametrize(
-    ("written", "valid", "shown"),
-    [('{"n": "5"}', '{"n": 5}', None), ('{"n": "x"}', None, ""), ('{"n": "5', None, '{"n": "5')],
+    ("validation", "written", "valid", "shown"),
+    [
+        ("repair", '{"n": "5"}', '{"n": 5}', None),
+        ("repair", '{"n": "x"}', None, ""),
+        ("repair", '{"n": "5', None, '{"n": "5'),
+        ("flag", '{"n": 5}', '{"n": 5}', None),
+        ("flag", '{"n": "x"}', None, '{"n": "x"}'),
+        ("reask", '{"n": 5}', '{"n": 5}', None),
+        ("reask", '{"n": "x"}', None, '{"n": "x"}'),
+        ("reask", '{"n": "5', None, '{"n": "5'),
+    ],
 )
 def test_a_broken_stream_gives_nothing_unchecked(
     emulator: Emulator, form: str, validation: str, written: str, valid: str | None, shown: str | None
 ) -> None:
-    """Of a held call in a broken answer the partial answer has what is valid as a call, and nothing else as one."""
+    """Of the calls in a broken answer the partial answer has the valid ones as calls, and no other."""
     call = {"index": 0, "id": "a", "function": {"name": "count", "arguments": written}}
     error = ask(emulator, form, validation, Raw([chunk(tool_calls=[call]), "cut"]), max_retries=0).error
     partial = getattr(error, "partial", None)
@@ -174,7 +182,7 @@ def test_leaked_calls_are_judged_too(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("tool_validation", "always"), ("tool_validation_retries", -1), ("tool_validation_retries", True)],
+    [("tool_validation", "always"), ("tool_validation", None)],
 )
 def test_wrong_settings(setting: str, value: Any) -> None:
     """A setting that makes no sense is refused when the client is made."""

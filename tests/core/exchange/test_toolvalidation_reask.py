@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from kimi_vertex import RateLimitError, RequestStats, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from kimi_vertex import (
+    Completion,
+    RateLimitError,
+    RequestStats,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+)
 from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 
 from ..support_core import chunk, each_form, each_stream
-from .test_toolvalidation import GOOD, NO_NUMBER, STRING_FOR_NUMBER, answer, arguments, ask
+from .test_toolvalidation import GOOD, NO_NUMBER, answer, arguments, ask
 
 COUNTS = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 BAD_TURN = Turn(thinking="First. ", tool_calls=[NO_NUMBER, GOOD], usage=COUNTS)
@@ -19,10 +29,14 @@ BETTER = Turn(thinking="Second.", tool_calls=[Call("count", {"n": 5}), GOOD], us
 
 @each_form
 def test_the_second_answer_counts(emulator: Emulator, form: str) -> None:
-    """The calls are those of the second answer, and the usage that of both."""
+    """The calls are those of the second answer, the usage is that of both, and the first one's calls are invalid."""
     completion = answer(ask(emulator, form, "reask", BAD_TURN, BETTER))
     assert arguments(completion) == [("count", {"n": 5}), ("say", {"words": "hi"})]
-    assert completion.invalid_tool_calls == ()
+    reasons = {call.name: call.error for call in completion.invalid_tool_calls}
+    assert reasons == {
+        "count": "n: 'x' is not of type 'integer'",
+        "say": "not executed, because another call of this turn is invalid",
+    }
     assert completion.usage is not None
     assert (completion.usage.prompt_tokens, completion.usage.total_tokens) == (20, 30)
     assert completion.metadata["reasked"] == 1
@@ -47,7 +61,7 @@ def test_what_the_model_is_told(emulator: Emulator, form: str) -> None:
 
 @each_stream
 def test_a_stream_goes_on(emulator: Emulator, form: str) -> None:
-    """Thinking and text of both answers are shown as they come, the calls of the second after them, one usage, one end."""
+    """What both answers hold is shown as it comes, the calls of the second with the next indices, one usage, one end."""
     turns = [
         Turn(thinking=["A"], text="b", tool_calls=[NO_NUMBER]),
         Turn(thinking=["C"], text="d", tool_calls=[GOOD]),
@@ -55,36 +69,70 @@ def test_a_stream_goes_on(emulator: Emulator, form: str) -> None:
     events = ask(emulator, form, "reask", *turns, implicit_thinking=False).events
     shown = [event.text for event in events if isinstance(event, ThinkingDelta | TextDelta)]
     assert shown == ["A", "b", "C", "d"]
-    assert {event.name for event in events if isinstance(event, ToolCallDelta)} == {"say", None}
+    begun = [(event.index, event.name) for event in events if isinstance(event, ToolCallDelta) and event.name]
+    assert begun == [(0, "count"), (1, "say")]
     assert sum(isinstance(event, Usage) for event in events) == 1
 
 
 @each_form
 def test_it_is_bounded(emulator: Emulator, form: str) -> None:
-    """After `tool_validation_retries` the last answer stands, its bad calls flagged."""
-    completion = answer(ask(emulator, form, "reask", *[BAD_TURN] * 3, tool_validation_retries=2))
-    assert len(emulator.chat_requests) == 3
-    assert [call.name for call in completion.invalid_tool_calls] == ["count"]
+    """The model is asked again once; then its answer stands, with its bad calls flagged."""
+    completion = answer(ask(emulator, form, "reask", *[BAD_TURN] * 3))
+    assert len(emulator.chat_requests) == 2
+    assert [call.name for call in completion.invalid_tool_calls] == ["count", "say", "count"]
     assert arguments(completion) == [("say", {"words": "hi"})]
-    assert completion.metadata["reasked"] == 2
+    assert completion.metadata["reasked"] == 1
     assert completion.usage is not None
-    assert completion.usage.total_tokens == 45
+    assert completion.usage.total_tokens == 30
 
 
 @each_form
-def test_nothing_is_asked_where_a_repair_is_enough(emulator: Emulator, form: str) -> None:
-    """A call that can be repaired is; the model is not asked, and nothing says that it was."""
-    completion = answer(ask(emulator, form, "reask", Turn(tool_calls=[STRING_FOR_NUMBER])))
-    assert arguments(completion) == [("count", {"n": 5})]
+def test_nothing_is_asked_about_valid_calls(emulator: Emulator, form: str) -> None:
+    """An answer whose calls are valid stands, and nothing says that it was judged."""
+    completion = answer(ask(emulator, form, "reask", Turn(tool_calls=[GOOD])))
+    assert arguments(completion) == [("say", {"words": "hi"})]
     assert len(emulator.chat_requests) == 1
     assert "reasked" not in completion.metadata
+
+
+@each_stream
+def test_a_stream_is_not_held_back(emulator: Emulator, form: str) -> None:
+    """With `reask` all deltas of a first answer are those of `off`, in the same pieces."""
+    turn = Turn(thinking="Hm", text="So.", tool_calls=[NO_NUMBER, GOOD])
+    plain = ask(emulator, form, "off", turn).events
+    deltas = [event for event in plain if isinstance(event, ThinkingDelta | TextDelta | ToolCallDelta)]
+    asked = ask(emulator, form, "reask", turn, Turn(text="Never mind.")).events
+    assert len([event for event in deltas if isinstance(event, ToolCallDelta)]) > 2
+    assert asked[: len(deltas)] == deltas
+
+
+@each_stream
+def test_a_second_answer_that_breaks_off(emulator: Emulator, form: str) -> None:
+    """What has come of both answers is in the error's `partial`, and none of it is an executable call."""
+    call = {"index": 0, "id": "a", "function": {"name": "count", "arguments": '{"n": '}}
+    broken = Raw([chunk(reasoning_content="Second."), chunk(tool_calls=[call]), "cut"])
+    outcome = ask(emulator, form, "reask", BAD_TURN, broken, max_retries=0)
+    partial = getattr(outcome.error, "partial", None)
+    assert isinstance(partial, Completion)
+    assert partial.thinking == "First. Second."
+    assert partial.tool_calls == ()
+    assert [call.name for call in partial.invalid_tool_calls] == ["count", "say", "count"]
+
+
+@pytest.mark.parametrize("form", ["sync-whole", "async-whole"])
+def test_a_second_answer_is_retried_from_its_beginning(emulator: Emulator, form: str) -> None:
+    """If it breaks off unseen, a whole answer holds nothing of the attempt that failed."""
+    broken = Raw([chunk(reasoning_content="Lost."), "cut"])
+    completion = answer(ask(emulator, form, "reask", BAD_TURN, broken, BETTER))
+    assert completion.thinking == "First. Second."
+    assert arguments(completion) == [("count", {"n": 5}), ("say", {"words": "hi"})]
 
 
 @each_form
 def test_unreadable_arguments(emulator: Emulator, form: str) -> None:
     """A call whose arguments are no JSON is asked for again, and does not break the history that it is sent with."""
     completion = answer(ask(emulator, form, "reask", Turn(tool_calls=[Call("count", '{"n": 5')]), BETTER))
-    assert completion.invalid_tool_calls == ()
+    assert arguments(completion) == [("count", {"n": 5}), ("say", {"words": "hi"})]
     assert "the arguments break off" in emulator.chat_requests[1].json["messages"][-1]["content"]
 
 
@@ -99,10 +147,10 @@ def test_an_answer_in_words(emulator: Emulator, form: str) -> None:
 def test_new_ids(emulator: Emulator, form: str) -> None:
     """Each answer's calls have ids of their own, whatever the server calls them."""
     turn = Turn(tool_calls=[Call("count", '{"n": "x"}', id="functions.count:0")])
-    completion = answer(ask(emulator, form, "reask", *[turn] * 3, tool_validation_retries=2))
-    sent = [m["tool_call_id"] for m in emulator.chat_requests[2].json["messages"] if m["role"] == "tool"]
-    (call,) = completion.invalid_tool_calls
-    assert [*sent, call.id] == ["functions.count:0", "functions.count:1", "functions.count:2"]
+    completion = answer(ask(emulator, form, "reask", turn, turn))
+    sent = [m["tool_call_id"] for m in emulator.chat_requests[1].json["messages"] if m["role"] == "tool"]
+    assert sent == ["functions.count:0"]
+    assert [c.id for c in completion.invalid_tool_calls] == ["functions.count:0", "functions.count:1"]
 
 
 @each_stream
@@ -155,3 +203,25 @@ def test_an_empty_second_answer_is_flagged(emulator: Emulator, second: Any) -> N
     first = Turn(thinking="A", text="Let me see.", tool_calls=[NO_NUMBER])
     completion = answer(ask(emulator, "sync-stream", "reask", first, second))
     assert completion.empty is not None
+
+
+def test_without_jsonschema() -> None:
+    """Without the package, calls that cannot be read or lack a required argument are asked about, and only they."""
+    code = """
+import sys
+sys.modules["jsonschema"] = None
+from kimi_vertex import KimiVertexClient
+from kimi_vertex_emulator import Call, Emulator, Turn
+schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+tools = [{"type": "function", "function": {"name": "count", "parameters": schema}}]
+for arguments, requests in (('{"n": 5', 2), ("{}", 2), ('{"n": "x"}', 1), ('{"n": 5}', 1)):
+    with Emulator() as emulator, KimiVertexClient(
+        base_url=emulator.base_url, tool_validation="reask"
+    ) as client:
+        emulator.enqueue(Turn(tool_calls=[Call("count", arguments)]), Turn(tool_calls=[Call("count", {"n": 5})]))
+        answer = client.complete("Count!", tools=tools)
+        assert len(emulator.chat_requests) == requests, arguments
+        assert len(answer.tool_calls) == 1, arguments
+        assert len(answer.invalid_tool_calls) == requests - 1, arguments
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
