@@ -5,7 +5,6 @@ A cut-off answer is never completed by guessing: LangChain's own parsers would r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
@@ -85,42 +84,33 @@ class _PydanticAnswer(PydanticOutputParser, _JsonAnswer):  # type: ignore[type-a
 
 
 class _JsonCall(JsonOutputKeyToolsParser):
-    """A tool's arguments; an answer in text is accepted if it is the JSON itself."""
+    """A tool's arguments."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        return _called(result, super().parse_result, partial=partial, from_text=lambda value: value)
+        return _called(result, super().parse_result, partial=partial)
 
 
 class _PydanticCall(PydanticToolsParser):
     """The same, validated."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        def from_text(value: Any) -> Any:
-            return PydanticOutputParser(pydantic_object=self.tools[0]).parse(json.dumps(value))
-
-        return _called(result, super().parse_result, partial=partial, from_text=from_text)
+        return _called(result, super().parse_result, partial=partial)
 
 
-def _called(
-    result: list[Generation],
-    parse: Callable[..., Any],
-    *,
-    partial: bool,
-    from_text: Callable[[Any], Any],
-) -> Any:
+def _called(result: list[Generation], parse: Callable[..., Any], *, partial: bool) -> Any:
     whole = not partial or _is_whole(result)
     value = parse(result, partial=not whole)
     if value is not None or not whole:
         return value
-    message = _message(result)
+    message, text = _message(result), result[0].text
+    _raise_if_refused(message)
+    problem = "The model made no call."
     if isinstance(message, AIMessage) and message.invalid_tool_calls:
         call = message.invalid_tool_calls[0]
-        raise OutputParserException(
-            f"The model's call of {call.get('name')} is unusable: {call.get('error') or 'unreadable arguments'}."
-            f"{_hint(message)}",
-            llm_output=call.get("args") or "",
-        )
-    return from_text(_whole_json(result))
+        text = call.get("args") or ""
+        reason = call.get("error") or "unreadable arguments"
+        problem = f"The model's call of {call.get('name')} is unusable: {reason}."
+    raise OutputParserException(f"{problem}{_hint(message)} Got: {text[:500]!r}", llm_output=text)
 
 
 def _whole_json(result: list[Generation]) -> dict[str, Any]:
