@@ -140,7 +140,7 @@ def _tools() -> Iterator[Row]:
         ours = Probe("langchain", way, TOOLS)
         yield Row(ours, Probe("langchain-floor", way, TOOLS), 2.3)
         yield Row(ours, Probe("chat-openai", way, TOOLS), 1 / 5)
-        yield Row(Probe("llama-index", way, TOOLS), Probe("openai-like", way, TOOLS), 1 / 6)
+        yield Row(Probe("llama-index", way, TOOLS), Probe("openai-like", way, TOOLS), 1 / 5)
 
 
 _Way: TypeAlias = tuple[str, Operation, str]
