@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -22,6 +22,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 from llama_index.core.llms.llm import ToolSelection
+from pydantic import BaseModel
 from pydantic_core import from_json
 
 from kimi_vertex import (
@@ -46,10 +47,13 @@ __all__ = [
     "keep_first_call",
     "read_partial",
     "tool_selections",
-    "with_calls",
 ]
 
 _SAME_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+_set: Final = object.__setattr__
+_RESPONSE: Final = ChatResponse(message=ChatMessage(), raw={}, delta="", additional_kwargs={})
 _ASSISTANT: Final = ChatMessage(role=MessageRole.ASSISTANT, blocks=[], additional_kwargs={})
 
 
@@ -169,7 +173,8 @@ class ResponseBuilder:
             self._calls[event.index] = ToolCall(call.id, call.name, call.arguments + event.arguments)
 
     def _so_far(self, delta: str, additional_kwargs: dict[str, Any]) -> ChatResponse:
-        return ChatResponse(
+        return _like(
+            _RESPONSE,
             message=_assistant_message(self._thinking, self._text, self._calls),
             delta=delta,
             raw={"choices": [{"index": 0, "delta": {"content": delta} if delta else {}}]},
@@ -209,8 +214,21 @@ def _assistant_message(
     if calls:
         blocks.extend(_call_block(call) for call in calls)
         kwargs["tool_calls"] = [_call_dict(call) for call in calls]
-    # A copy is not validated again, which would take longer than everything else that is done for a delta.
-    return _ASSISTANT.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
+    return _like(_ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+
+
+def _like(template: _ModelT, **fields: Any) -> _ModelT:
+    """Make another object like the template, with these fields, which must hold all that is not to be shared.
+
+    Equal to what the constructor makes. The constructor would validate again what the core's types already promise,
+    which takes longer than everything else that the adapter does for a delta.
+    """
+    made = template.__class__.__new__(template.__class__)
+    _set(made, "__dict__", template.__dict__ | fields)
+    _set(made, "__pydantic_fields_set__", template.__pydantic_fields_set__.copy())
+    _set(made, "__pydantic_extra__", None)
+    _set(made, "__pydantic_private__", None)
+    return made
 
 
 def _call_block(call: ToolCall) -> ToolCallBlock:
@@ -245,27 +263,18 @@ def tool_selections(response: ChatResponse) -> list[ToolSelection]:
 
 def keep_first_call(response: ChatResponse) -> ChatResponse:
     """The same response with no more than one tool call; the given one is not changed."""
-    calls = calls_of(response)
-    return response if len(calls) < 2 else with_calls(response, calls[:1])
-
-
-def with_calls(response: ChatResponse, calls: list[ToolCall], *, drop_text: bool = False) -> ChatResponse:
-    """The same response with exactly these calls; the given one is not changed.
-
-    Args:
-        response: The response to start from.
-        calls: The calls that it is to have.
-        drop_text: Leave out the text, because the calls were read from it.
-    """
-    message = response.message
-    dropped = (ToolCallBlock, TextBlock) if drop_text else (ToolCallBlock,)
-    blocks = [block for block in message.blocks if not isinstance(block, dropped)]
-    changed = ChatMessage(
+    calls, message = calls_of(response), response.message
+    if len(calls) < 2:
+        return response
+    kept = ChatMessage(
         role=message.role,
-        blocks=[*blocks, *(_call_block(call) for call in calls)],
-        additional_kwargs={**message.additional_kwargs, "tool_calls": [_call_dict(call) for call in calls]},
+        blocks=[
+            *(block for block in message.blocks if not isinstance(block, ToolCallBlock)),
+            _call_block(calls[0]),
+        ],
+        additional_kwargs={**message.additional_kwargs, "tool_calls": [_call_dict(calls[0])]},
     )
-    return response.model_copy(update={"message": changed})
+    return response.model_copy(update={"message": kept})
 
 
 def read_partial(text: str) -> dict[str, Any]:

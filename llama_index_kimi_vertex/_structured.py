@@ -6,25 +6,21 @@ Kimi's servers may refuse or ignore a forced tool while the model thinks, and th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.program.utils import create_flexible_model
-from llama_index.core.tools.types import BaseTool
 from pydantic import BaseModel, ValidationError
 
-from kimi_vertex import ToolCall, find_json_object
+from kimi_vertex import find_json_object
 
-from ._messages import arguments_text, wire_name
-from ._responses import PartialObject, calls_of, tool_selections, with_calls
+from ._responses import PartialObject, calls_of, tool_selections
 
 __all__ = [
     "OBJECT_OPTIONS",
     "ObjectStream",
     "StructuredMode",
-    "calls_from_text",
-    "forces_call",
     "object_tool",
     "read_object",
     "response_format",
@@ -56,63 +52,6 @@ def response_format(output_cls: type[BaseModel]) -> dict[str, Any]:
 def _name(output_cls: type[BaseModel]) -> str:
     """The class's name as a tool may be called: generic classes have brackets in theirs."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", output_cls.__name__)
-
-
-def forces_call(tool_required: bool, tool_choice: Any) -> bool:
-    """Whether these options leave the model no answer but a call."""
-    return tool_required or (tool_choice not in (None, False, "auto", "none", ""))
-
-
-def calls_from_text(response: ChatResponse, tools: Sequence[BaseTool]) -> ChatResponse:
-    """Read a call that had to come and was written as JSON text instead.
-
-    Args:
-        response: An answer to a request that forces a call.
-        tools: The tools offered.
-
-    Returns:
-        The response with the call in place of the text, or the response itself if it has calls already, or if
-        its text is no object that fits exactly one tool.
-    """
-    if tool_selections(response):
-        return response
-    value = find_json_object(response.message.content or "")
-    if value is None:
-        return response
-    found = _named_call(value, tools) or _fitting_call(value, tools)
-    if found is None:
-        return response
-    tool, arguments = found
-    name = tool.metadata.get_name()
-    call = ToolCall(id=f"functions.{name}:0", name=name, arguments=arguments_text(arguments))
-    return with_calls(response, [call], drop_text=True)
-
-
-def _named_call(value: dict[str, Any], tools: Sequence[BaseTool]) -> tuple[BaseTool, dict[str, Any]] | None:
-    arguments = next(
-        (value[key] for key in ("arguments", "parameters") if isinstance(value.get(key), dict)), None
-    )
-    name = wire_name(str(value.get("name")))
-    tool = next((tool for tool in tools if wire_name(tool.metadata.get_name()) == name), None)
-    return None if tool is None or arguments is None else (tool, arguments)
-
-
-def _fitting_call(value: dict[str, Any], tools: Sequence[BaseTool]) -> tuple[BaseTool, dict[str, Any]] | None:
-    if len(tools) == 1:
-        return tools[0], value
-    fitting = [tool for tool in tools if _fits(value, tool)]
-    return (fitting[0], value) if len(fitting) == 1 else None
-
-
-def _fits(value: dict[str, Any], tool: BaseTool) -> bool:
-    schema = tool.metadata.fn_schema
-    if schema is None:
-        return False
-    try:
-        schema.model_validate(value)
-    except ValidationError:
-        return False
-    return True
 
 
 def read_object(response: ChatResponse, output_cls: type[ModelT]) -> ModelT:

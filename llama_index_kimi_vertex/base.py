@@ -40,7 +40,6 @@ from ._responses import (
     tool_selections,
 )
 from ._settings import ClientSettings, check_options
-from ._structured import calls_from_text, forces_call
 from ._structured_llm import StructuredCalls
 from .events import ThinkingDeltaEvent
 
@@ -257,40 +256,6 @@ class KimiVertex(ClientSettings, StructuredCalls):
             _dispatcher.event(ThinkingDeltaEvent(delta=thinking, model=self.model))
 
     # Tools
-
-    def chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        """Answer with tools on offer; a forced call that the model wrote as JSON text is read from it."""
-        response = super().chat_with_tools(
-            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
-        )
-        forced = forces_call(tool_required, kwargs.get("tool_choice"))
-        return calls_from_text(response, tools) if forced else response
-
-    async def achat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        """Answer with tools on offer; as `chat_with_tools`."""
-        response = await super().achat_with_tools(
-            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
-        )
-        forced = forces_call(tool_required, kwargs.get("tool_choice"))
-        return calls_from_text(response, tools) if forced else response
 
     def _prepare_chat_with_tools(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
     ToolCallBlock,
 )
+from pydantic import BaseModel
 
 from kimi_vertex import (
     Completion,
@@ -76,13 +79,49 @@ def streamed(events: Sequence[Event]) -> list[ChatResponse]:
     return [response for event in events if (response := builder.add(event)) is not None]
 
 
+LOOKS: dict[str, Callable[[BaseModel], Any]] = {
+    "class": type,
+    "itself": lambda it: it,
+    "fields, in order": lambda it: list(vars(it)),
+    "repr": repr,
+    "fields set": lambda it: it.model_fields_set,
+    "extra": lambda it: it.model_extra,
+    "private": lambda it: it.__pydantic_private__,
+    "dump": lambda it: it.model_dump(),
+    "dump of what is set": lambda it: it.model_dump(exclude_unset=True),
+    "JSON": lambda it: it.model_dump_json(),
+    "pickle": lambda it: pickle.loads(pickle.dumps(it)),
+    "deep copy": copy.deepcopy,
+    "changed copy": lambda it: it.model_copy(update={"additional_kwargs": {}}),
+    "validation": lambda it: type(it).model_validate(it.model_dump()),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
 @pytest.mark.parametrize("place", PLACES)
-def test_each_response_is_an_ordinary_one(place: int) -> None:
-    """Each response equals the one that public constructors make of the events up to it, class and set fields too."""
+def test_each_response_is_an_ordinary_one(place: int, look: Callable[[BaseModel], Any]) -> None:
+    """Whatever is asked of a response and its message has the answer of those that the constructors make."""
     made, expected = streamed(TURN)[place], ordinary(TURN[: place + 1])
-    assert made == expected
-    assert type(made) is ChatResponse
-    assert made.model_dump(exclude_unset=True) == expected.model_dump(exclude_unset=True)
+    assert look(made) == look(expected)
+    assert look(made.message) == look(expected.message)
+
+
+def test_responses_share_nothing_that_can_change() -> None:
+    """Changing a response changes no other, also not one that is made later."""
+    builder = ResponseBuilder()
+    first = builder.add(ThinkingDelta("a"))
+    assert first is not None
+    first.message.blocks.clear()
+    first.message.model_fields_set.clear()
+    first.message.additional_kwargs.clear()
+    first.additional_kwargs.clear()
+    assert isinstance(first.raw, dict)
+    first.raw.clear()
+    later = builder.add(ThinkingDelta("b"))
+    expected = ordinary([ThinkingDelta("a"), ThinkingDelta("b")])
+    assert later == expected
+    assert later is not None
+    assert later.message.model_fields_set == expected.message.model_fields_set
 
 
 @pytest.mark.parametrize("place", PLACES)
