@@ -26,6 +26,7 @@ from .errors import (
     RequestTooLargeError,
     StreamInterruptedError,
 )
+from .estimates import estimate_conversation_tokens, estimate_tokens
 from .events import (
     EmptyTurn,
     Event,
@@ -38,7 +39,7 @@ from .events import (
 )
 from .listener import ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
-from .models import ModelInfo, estimate_conversation_tokens, estimate_tokens, model_info
+from .models import ModelInfo, model_info
 from .options import RequestOptions, ThinkingCallback, Timeouts
 from .streams import AsyncEventStream, EventStream
 

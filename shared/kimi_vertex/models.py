@@ -1,18 +1,14 @@
-"""What is known about Kimi's models: limits, lifecycle, and what an error about one of them means.
+"""What is known about Kimi's models: limits, inputs, thinking, lifecycle.
 
-Data and text only. Unknown ids always work; nothing here decides what may be sent to a server.
+Unknown ids always work; nothing here decides what may be sent to a server.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, Final, Literal, TypeAlias
-
-from .messages import Message
+from typing import Final, Literal, TypeAlias
 
 __all__ = [
     "ACCESS_GRANT",
@@ -21,8 +17,6 @@ __all__ = [
     "RETIREMENTS",
     "ModelInfo",
     "ThinkingMode",
-    "estimate_conversation_tokens",
-    "estimate_tokens",
     "model_info",
     "retirement_warning",
 ]
@@ -41,10 +35,6 @@ _SELF_DEPLOY: Final = (
     'resource name as endpoint="projects/.../locations/.../endpoints/..."'
 )
 _K: Final = 1024
-_TOKENS_PER_MESSAGE: Final = 4
-_TOKENS_PER_IMAGE: Final = 1024
-# Han, kana, hangul and their punctuation: Kimi's vocabulary has about two of these characters to three tokens.
-_IDEOGRAPHS: Final = re.compile("[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,98 +65,42 @@ class ModelInfo:
     notes: tuple[str, ...] = ()
 
 
-_UNKNOWN: Final = ModelInfo(
-    id=None,
-    family="unknown",
-    # What every Kimi since K2-0905 has. A guess that is too high ends in the server's clear error about its
-    # context window; one that is too low would make frameworks cut histories and retrieved texts in silence.
-    context_window=256 * _K,
-    max_output_tokens=256 * _K,
-    images=True,
-    thinking="switchable",
-)
+# What every Kimi since K2-0905 has. A guess that is too high ends in the server's clear error about its context window;
+# one that is too low would make frameworks cut histories and retrieved texts in silence.
+_UNKNOWN: Final = ModelInfo(None, "unknown", 256 * _K, 256 * _K, images=True, thinking="switchable")
 
-# Limits and modalities of the weights, unless another source is named:
+_NO_IMAGES: Final = "Vertex answers a request with an image with a guess instead of an error."
+_SWITCH: Final = 'Thinking is switched off with chat_template_kwargs={"thinking": False}.'
+_KEEP: Final = (
+    'chat_template_kwargs={"thinking": True, "preserve_thinking": True} keeps the thinking of all turns.'
+)
+_ALWAYS: Final = "Asking it not to think is an error; the thinking of all turns is kept."
+_EFFORT: Final = 'reasoning_effort is "low", "high" or "max"; Moonshot accepts no temperature but 1.'
+
+# What follows `kimi-` in the id, the first that fits; family; context and answer in units of 1,024 tokens; images;
+# thinking; notes. Limits and modalities are those of the weights:
 # https://github.com/anomalyco/models.dev/tree/36dbbd6/models/moonshotai
-_K2_INSTRUCT: Final = replace(
-    _UNKNOWN,
-    family="Kimi K2 Instruct",
-    context_window=128 * _K,
-    max_output_tokens=128 * _K,
-    images=False,
-    thinking="never",
+# Switches of K2.5 to K2.7: https://platform.kimi.ai/docs/guide/use-kimi-k2-thinking-model
+# K3's effort: https://docs.rs/synaps-engine/0.11.0 (catalog/kimi.rs)
+# The Model Garden card `kimi-k2` deploys the Instruct models and the Thinking one, hence "switchable"; the last row is
+# not for K2.8 or another later point release, about which nothing is known here.
+_TABLE: Final[tuple[tuple[str, str, int, int, bool, ThinkingMode, tuple[str, ...]], ...]] = (
+    (r"k3(?![0-9])", "Kimi K3", 1024, 256, True, "always", (_EFFORT,)),
+    (r"k2[-p]7(?![0-9])", "Kimi K2.7 Code", 256, 256, True, "always", (_ALWAYS,)),
+    (r"k2[-p]6(?![0-9])", "Kimi K2.6", 256, 256, True, "switchable", (_SWITCH, _KEEP)),
+    (r"k2[-p]5(?![0-9])", "Kimi K2.5", 256, 256, True, "switchable", (_SWITCH,)),
+    (r"k2(?![-p][0-9](?![0-9])).*thinking", "Kimi K2 Thinking", 256, 256, False, "always", (_NO_IMAGES,)),
+    (r"k2(-instruct|-turbo)?-0905", "Kimi K2 Instruct 0905", 256, 256, False, "never", ()),
+    (r"k2-(instruct|base|0711)", "Kimi K2 Instruct", 128, 128, False, "never", ()),
+    (r"k2(?![0-9])(?![-p][0-9](?![0-9]))", "Kimi K2", 256, 256, False, "switchable", ()),
 )
-_K2_INSTRUCT_0905: Final = replace(
-    _K2_INSTRUCT, family="Kimi K2 Instruct 0905", context_window=256 * _K, max_output_tokens=256 * _K
-)
-_K2: Final = replace(
-    _K2_INSTRUCT_0905,
-    family="Kimi K2",
-    # The Model Garden card `kimi-k2` deploys the Instruct models and the Thinking one.
-    thinking="switchable",
-)
-# https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/maas/kimi/kimi-k2-thinking
-_K2_THINKING: Final = replace(
-    _UNKNOWN,
-    family="Kimi K2 Thinking",
-    images=False,
-    thinking="always",
-    notes=("Vertex answers a request with an image with a guess instead of an error.",),
-)
-# https://platform.kimi.ai/docs/guide/use-kimi-k2-thinking-model has the switches of K2.5, K2.6 and K2.7.
-_K2_5: Final = replace(
-    _UNKNOWN,
-    family="Kimi K2.5",
-    notes=('Thinking is switched off with chat_template_kwargs={"thinking": False}.',),
-)
-_K2_6: Final = replace(
-    _K2_5,
-    family="Kimi K2.6",
-    notes=(
-        *_K2_5.notes,
-        'chat_template_kwargs={"thinking": True, "preserve_thinking": True} keeps the thinking of all turns.',
-    ),
-)
-_K2_7: Final = replace(
-    _UNKNOWN,
-    family="Kimi K2.7 Code",
-    thinking="always",
-    notes=("Asking it not to think is an error; the thinking of all turns is kept.",),
-)
-# Always thinks, and its effort parameter: https://docs.rs/synaps-engine/0.11.0 (catalog/kimi.rs).
-_K3: Final = replace(
-    _UNKNOWN,
-    family="Kimi K3",
-    context_window=1024 * _K,
-    max_output_tokens=256 * _K,
-    thinking="always",
-    notes=('reasoning_effort is "low", "high" or "max"; Moonshot accepts no temperature but 1.',),
-)
-
-_PATTERNS: Final[tuple[tuple[re.Pattern[str], ModelInfo], ...]] = tuple(
-    (re.compile(rf"(?<![a-z0-9])kimi-?{pattern}"), info)
-    for pattern, info in (
-        (r"k3(?![0-9])", _K3),
-        (r"k2[-p]7(?![0-9])", _K2_7),
-        (r"k2[-p]6(?![0-9])", _K2_6),
-        (r"k2[-p]5(?![0-9])", _K2_5),
-        (r"k2(?![-p][0-9](?![0-9])).*thinking", _K2_THINKING),
-        (r"k2(-instruct|-turbo)?-0905", _K2_INSTRUCT_0905),
-        (r"k2-(instruct|base|0711)", _K2_INSTRUCT),
-        # Not K2.8 or another later point release, about which nothing is known here.
-        (r"k2(?![0-9])(?![-p][0-9](?![0-9]))", _K2),
+_MODELS: Final = tuple(
+    (
+        re.compile(rf"(?<![a-z0-9])kimi-?{pattern}"),
+        ModelInfo(None, family, context * _K, answer * _K, images=images, thinking=thinking, notes=notes),
     )
+    for pattern, family, context, answer, images, thinking, notes in _TABLE
 )
-
-_MANAGED: Final = {
-    MANAGED_MODEL: replace(
-        _K2_THINKING,
-        # https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/deprecations/open-models
-        deprecated_on=date(2026, 7, 21),
-        retires_on=date(2026, 10, 21),
-        successor=_SELF_DEPLOY,
-    )
-}
 
 
 def model_info(model_id: str | None) -> ModelInfo:
@@ -181,14 +115,18 @@ def model_info(model_id: str | None) -> ModelInfo:
     """
     if model_id is None:
         return _UNKNOWN
-    managed = _MANAGED.get(_without_resource_prefix(model_id).lower())
-    if managed is not None:
-        return replace(managed, id=model_id)
     name = re.sub(r"[._\s]", "-", model_id.lower())
-    for pattern, info in _PATTERNS:
-        if pattern.search(name):
-            return replace(info, id=model_id)
-    return replace(_UNKNOWN, id=model_id)
+    known = next((info for pattern, info in _MODELS if pattern.search(name)), _UNKNOWN)
+    if _without_resource_prefix(model_id).lower() == MANAGED_MODEL:
+        # https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/deprecations/open-models
+        return replace(
+            known,
+            id=model_id,
+            deprecated_on=date(2026, 7, 21),
+            retires_on=date(2026, 10, 21),
+            successor=_SELF_DEPLOY,
+        )
+    return replace(known, id=model_id)
 
 
 def _without_resource_prefix(model_id: str) -> str:
@@ -210,41 +148,3 @@ def retirement_warning(info: ModelInfo, today: date) -> str | None:
             f"You can {info.successor}. See {RETIREMENTS}"
         )
     return None
-
-
-def estimate_tokens(text: str) -> int:
-    """Estimate how many tokens of Kimi's vocabulary a text has.
-
-    An estimate, good enough for budgets: four characters to a token in alphabetic scripts, and two tokens to
-    three characters in Chinese, Japanese and Korean. The exact figures are in `Usage`.
-    """
-    if not text:
-        return 0
-    ideographs = 0 if text.isascii() else len(_IDEOGRAPHS.findall(text))
-    return max(1, round(ideographs * 2 / 3 + (len(text) - ideographs) / 4))
-
-
-def estimate_conversation_tokens(
-    messages: Iterable[Message],
-    tools: Sequence[Mapping[str, Any]] | None = None,
-    *,
-    count: Callable[[str], int] = estimate_tokens,
-) -> int:
-    """Estimate how many tokens a request has: texts, thinking, tool calls, images and the tools' schemas.
-
-    Args:
-        messages: The conversation.
-        tools: Its tools in OpenAI's form.
-        count: Counts the tokens of a text.
-    """
-    total = count(json.dumps(tools, ensure_ascii=False)) if tools else 0
-    for message in messages:
-        texts = [message.thinking or "", *(f"{c.id}{c.name}{c.arguments}" for c in message.tool_calls)]
-        if isinstance(message.content, str):
-            texts.append(message.content)
-        else:
-            for part in message.content or ():
-                texts.append(str(part.get("text") or ""))
-                total += _TOKENS_PER_IMAGE if part.get("type") != "text" else 0
-        total += _TOKENS_PER_MESSAGE + sum(count(text) for text in texts if text)
-    return total

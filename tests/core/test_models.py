@@ -7,15 +7,9 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex import Message, ToolCall
 from kimi_vertex._exchange.advice import explain_not_found, explain_status
 from kimi_vertex._target.target import Target, resolve_target
-from kimi_vertex.models import (
-    MANAGED_MODEL,
-    estimate_conversation_tokens,
-    model_info,
-    retirement_warning,
-)
+from kimi_vertex.models import MANAGED_MODEL, model_info, retirement_warning
 
 K = 1024
 NAME = "projects/my-proj/locations/us-central1/endpoints/123"
@@ -158,16 +152,3 @@ def test_next_steps(status: int, message: str, target: Target, text: str | None)
     """Errors that have a known remedy name it; the others are left to the server's own text."""
     explanation = explain_status(status, message, target, MANAGED_MODEL)
     assert (explanation is None) if text is None else (explanation is not None and text in explanation)
-
-
-def test_a_conversation_counts_whole() -> None:
-    """Thinking, calls, parts, images and tools add to the estimate, which another count may replace."""
-    conversation = [
-        Message("user", [{"type": "text", "text": "1234"}, {"type": "image_url", "image_url": {"url": "u"}}]),
-        Message("assistant", "12345678", "1234", (ToolCall("i", "f", "{}"),)),
-    ]
-    assert estimate_conversation_tokens(conversation) == 4 + 1 + 1024 + 4 + 2 + 1 + 1
-    assert (
-        estimate_conversation_tokens(conversation[1:], [{"type": "function"}], count=len)
-        == 22 + 4 + 8 + 4 + 4
-    )

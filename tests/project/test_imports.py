@@ -99,6 +99,56 @@ def test_protocol_modules_do_no_io(module: str) -> None:
     assert [i for i in found if i.top == "kimi_vertex" and set(i.parts[1:]) & (SHELL | HOLDERS)] == []
 
 
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """The groups of modules of which each one needs all the others, by Tarjan's algorithm."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for needed in arrows[module]:
+            if needed not in order:
+                visit(needed)
+                low[module] = min(low[module], low[needed])
+            elif needed in stack:
+                low[module] = min(low[module], order[needed])
+        if low[module] == order[module]:
+            group = set(stack[stack.index(module) :])
+            del stack[stack.index(module) :]
+            if len(group) > 1:
+                found.append(group)
+
+    for module in arrows:
+        if module not in order:
+            visit(module)
+    return found
+
+
+def arrows_of(paths: list[str]) -> dict[str, set[str]]:
+    """Which modules of a package a module imports; those that only type checkers see count as well."""
+    names = {".".join(Path(path).with_suffix("").parts[1:]).removesuffix(".__init__"): path for path in paths}
+    arrows: dict[str, set[str]] = {}
+    for name, path in names.items():
+        named = [(f"{found.module}.{found.name}", found.module) for found in imports_of(path)]
+        needed = [inner if inner in names else outer for inner, outer in named]
+        arrows[name] = {module for module in needed if module in names}
+    return arrows
+
+
+def test_circles_are_found() -> None:
+    """The search sees a circle of three, and none in a chain."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_the_core_has_no_import_circle() -> None:
+    """The modules of the core can be written in an order in which each needs only earlier ones."""
+    assert circles(arrows_of(CORE)) == []
+
+
 @pytest.mark.parametrize("module", ADAPTER_MODULES)
 def test_adapters_use_only_public_names_of_the_core(module: str) -> None:
     """No underscore module, no underscore name, and not the emulator."""
