@@ -194,9 +194,9 @@ def test_linear() -> None:
         messages = [message for _ in range(turns) for message in (USER, calls("c"), calls("c"), result("c"))]
         best = float("inf")
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             order(messages)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     seconds(200)
