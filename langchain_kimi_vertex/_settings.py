@@ -95,7 +95,7 @@ class KimiVertexSettings(BaseChatModel):
     implicit_thinking: bool | None = None
     """Whether text before a lone `</think>` is thinking. Default: for models that think."""
     tool_validation: Literal["off", "flag", "repair", "reask"] = "off"
-    """What to do about calls that do not fit their tool's schema; all but `off` need `kimi-vertex[validate]`."""
+    """What to do about calls that do not fit their tool's schema. Whole schemas need `kimi-vertex[validate]`."""
 
     timeout: float | Timeouts | None = None
     """Seconds, or `kimi_vertex.Timeouts`. Default: 10 to connect, 600 to the first byte, 300 between pieces."""
