@@ -3,7 +3,7 @@
     KimiVertexError
     ├── ConfigurationError (ValueError)      wrong project, location, endpoint, option
     ├── InvalidRequestError (ValueError)     input that cannot be sent: roles, images, orphan results, size
-    ├── CredentialsError                     no usable Google credentials, or no token to be had
+    ├── CredentialsError                     no usable Google credentials, or no token for them
     └── APIError                             the service, or the way to it
         ├── APIConnectionError
         │   └── APITimeoutError
@@ -16,7 +16,7 @@
         │   ├── RequestTooLargeError (413)
         │   ├── RateLimitError (429)
         │   └── InternalServerError (408 and 5xx)
-        ├── APIResponseError                 a 200 that is no answer: HTML, no JSON, empty
+        ├── APIResponseError                 a 200 that is not an answer: HTML, broken JSON, nothing
         ├── StreamInterruptedError           the answer broke off
         └── EmptyTurnError                   the model finished without an answer, and you asked for an error
 
@@ -184,7 +184,7 @@ class APIResponseError(APIError):
 
 
 class StreamInterruptedError(APIError):
-    """The answer broke off. `partial` holds what arrived; its cut-off calls are not executable."""
+    """The answer broke off. `partial` holds what arrived; a call that is cut must not be executed."""
 
     is_retryable = True
 

@@ -54,7 +54,7 @@ class ModelInfo:
     max_output_tokens: int
     """Tokens of one answer, thinking included. At most the context window, which the prompt shares."""
     images: bool
-    """Whether images may be sent. `True` for unknown models: their server can say no by itself."""
+    """Whether images may be sent. `True` for unknown models: their server decides."""
     thinking: ThinkingMode
     """Whether the model thinks before it answers; `"switchable"` also stands for "not known"."""
     deprecated_on: date | None = None

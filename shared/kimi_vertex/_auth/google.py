@@ -29,7 +29,7 @@ __all__ = ["Loaded", "explain", "find_project", "load", "open_transport"]
 _LOGIN: Final = "gcloud auth application-default login"
 _VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 _LONGEST: Final = 400
-"""Characters of another's text in an error of ours."""
+"""How much of google-auth's text an error message repeats, in characters."""
 # Access, refresh and identity tokens, and the values of fields that hold one.
 _SECRETS: Final = re.compile(
     r"ya29\.[\w.~+/-]+|1//[\w-]{10,}|eyJ[\w-]+\.[\w.-]+|-----BEGIN.*?(?:-----END[^-]*-----|$)"

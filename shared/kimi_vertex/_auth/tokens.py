@@ -180,7 +180,7 @@ class TokenSource:
             timeout: Seconds to wait; the shared refresh goes on.
 
         Raises:
-            CredentialsError: If there are no credentials, or no token is to be had.
+            CredentialsError: If there are no credentials, or no token can be had for them.
             TimeoutError: The time is over.
         """
         if flight := self._needed(force, rejected):

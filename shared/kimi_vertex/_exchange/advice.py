@@ -19,7 +19,7 @@ def explain_not_found(target: Target, model: str | None, message: str) -> str:
     if target.kind == "base_url":
         if "model" in message.lower():
             return (
-                "The server knows no such model: use the name that it was started with "
+                "The server does not know this model: use the name that it was started with "
                 f"(--served-model-name), which GET {target.base_url}/models lists."
             )
         return (
@@ -34,7 +34,7 @@ def explain_not_found(target: Target, model: str | None, message: str) -> str:
 def _explain_missing_endpoint(target: Target) -> str:
     project, location = target.project or "PROJECT", target.location
     return (
-        "Likely causes: (1) there is no such endpoint in this project and location: list them with "
+        "Likely causes: (1) this project and location have no such endpoint: list yours with "
         f"`gcloud ai endpoints list --project={project} --region={location}`; "
         "(2) the model was undeployed, or another model server than vLLM or SGLang is deployed, which has no "
         'chat completions: try api="rawPredict" or api="predict"; '
@@ -97,7 +97,7 @@ def explain_status(status_code: int, message: str, target: Target, model: str | 
 def _explain_unauthenticated(message: str) -> str:
     if "ACCESS_TOKEN_TYPE_UNSUPPORTED" in message:
         return (
-            "What was sent is no OAuth access token: API keys and ID tokens do not work here. Leave "
+            "What was sent is not an OAuth access token: API keys and ID tokens do not work here. Leave "
             "access_token and api_key out and run `gcloud auth application-default login`."
         )
     return (
@@ -120,10 +120,10 @@ def _explain_forbidden(message: str, target: Target) -> str:
             f"application-default set-quota-project {project}`."
         )
     if "vpc_service_controls" in text or "vpc service controls" in text:
-        return "A VPC Service Controls perimeter refused the call: ask the administrator of the perimeter."
+        return "A VPC Service Controls perimeter refused the request: ask the administrator of the perimeter."
     if "org_policy" in text or "organization policy" in text or "restrictendpointusage" in text:
         return (
-            "An organization policy refused the call: constraints/gcp.restrictEndpointUsage can block the "
+            "An organization policy refused the request: constraints/gcp.restrictEndpointUsage can block the "
             f'host of location "{target.location}", and model access policies can block the model.'
         )
     return (

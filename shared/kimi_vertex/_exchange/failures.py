@@ -140,7 +140,7 @@ def broken(failure: TransportFailure, place: str, partial: Completion | None) ->
 def unreadable(
     problem: Exception, content_type: str, place: str, headers: Mapping[str, str], partial: Completion | None
 ) -> APIError:
-    """The error for a status 200 with something else than an answer."""
+    """The error for a status 200 whose body is not an answer."""
     error = APIResponseError(
         f"The answer cannot be read ({place}, status 200, {content_type or 'no content type'}): {problem}.",
         partial=partial,

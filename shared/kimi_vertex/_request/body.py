@@ -19,7 +19,7 @@ from kimi_vertex.messages import Message, MessageLike
 from kimi_vertex.models import ModelInfo
 from kimi_vertex.options import RequestOptions, Settings
 
-from .order import Placed, order
+from .order import Entry, order
 from .reading import read_messages
 
 __all__ = ["Payload", "build", "without_forced_choice"]
@@ -67,14 +67,14 @@ class Payload:
         return choice == "required" or isinstance(choice, Mapping)
 
     def continued(self, turn: Sequence[Message]) -> Payload:
-        """The same request with an assistant turn and the results of all of its calls behind the conversation.
+        """The same request with an assistant turn and the results of all of its calls after the conversation.
 
         Raises:
             InvalidRequestError: The turn has lost its thinking, and that is not to be sent.
         """
         conversation = (*self.conversation, *turn)
         ordered = order(conversation)
-        written = map(self.writer.write, ordered.messages[-len(turn) :])
+        written = map(self.writer.write, ordered.entries[-len(turn) :])
         added = [wire for wire in written if wire is not None]
         body = {**self.body, "messages": [*self.body["messages"], *added]}
         return replace(self, body=body, conversation=conversation, history=ordered.history)
@@ -126,7 +126,7 @@ def build(
     ordered = order(conversation)
     writer = _MessageWriter(settings, info, both_fields=_is_self_deployed(target), thinks=thinks)
     body: dict[str, Any] = {} if model is None else {"model": model}
-    written = [wire for wire in map(writer.write, ordered.messages) if wire is not None]
+    written = [wire for wire in map(writer.write, ordered.entries) if wire is not None]
     body["messages"] = written
     if not written:
         raise InvalidRequestError("All messages are empty. Pass at least one message with text.")
@@ -225,22 +225,22 @@ class _MessageWriter:
         self._thinks = thinks
         self._warned = False
 
-    def write(self, placed: Placed) -> dict[str, Any] | None:
+    def write(self, entry: Entry) -> dict[str, Any] | None:
         """One message; `None` for an assistant turn without content, which strict servers refuse."""
-        position, message, calls = placed
+        position, message, calls = entry
         content = message.content
         if not isinstance(content, str):
             content = self._parts(content or (), position)
         if message.role == "assistant":
-            return self._assistant(placed, content)
+            return self._assistant(entry, content)
         wire: dict[str, Any] = {"role": message.role, "content": content}
         if message.role == "tool":
             wire["tool_call_id"] = calls[0].id
             wire["name"] = calls[0].name
         return wire
 
-    def _assistant(self, placed: Placed, content: Any) -> dict[str, Any] | None:
-        position, message, calls = placed
+    def _assistant(self, entry: Entry, content: Any) -> dict[str, Any] | None:
+        position, message, calls = entry
         blank = not content or (isinstance(content, str) and content.isspace())
         if blank and not calls:
             return None

@@ -20,29 +20,29 @@ from kimi_vertex._tools import History
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, ToolCall
 
-__all__ = ["Ordered", "Placed", "order"]
+__all__ = ["Entry", "Order", "order"]
 
 _PREFIX: Final = "functions."
 _LONGEST_NUMBER: Final = 9
 _BEHIND_RESULTS: Final = sys.maxsize
 
-Placed: TypeAlias = tuple[int, Message, Sequence[ToolCall]]
-"""A message with its position in the caller's conversation, and the calls that it makes, or the one that it answers,
-as they are sent."""
-_Numbered: TypeAlias = tuple[int, ToolCall]
+Entry: TypeAlias = tuple[int, Message, Sequence[ToolCall]]
+"""A message with its position in the caller's conversation, and as they are sent the calls that it makes, or the one
+that it answers."""
+_NumberedCall: TypeAlias = tuple[int, ToolCall]
 """A call as it is sent, behind its number in the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
+class Order:
     """A conversation as it is sent."""
 
-    messages: list[Placed]
+    entries: list[Entry]
     history: History
     """What an answer's new calls must not collide with: the caller's ids, and those on the wire."""
 
 
-def order(messages: Sequence[Message]) -> Ordered:
+def order(messages: Sequence[Message]) -> Order:
     """Give every call its native id, and every result its call's id and place.
 
     Results go to the end of the assistant turn that they follow, before a user's message that came between them.
@@ -53,7 +53,7 @@ def order(messages: Sequence[Message]) -> Ordered:
     """
     ids = _Ids(messages)
     calls = _Calls()
-    ordered: list[Placed] = []
+    ordered: list[Entry] = []
     # Of what follows the last assistant's message: where it begins, and each message's rank, by which it stands.
     start, ranks, last = 0, list[int](), 0
     for position, message in enumerate(messages):
@@ -78,7 +78,7 @@ def order(messages: Sequence[Message]) -> Ordered:
             place = bisect_right(ranks, rank)
             ranks.insert(place, rank)
             ordered.insert(start + place, (position, message, sent))
-    return Ordered(ordered, ids.history())
+    return Order(ordered, ids.history())
 
 
 def _sent(call: ToolCall, ids: _Ids) -> ToolCall:
@@ -89,7 +89,7 @@ def _sent(call: ToolCall, ids: _Ids) -> ToolCall:
 
 
 class _Ids:
-    """Decides under which id each call goes out."""
+    """Chooses the id that each call is sent with."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._seen: set[str] = set()
@@ -140,13 +140,13 @@ class _Calls:
 
     def __init__(self) -> None:
         self._count = 0
-        self._open: dict[str | None, deque[_Numbered]] = {}
+        self._open: dict[str | None, deque[_NumberedCall]] = {}
         """The calls of each of the caller's ids, and under `None` all of them: the latest turn's first, in its order.
         Some may have been answered in the meantime."""
         self._answered: set[int] = set()
-        self._latest: dict[str, _Numbered] = {}
+        self._latest: dict[str, _NumberedCall] = {}
         """The latest call of each of the caller's ids, open or not."""
-        self._on_wire: dict[str, _Numbered] = {}
+        self._on_wire: dict[str, _NumberedCall] = {}
 
     def add_turn(self, asked: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
         """Take the calls of a turn, as the caller has them and as they are sent."""
@@ -158,7 +158,7 @@ class _Calls:
             for key in (call.id, None):
                 self._open.setdefault(key, deque()).appendleft(numbered)
 
-    def answered_by(self, result: Message, position: int) -> _Numbered:
+    def answered_by(self, result: Message, position: int) -> _NumberedCall:
         """The call that a result answers, as it is sent, and its number.
 
         Of several with its id, the first of the latest turn that is still open, because ids may be used again;

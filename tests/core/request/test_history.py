@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from kimi_vertex._request.order import Ordered, Placed, order
+from kimi_vertex._request.order import Entry, Order, order
 from kimi_vertex._request.reading import read_messages
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike, ToolCall
@@ -24,7 +24,7 @@ def result(identity: str | None, content: str = "r") -> Message:
     return Message("tool", content, tool_call_id=identity)
 
 
-def ordered(*messages: MessageLike) -> Ordered:
+def ordered(*messages: MessageLike) -> Order:
     return order(read_messages(messages))
 
 
@@ -32,7 +32,7 @@ def wire_ids(*messages: MessageLike) -> list[list[str]]:
     """The ids of each turn's calls, and of each run of results, in the order of the wire."""
     runs: list[list[str]] = []
     before = None
-    for _, message, sent in ordered(*messages).messages:
+    for _, message, sent in ordered(*messages).entries:
         if message.role == "assistant":
             runs.append([call.id for call in sent])
         elif message.role == "tool":
@@ -108,13 +108,13 @@ def test_order_within_a_turn() -> None:
     sent = ordered(
         Message("system", "s"), USER, calls("a", "b"), result("b"), USER, result("a"), USER, Message("assistant", "x")
     )  # fmt: skip
-    assert [position for position, _, _ in sent.messages] == [0, 1, 2, 5, 3, 4, 6, 7]
+    assert [position for position, _, _ in sent.entries] == [0, 1, 2, 5, 3, 4, 6, 7]
 
 
 def test_result_is_named_after_its_tool() -> None:
     """A result carries the name of the tool that was called, whatever it was called itself."""
     sent = ordered(USER, calls("a", name="search"), Message("tool", "r", tool_call_id="a", name="other"))
-    _, _, (call,) = sent.messages[-1]
+    _, _, (call,) = sent.entries[-1]
     assert (call.id, call.name) == ("functions.search:0", "search")
 
 
@@ -153,14 +153,14 @@ def test_what_new_calls_must_avoid(messages: Sequence[Message], ids: frozenset[s
 def test_earlier_part_stays() -> None:
     """What has been sent once is sent alike in the next turn, so that the server's prefix cache holds."""
     conversation: list[Message] = []
-    before: list[Placed] = []
+    before: list[Entry] = []
     for turn in range(20):
         history = ordered(*conversation).history if conversation else None
         number = history.calls if history else 0
         # Every other answer comes from another model.
         identity = f"functions.f:{number}" if turn % 2 else f"call_{turn}"
         conversation += [USER, calls(identity), result(identity)]
-        sent = ordered(*conversation).messages
+        sent = ordered(*conversation).entries
         assert sent[: len(before)] == before
         before = sent
 
@@ -184,7 +184,7 @@ ARGUMENTS = [
 def test_arguments(given: str, sent: str) -> None:
     """Arguments go out as JSON text of an object; what cannot be one travels inside one."""
     message = Message("assistant", tool_calls=[ToolCall("a", "f", given)])
-    assert ordered(USER, message).messages[-1][2][0].arguments == sent
+    assert ordered(USER, message).entries[-1][2][0].arguments == sent
 
 
 def test_linear() -> None:
