@@ -9,10 +9,12 @@ from langchain_core.utils.function_calling import convert_to_openai_function, co
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
+else:
+    BaseTool = Any  # LangChain loads its tools when they are used, not when annotations are read
 
 __all__ = ["Method", "Schema", "ToolLike", "format_tools", "response_format"]
 
-ToolLike: TypeAlias = "dict[str, Any] | type | Callable[..., Any] | BaseTool"
+ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
 """A tool as LangChain takes it: dict, pydantic class, TypedDict, function or `BaseTool`."""
 
 Schema: TypeAlias = dict[str, Any] | type

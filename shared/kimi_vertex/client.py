@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack, cast
 
 from ._auth.credentials import CredentialSettings
 from ._exchange.commands import Flow
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     import httpx
 
     from ._transport.clients import Clients
+
+    HTTPClient: TypeAlias = httpx.Client
+    AsyncHTTPClient: TypeAlias = httpx.AsyncClient
+else:
+    # httpx is loaded by the first request, not by whoever reads the annotations.
+    HTTPClient = AsyncHTTPClient = Any
 
 __all__ = ["CLIENT_SETTINGS", "KimiVertexClient"]
 
@@ -142,8 +148,8 @@ class KimiVertexClient:
         tool_validation: ToolValidation = "off",
         on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
-        http_client: httpx.Client | None = None,
-        http_async_client: httpx.AsyncClient | None = None,
+        http_client: HTTPClient | None = None,
+        http_async_client: AsyncHTTPClient | None = None,
     ) -> None:
         self._target = resolve_target(
             model=model,

@@ -353,12 +353,13 @@ class AsyncDriver(_Driver):
                             raise TimeoutError
                         watch.task = current_task()
                         try:
-                            chunk = await anext(chunks, None)
+                            reply = reader.feed(await anext(chunks)), False
+                        except StopAsyncIteration:
+                            reply = reader.close(), True
                         finally:
                             watch.task = None
                             if watch.ended is not None:
                                 watch.settle()
-                        reply = (reader.close(), True) if chunk is None else (reader.feed(chunk), False)
                     except _FAILURES as error:
                         failure = self._failure(error)
                         await self._close()
