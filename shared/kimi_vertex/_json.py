@@ -1,6 +1,6 @@
 """JSON: on the wire, as a call's arguments, and as models write it into their text.
 
-orjson does the work on the wire; what it refuses and the standard parser tolerates stays tolerated.
+orjson does the work on the wire. JSON that only the standard parser accepts is accepted, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def loads(data: str | bytes) -> Any:
     """Decode JSON; lone surrogates in it are kept. Integers beyond 64 bits become floats.
 
     Args:
-        data: Text, or its bytes in UTF-8; what is no UTF-8 in them becomes U+FFFD.
+        data: Text, or its bytes in UTF-8, of which invalid ones become U+FFFD.
 
     Raises:
         ValueError: It is not JSON.
@@ -65,7 +65,7 @@ def encode(body: Mapping[str, Any], *, messages: str | None = None) -> bytes:
             }
         )
     except (TypeError, ValueError, RecursionError):
-        pass  # keys that are no text, and lone surrogates, are no fault
+        pass  # keys that are not text, and lone surrogates, are acceptable here
     try:
         return _dumps(body)
     except (TypeError, ValueError, RecursionError) as error:
@@ -103,7 +103,7 @@ def _culprits(value: Any, path: str, above: tuple[int, ...]) -> Iterator[str]:
         yield f"{place[:80]}... is nested too deeply"
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield f"{place} is {value}, which is no number in JSON"
+            yield f"{place} is {value}, which JSON cannot write"
     elif isinstance(value, Mapping):
         for key, child in value.items():
             if not (key is None or isinstance(key, str | int | float)):
@@ -126,7 +126,7 @@ def _refuse(constant: str) -> NoReturn:
 
 _STRICT: Final = json.JSONDecoder(parse_constant=_refuse)
 LENIENT: Final = json.JSONDecoder(strict=False, parse_constant=_refuse)
-"""The standard's rules, but for raw control characters in strings, which models write."""
+"""The standard's rules, except that raw control characters may stand in strings: models write them."""
 
 
 def load_json(text: str, *, strict: bool = True) -> Any:
@@ -147,12 +147,12 @@ def load_json(text: str, *, strict: bool = True) -> Any:
 
 def is_object(text: str) -> bool:
     """Whether a text is one JSON object by the standard's rules."""
-    # orjson reads deeper nests than the standard parser, with which others will read this.
+    # orjson reads deeper nesting than the standard parser, by which others will read this.
     if len(text) <= _SAFE_DEPTH or text.count("{") + text.count("[") <= _SAFE_DEPTH:
         try:
             return type(orjson.loads(text)) is dict
         except orjson.JSONDecodeError:
-            pass  # it also refuses lone surrogates, which are no fault here
+            pass  # it also refuses lone surrogates, which are acceptable here
     try:
         return isinstance(load_json(text), dict)
     except ValueError:
@@ -167,7 +167,7 @@ def normalize_arguments(text: str) -> str | None:
             raw control characters; or nothing or `null` for no arguments.
 
     Returns:
-        The object's JSON text, the given text itself where that is valid already; `None` if it is no object.
+        The object's JSON text, the given text itself where that is valid already; `None` if it is not an object.
     """
     stripped = text.strip()
     fence = _FENCE.match(stripped)
@@ -195,15 +195,14 @@ _OPENING_LENGTH: Final = 40
 def find_json_object(text: str) -> dict[str, Any] | None:
     """Find the JSON object that an answer consists of or contains.
 
-    Part of an object is never taken for one: from an object that was cut off, or that breaks off in the middle,
-    nothing is read.
+    Part of an object never counts: nothing is read from one that was cut off, or that breaks off in the middle.
 
     Args:
         text: The whole answer.
 
     Returns:
         The object that stands alone; else the last one that opens a code fence; else the first one. `None` if
-        there is none, or if the text as a whole is some other JSON value.
+        there is no object, or if the text as a whole is another JSON value.
     """
     stripped = text.strip()
     if stripped.startswith("[") and _decode(stripped, 0)[1] == len(stripped):
@@ -224,7 +223,7 @@ def find_json_object(text: str) -> dict[str, Any] | None:
 def _decode(text: str, start: int) -> tuple[Any, int]:
     """The value that starts here and its end; or `None` and how far the text could be read.
 
-    Nothing after NaN, a number of thousands of digits or a nest of thousands of objects is read.
+    Nothing is read behind NaN, a number of thousands of digits, or thousands of nested objects.
     """
     try:
         return LENIENT.raw_decode(text, start)

@@ -1,4 +1,4 @@
-"""Characters that a server cut in half: the two halves of a surrogate pair, in one text or in two."""
+"""Repairs characters that a server cut in half: the two halves of a surrogate pair, in one text or in two."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _HIGH: Final = re.compile("[\ud800-\udbff]\\Z")
 
 
 def has_surrogates(text: str) -> bool:
+    """Whether a text holds halves of characters."""
     try:
-        # The quickest way to look at each character, whatever the text's length.
+        # The quickest way to look at each character, however long the text is.
         text.encode("utf-16")
     except UnicodeEncodeError:
         return True
@@ -41,6 +42,6 @@ def join_surrogates(held: str, text: str) -> tuple[str, str]:
 
 
 def without_surrogates(text: str) -> str:
-    """A text that is whole, with the halves of characters in it joined or replaced."""
+    """A whole text, with halves of characters joined, or replaced by U+FFFD."""
     text, rest = join_surrogates("", text)
     return text + "\ufffd" if rest else text

@@ -1,4 +1,4 @@
-"""What a request says of tools, for it to be written and its answer to be read by."""
+"""What a request says about tools: it is written and its answer is read by this."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _A_NAME: Final = re.compile(r"[A-Za-z_][\w.\-]*(?::\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What earlier turns of the conversation have used up."""
+    """The ids and numbers that earlier turns of the conversation have used up."""
 
     ids: frozenset[str] = frozenset()
     """The ids of all earlier calls, as the caller knows them."""
@@ -54,12 +54,12 @@ class DeclaredTools:
         """Which tool a leaked call means.
 
         Args:
-            written: What stood in the id's place: `functions.NAME:N`, `NAME:N`, `NAMESPACE.NAME:N`, `NAME`, or an
+            written: The text in the id's place: `functions.NAME:N`, `NAME:N`, `NAMESPACE.NAME:N`, `NAME`, or an
                 id that the model copied from elsewhere.
-            arguments: The call's arguments; they decide when the id names no tool, declared or not.
+            arguments: The call's arguments. They decide when the id does not name a tool at all.
 
         Returns:
-            The name, or `None` if it cannot be told.
+            The name, or `None` if it is not certain.
         """
         match = NUMBERED.match(written)
         short = (match["name"] if match else written).removeprefix("functions.")

@@ -27,7 +27,7 @@ __all__ = [
     "thinking_text",
 ]
 
-# What servers call the reasons, by what they mean; anything else is `stop`. `content_filtered`: Google's notebook on
+# Servers' names for the reasons, by their meaning; every other name means `stop`. `content_filtered`: Google's notebook on
 # DeepSeek-V3.2; the words for blocked answers: https://ai.google.dev/api/generate-content#FinishReason.
 _REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -95,7 +95,7 @@ class StreamErrorEvent(Exception):
 
 
 class UnreadableData(Exception):
-    """What came is neither an answer nor an error."""
+    """Something came that is neither an answer nor an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ class Notes:
 
 @dataclass(slots=True)
 class Chunk:
-    """One piece of an answer, or a whole one, read once: whoever gets it needs to know no wire field."""
+    """One piece of an answer, or a whole answer, read once: from here on no wire field has to be known."""
 
     thinking: str | None = None
-    """`None` if the server sent no such field; empty if it said that there is nothing."""
+    """`None` if the server did not send the field; empty if it said that there is no thinking."""
     content: str = ""
     calls: Any = None
     """Fragments of tool calls, of any shape."""
@@ -122,7 +122,7 @@ class Chunk:
     reason: str | None = None
     """Why the answer ended, as the server calls it."""
     error: WireError | None = None
-    """What went wrong after the rest of the chunk."""
+    """An error beside the rest of the chunk."""
     notes: Notes | None = None
     holds_choices: bool = True
 
@@ -177,7 +177,7 @@ def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, n
         reason = reason if isinstance(reason, str) and reason else None
         if error is None and reason is not None and reason.lower() in _BROKEN:
             error = WireError(f"the server ended the answer with {reason!r}")
-    told = reason or not noted or value.get("usage") or choice.get("usage") or choice.get("logprobs")
+    says_more = reason or not noted or value.get("usage") or choice.get("usage") or choice.get("logprobs")
     return Chunk(
         thinking,
         content,
@@ -185,7 +185,7 @@ def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, n
         refusal if type(refusal) is str else "",
         reason or None,
         error,
-        _notes(value, choice) if told else None,
+        _notes(value, choice) if says_more else None,
     )
 
 
@@ -207,7 +207,7 @@ def read_body(value: Any, source: str | bytes | None) -> Chunk:
     if not isinstance(body, dict):
         raise UnreadableData("not a JSON object")
     if _first_choice(body.get("choices")) is None:
-        raise UnreadableData("there is no choice in it")
+        raise UnreadableData("the answer holds no choice")
     return read_chunk(body, source, whole=True)
 
 
@@ -269,7 +269,7 @@ def _http_status(value: Any) -> int | None:
 
 
 def error_from_body(text: str) -> WireError:
-    """Read the body of an error status, whatever it is: JSON, a gateway's HTML, text, or nothing."""
+    """Read the body that came with an error status: JSON, a gateway's HTML, plain text, or nothing."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -313,7 +313,7 @@ def _are_structured(calls: Any) -> bool:
 
 
 def finish_reason(raw: str | None) -> FinishReason | None:
-    """The common name of a server's reason; `None` if it gave none."""
+    """The common name of a server's finish reason; `None` if the server gave no reason."""
     if raw is None:
         return None
     return _REASONS.get(raw.lower(), "stop")
@@ -352,7 +352,7 @@ def _content_text(content: Any) -> str:
 
 
 def event_data(text: str) -> list[str]:
-    """The data of a stream that has arrived whole; a chunk is one line in every server's stream."""
+    """The events' data in a stream that has arrived whole: every known server writes a chunk on one line."""
     lines = _LINE_END.split(text.removeprefix("\ufeff"))
     return [line[5:].strip() for line in lines if line.startswith("data:")]
 
@@ -362,8 +362,8 @@ def read_usage(raw: Mapping[str, Any], *, thought: bool) -> Usage:
 
     Args:
         raw: The object. Cached tokens are in `prompt_tokens_details.cached_tokens`, or at the top (Moonshot);
-            thinking tokens in `completion_tokens_details.reasoning_tokens`, or at the top (SGLang).
-        thought: Whether the turn had thinking: a count of 0 is then not true, and the count is unknown.
+            thinking tokens are in `completion_tokens_details.reasoning_tokens`, or at the top (SGLang).
+        thought: Whether the turn had thinking. A count of 0 is then wrong, and the true one is unknown.
     """
     prompt = _count(raw, "prompt_tokens") or _count(raw, "input_tokens") or 0
     completion = _count(raw, "completion_tokens") or _count(raw, "output_tokens") or 0

@@ -29,7 +29,7 @@ class InvalidToolCall:
     id: str
     name: str
     arguments: str
-    """The raw text, exactly as far as it arrived."""
+    """The raw text, as far as it arrived."""
     error: str
 
 
@@ -38,13 +38,13 @@ class Completion:
     """One turn of the model, whole; or, inside an error, as much of it as arrived."""
 
     thinking: str | None = None
-    """`None`: the server sent no thinking at all. `""`: it said that there was none."""
+    """`None`: the server sent no thinking at all. `""`: it said that the model did not think."""
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     """Calls that may be executed: each has arguments that are one complete JSON object."""
     invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
     finish_reason: FinishReason | None = None
-    """`None` only in the partial answer that an error carries."""
+    """`None` only in the partial answer of an error, or of a stream that has not ended."""
     usage: Usage | None = None
     model: str | None = None
     response_id: str | None = None
@@ -73,7 +73,7 @@ class _Call:
 
 
 class Accumulator:
-    """Joins events into a `Completion`. Linear: pieces are listed and joined once."""
+    """Joins events into a `Completion`, in linear time: pieces are collected and joined once."""
 
     __slots__ = ("_calls", "_finish", "_invalid", "_text", "_thinking", "_usage")
 
@@ -133,7 +133,7 @@ class Accumulator:
 
     @property
     def has_thinking(self) -> bool:
-        """Whether any thinking has come, or the word that there is none."""
+        """Whether thinking has come, even if empty."""
         return self._thinking is not None
 
     def completion(self) -> Completion:

@@ -1,6 +1,6 @@
 """The typed events of one turn: what a stream of Kimi's output is made of.
 
-Pure values. Nothing here knows how a server spells them.
+They are plain values, and know nothing of how a server spells them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EmptyTurn: TypeAlias = Literal["thinking_only", "missing_tool_calls", "nothing"]
 """Why a finished turn gives its reader nothing to act on.
 
 - `thinking_only`: the model thought, then stopped without an answer or a call.
-- `missing_tool_calls`: the server said `tool_calls` and sent none.
+- `missing_tool_calls`: the server said `tool_calls` and sent no call.
 - `nothing`: neither thinking, nor text, nor calls.
 """
 
@@ -40,8 +40,7 @@ EmptyTurn: TypeAlias = Literal["thinking_only", "missing_tool_calls", "nothing"]
 class ThinkingDelta:
     """A piece of the model's thinking.
 
-    An empty `text` is sent at most once in a turn, when the server said
-    explicitly that the model thought nothing.
+    `text` is empty at most once in a turn: when the server says explicitly that the model did not think.
     """
 
     text: str
@@ -49,7 +48,7 @@ class ThinkingDelta:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of the answer that the user sees; never empty."""
+    """A piece of the answer that the user sees. It is never empty."""
 
     text: str
 
@@ -64,7 +63,7 @@ class ToolCallDelta:
     index: int
     """Position of the call in its turn: 0, 1, 2 ... without gaps, in the order of first appearance."""
     id: str | None
-    """The server's id, unique in the conversation; made up as `functions.NAME:N` if the server gave none."""
+    """The server's id, unique in the conversation; `functions.NAME:N` if the server sent no usable one."""
     name: str | None
     """The tool's name."""
     arguments: str
@@ -91,7 +90,7 @@ class Finish:
 
     reason: FinishReason
     raw_reason: str | None = None
-    """What the server said, uncorrected; `None` if it said nothing."""
+    """The server's own reason, uncorrected; `None` if it gave no reason."""
     response_id: str | None = None
     model: str | None = None
     """The model's name as the server reports it."""
@@ -103,9 +102,9 @@ class Finish:
     """
     empty: EmptyTurn | None = None
     refusal: str | None = None
-    """The server's refusal text, if a safety filter stopped the answer and said why."""
+    """The server's explanation, if a safety filter stopped the answer and gave one."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Everything else that the service reports: `created`, `system_fingerprint`, `traffic_type` ..."""
+    """What else the service reports: `created`, `system_fingerprint`, `traffic_type` ..."""
 
 
 Event: TypeAlias = ThinkingDelta | TextDelta | ToolCallDelta | Usage | Finish

@@ -1,7 +1,7 @@
 """The arguments of one tool call: pieces of any shape in, the text of one JSON object out.
 
-Repairs what leaves no doubt (control characters, double encoding, a code fence, null for none); everything
-else stays as it came and is reported.
+Repairs what is certain: control characters, double encoding, a code fence, `null` for no arguments. The rest stays
+as it came and is reported.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from kimi_vertex._surrogates import join_surrogates
 
 __all__ = ["ArgumentStream"]
 
-# What has a bearing outside of strings, where a plain string is one thing, and inside.
+# The characters that matter outside of strings, where a plain string is one item, and inside.
 _OUTSIDE: Final = re.compile(r'"[^"\\\x00-\x1f]*+"|["\\{}\[\]]')
 _INSIDE: Final = re.compile(r'["\\\x00-\x1f]')
 _ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
-# What may follow a complete object and means nothing: white space, the end of a code fence, a leaked marker.
+# What may follow a complete object without meaning: white space, the end of a code fence, a leaked marker.
 _NOISE: Final = re.compile(r"(?:[\s`]|<\|[a-z_]+\|>)*")
 
 
 class ArgumentStream:
     """Passes on the pieces of one call's arguments while they look like a plain JSON object.
 
-    Anything else is held until the end, so that what was passed on always joins to what `finish` judged.
+    Anything else is held until the end: the pieces that were passed on always join to the text that `finish` judged.
     """
 
     __slots__ = ("_depth", "_escaped", "_in_string", "_mode", "_parts", "_surrogate", "_tail", "raw")
@@ -40,16 +40,16 @@ class ArgumentStream:
         self._in_string = False
         self._escaped = False
         self.raw = False
-        """True once anything but white space has come."""
+        """Whether anything but white space has come."""
 
     @property
     def complete(self) -> bool:
-        """True when an object has been closed, so that a new `{` begins another call."""
+        """Whether the object has been closed, so that another `{` begins another call."""
         return self._mode == "complete"
 
     @property
     def is_object(self) -> bool:
-        """True once an object has been opened."""
+        """Whether an object has been opened."""
         return self._mode in ("object", "complete")
 
     def feed(self, piece: Any) -> str:
@@ -74,7 +74,11 @@ class ArgumentStream:
         return ""
 
     def take(self, text: str) -> tuple[str, str]:
-        """Read on in an object, or begin one; return the text with raw control characters escaped, and what follows."""
+        """Read on in an object, or begin one.
+
+        Returns:
+            The object's text with raw control characters escaped, and the text behind the object.
+        """
         self._mode = "object"
         out: list[str] = []
         start, rest = 0, ""
@@ -105,14 +109,14 @@ class ArgumentStream:
 
     @property
     def text(self) -> str:
-        """All that has come, as far as it counts."""
+        """The arguments so far."""
         return "".join(self._parts)
 
     def finish(self) -> tuple[str, str | None]:
         """The call is over.
 
         Returns:
-            Text still to be passed on, and what is wrong with the arguments, or `None`.
+            The text that is still to be passed on, and what is wrong with the arguments, or `None`.
         """
         lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
         (self._tail if self._mode == "complete" else self._parts).append(lost)

@@ -1,7 +1,8 @@
 """Tells thinking from answer, for every way in which a server may mix them.
 
-Two channels, one per wire field: the server's own thinking field, and the content, which may hold thinking
-between `<think>` tags, behind an opening tag that was part of the prompt, or none. Both may hold leaked calls.
+There are two channels, one for each field of the wire: the server's own field for thinking, and the content, which
+may hold thinking between `<think>` tags, thinking whose opening tag was part of the prompt, or no thinking at all.
+Both may hold leaked calls.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class _Channel:
         return _merged(out)
 
     def finish(self) -> list[Delta]:
-        """Return what was held back: nothing more will come."""
+        """Return what was held back; the channel is at its end."""
         out: list[Delta] = []
         lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
         self._scan(lost, out, last=True)
@@ -75,7 +76,7 @@ class _Channel:
             scanner.markdown = not leaks.open
 
     def _outside_code(self) -> None:
-        """A token shows that no code is open."""
+        """Note that no code is open, because a token came."""
 
     def _give_back(self, text: str, out: list[Delta]) -> None:
         if text:
@@ -98,7 +99,7 @@ class _Channel:
 
 
 class ThinkingChannel(_Channel):
-    """The server's thinking field. Its tags are noise at either end, and text in between."""
+    """The server's field for thinking. Tags at either end of it are noise; in between they are text."""
 
     __slots__ = ("_pending_end", "_started")
 
@@ -145,8 +146,8 @@ class ThinkingChannel(_Channel):
 class ContentChannel(_Channel):
     """The answer's field, which may begin with thinking.
 
-    - start: nothing but white space so far.
-    - held: text that is thinking if a closing tag follows, and the answer if not.
+    - start: only white space so far.
+    - held: text that is thinking if a closing tag follows, and the answer if none does.
     - thinking: between tags.
     - text: the answer.
     """
@@ -168,9 +169,9 @@ class ContentChannel(_Channel):
         self._state: Literal["start", "held", "thinking", "text"] = "start"
         self._inline = False
         self._separate = False
-        # start, text: white space not yet shown; held: undecided text; thinking: white space that may be the last
+        # start, text: white space that is not shown yet; held: undecided text; thinking: white space that may end it
         self._gap: list[str] = []
-        self._trim = False  # white space before the answer's first word is the template's, not the answer's
+        self._trim = False  # the white space before the first word is the template's, not the answer's
 
     def feed(self, text: str) -> list[Delta]:
         if self._flowing and (("<" not in text and text.isascii()) or self._is_plain(text)):
@@ -199,13 +200,13 @@ class ContentChannel(_Channel):
         return self._state == "held"
 
     def separate_thinking(self) -> list[Delta]:
-        """The server sends thinking in a field of its own, so what was held is text, and so are later tags."""
+        """Note that the server has a field for thinking: what was held is text, and so are later tags."""
         self._separate = True
         self._implicit = False
         return self.decide()
 
     def decide(self) -> list[Delta]:
-        """Something follows that cannot follow undecided thinking: what was held is text."""
+        """Return what was held as text, because something follows that cannot follow undecided thinking."""
         out: list[Delta] = []
         if self._state == "held":
             self._state = "text"
@@ -230,7 +231,7 @@ class ContentChannel(_Channel):
             self._show(text, out)
 
     def _begin(self, out: list[Delta]) -> None:
-        """The first word is there."""
+        """Decide what the first word begins."""
         if self._implicit and self._state == "start":
             self._state = "held"
             return
@@ -311,7 +312,7 @@ class ContentChannel(_Channel):
 
 
 def _without_lead(text: str) -> str:
-    """Text without the blank lines, or the one space, that separate it from the thinking; indentation stays."""
+    """Text without the blank lines, or the one space, that separate it from the thinking. Indentation stays."""
     words = text.lstrip()
     lead = text[: len(text) - len(words)]
     indent = lead[lead.rfind("\n") + 1 :]
@@ -319,7 +320,7 @@ def _without_lead(text: str) -> str:
 
 
 def _merged(deltas: list[Delta]) -> list[Delta]:
-    """Neighbours of one kind as one delta."""
+    """The deltas, with neighbors of one kind joined."""
     if len(deltas) < 2:
         return deltas
     groups = [(kind, "".join(d.text for d in group)) for kind, group in groupby(deltas, type)]

@@ -61,7 +61,8 @@ class MarkdownCode:
         """Where the open code ends in `text`, in which a token stands at `token`.
 
         Returns:
-            The end; `token` if there is none, so that the token is not literal; -1 if more text has to come.
+            The end; `token` itself if the code has no end, so that the token is not literal; -1 if only more text
+            can tell.
         """
         whole = text + "\n" if last else text
         if not self._block:
@@ -84,7 +85,7 @@ class MarkdownCode:
         return token if found is None else found.end()
 
     def close(self) -> None:
-        """No code is open here, whatever the text looks like."""
+        """Note that no code is open here, whatever the text looks like."""
         self._pieces.clear()
         self._run = self._searched = 0
         self._block = False

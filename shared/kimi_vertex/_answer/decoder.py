@@ -1,6 +1,6 @@
 """Server data in, typed events out: one code path for streamed and whole answers.
 
-Fed with the data of server-sent events, or with one decoded body. Never sees a socket, a clock or a thread.
+Takes the data of server-sent events, or one decoded body. Knows no socket, clock or thread, and no wire field.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Decoder:
 
         Args:
             tools: The tools that the request declares.
-            history: What earlier turns used up.
+            history: What earlier turns have used up.
             implicit_thinking: Whether text before a lone `</think>` is thinking. Text that comes before any
                 thinking is then held back until that is decided.
             validation: Whether calls are judged by their tools' schemas, and repaired.
@@ -98,12 +98,12 @@ class Decoder:
 
     @property
     def complete(self) -> bool:
-        """Whether the server has said, in one way or the other, that the answer is whole."""
+        """Whether the server has said, in one way or another, that the answer is whole."""
         return (self.done and self._chunks > 0) or self._raw_reason is not None
 
     @property
     def has_chunks(self) -> bool:
-        """Whether anything that is a chunk has come."""
+        """Whether a chunk has come."""
         return self._chunks > 0
 
     @property
@@ -117,7 +117,7 @@ class Decoder:
         return self._accumulator.completion()
 
     def feed(self, data: str) -> list[Event]:
-        """Take the data of one server-sent event. An error beside a delta is left in `failure`.
+        """Take the data of one server-sent event. An error beside a delta is kept in `failure`.
 
         Raises:
             StreamErrorEvent: It is an error.
@@ -205,10 +205,10 @@ class Decoder:
         return self._content.undecided
 
     def finish(self, *, promote: bool = False) -> list[Event]:
-        """The answer is whole: return the rest of its events, `Usage` and `Finish` last.
+        """End a whole answer: return the rest of its events, `Usage` and `Finish` last.
 
         Args:
-            promote: Show the thinking as the answer if there is nothing else and the model stopped by itself.
+            promote: Whether to show the thinking as the answer, if there is nothing else and the model was not cut off.
         """
         reason = finish_reason(self._raw_reason)
         events: list[Event] = self._give([*self._thinking.finish(), *self._content.finish()])
@@ -243,7 +243,7 @@ class Decoder:
         return given.text[len(earlier.text) :], (given.thinking or "")[len(earlier.thinking or "") :]
 
     def flush(self) -> list[Event]:
-        """The answer broke off: return the text that was held back, so that nothing is lost."""
+        """End an answer that broke off: return what was held back, so that nothing is lost."""
         events = self._give([*self._thinking.finish(), *self._content.finish(), *self._calls.flush()])
         self._accumulator.invalidate(self._calls.errors)
         return events

@@ -3,7 +3,7 @@
     <|tool_calls_section_begin|><|tool_call_begin|>functions.NAME:N<|tool_call_argument_begin|>{...}<|tool_call_end|>...
 
 Servers leak it into thinking and content when their parser is off or loses track (MoonshotAI/Kimi-K2#89,
-vllm-project/vllm#33646). This module collects; `_toolcalls` decides what a call is.
+vllm-project/vllm#33646). This module collects; `tool_calls` decides what a call is.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _DECODER: Final = json.JSONDecoder(strict=False)
 
 @dataclass(frozen=True, slots=True)
 class LeakedCall:
-    """A call found in text, not yet checked."""
+    """A call that was found in text and has not been checked."""
 
     id: str
-    """What stood where the id belongs: `functions.NAME:N`, or whatever the model wrote there."""
+    """The text in the id's place: `functions.NAME:N`, or whatever the model wrote there."""
     arguments: str
 
 
 class LeakCollector:
     """Takes the text and tokens of one channel while a tool section is open.
 
-    What turns out not to belong to a call is given back, to be shown as text.
+    Text that turns out not to belong to a call is given back, to be shown.
     """
 
     __slots__ = ("_id", "_parts", "_state", "calls")
@@ -51,7 +51,7 @@ class LeakCollector:
 
     @property
     def open(self) -> bool:
-        """True while text belongs to a tool section."""
+        """Whether text belongs to a tool section."""
         return self._state != "outside"
 
     def token(self, token: Token, before: str = "") -> str:
@@ -59,11 +59,10 @@ class LeakCollector:
 
         Args:
             token: Any token but an opening or closing think tag.
-            before: Held text right before the token, which is the call's id if the token that should have
-                opened the call is missing.
+            before: The held text right before the token: the call's id, if the token that opens a call is missing.
 
         Returns:
-            Text to be given back to the reader.
+            Text that is to be shown.
         """
         kind = token.kind
         if kind == ARGUMENTS_BEGIN:
@@ -82,7 +81,7 @@ class LeakCollector:
         return given_back
 
     def text(self, text: str) -> str:
-        """Take text while `open`; return text to be given back to the reader."""
+        """Take text while `open`; return text that is to be shown."""
         self._parts.append(text)
         if self._state == "arguments":
             return ""
@@ -99,7 +98,7 @@ class LeakCollector:
         return held
 
     def flush(self) -> str:
-        """The channel is at its end: close what is open. Returns text that belonged to no call."""
+        """Close what is open at the channel's end; return text that belonged to no call."""
         rest = self._end_call()
         self._state = "outside"
         return rest
@@ -118,7 +117,7 @@ class LeakCollector:
 
 
 def _split_object(text: str) -> tuple[str, str]:
-    """Separate a JSON object from text that follows it because the end marker is missing."""
+    """Separate a JSON object from the text behind it, where the end marker is missing."""
     start = len(text) - len(text.lstrip())
     if not text.startswith("{", start):
         return text.strip(), ""
@@ -133,8 +132,8 @@ def _split_object(text: str) -> tuple[str, str]:
 class BareCalls:
     """Finds calls whose tokens were stripped: `functions.NAME:N{...}` at the start of a line.
 
-    Happens when a server decodes with `skip_special_tokens`. Looked for only with declared tools, only for their
-    names, and not in Markdown code, so that ordinary text is never taken for a call.
+    Servers that decode with `skip_special_tokens` write them. Only the names of declared tools count, and not in
+    Markdown code, so that ordinary text is never taken for a call.
     """
 
     __slots__ = (
@@ -172,11 +171,11 @@ class BareCalls:
         self._trim = False  # white space after a call belongs to it
 
     def outside_code(self) -> None:
-        """No code is open here, whatever the text looked like."""
+        """Note that no code is open here, whatever the text looks like."""
         self._code.close()
 
     def take_held(self) -> str:
-        """Hand over what is held, because something follows that decides: it is text."""
+        """Return what is held: what follows shows that it is text."""
         held, self._held = self._held, ""
         self._line_start = self._trim = False
         if self._arguments is not None:
@@ -185,14 +184,14 @@ class BareCalls:
         return held
 
     def finish(self) -> str:
-        """Nothing more will come: return what is held. A call that breaks off stays a call if it says it is one."""
+        """Return what is held at the end. A call that breaks off stays a call if its id begins with `functions.`."""
         if self._arguments is not None and self._started.startswith("functions."):
             self.calls.append(LeakedCall(self._started.strip(), "".join(self._raw)))
             self._arguments = None
         return self.take_held()
 
     def feed(self, text: str) -> str:
-        """Take text without tokens; return what is certainly text."""
+        """Take text without tokens; return the part that is certainly text."""
         if not (self._line_start or self._held or self._arguments is not None or "\n" in text):
             self._code.feed(text)
             return text
@@ -235,7 +234,7 @@ class BareCalls:
         shown.append(text)
 
     def _next_line(self, text: str, position: int) -> int:
-        """Where the next line begins that may be a call: the text's last one unless a call is there before."""
+        """Where the next line begins that may be a call: the last line, unless there is a call before it."""
         newline = text.rfind("\n", position)
         if newline > text.find("\n", position):
             match = self._later.search(text, position)

@@ -1,4 +1,4 @@
-"""Puts the tool calls of one turn together from whatever pieces a server sends, and names and numbers them."""
+"""Joins the pieces in which a server sends the tool calls of one turn, and names and numbers the calls."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ class _Call:
     def __init__(self, key: int | None, server_id: str, *, doubtful: bool = False) -> None:
         self.key = key
         self.server_id = server_id
-        self.doubtful = doubtful  # may only repeat the name of a complete call: needs arguments to count
+        self.doubtful = (
+            doubtful  # may only repeat a complete call's name, so that it counts only with arguments
+        )
         self.id = ""
         self.name = ""
         self.index = -1
         self.started = False
-        self.held = False  # the arguments are given out at the end, because they may be repaired
+        self.held = False  # its arguments are given out at the end, because they may be repaired
         self.arguments = ArgumentStream()
 
 
@@ -54,7 +56,7 @@ class ToolCallAssembler:
         self._taken = set(history.ids)
         self._next_number = history.calls
         self._seen: list[_Call] = []
-        self._calls: list[_Call] = []  # those that have been given out, in order
+        self._calls: list[_Call] = []  # those that the caller knows, in order
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
@@ -82,7 +84,7 @@ class ToolCallAssembler:
 
         Args:
             fragments: The field's value.
-            whole: It is that of a whole message, where each entry is a call, whatever its id and index.
+            whole: Whether it comes from a whole message, in which each entry is a call, whatever its id and index.
         """
         out: list[ToolCallDelta] = []
         for fragment in fragments if isinstance(fragments, list) else [fragments]:
@@ -111,7 +113,7 @@ class ToolCallAssembler:
             self._start(call, out)
 
     def _clean_name(self, name: str) -> str:
-        """Undo the one damage to names that is certain: the native id in the name's place."""
+        """Undo the one certain damage to a name: the native id in its place."""
         name = without_surrogates(name.strip())
         if name in self._tools.schemas or not self._tools.schemas:
             return name
@@ -120,9 +122,9 @@ class ToolCallAssembler:
     def _find(self, identity: str, index: int | None, name: str, pieces: Any) -> _Call | None:
         """The call that a fragment belongs to; `None` for the repetition of a complete one.
 
-        A known id decides, because an index may flip inside one call (Gemini's compatibility layer); then a new
-        id, because all indices may be 0; then the index; then the last call. Another name is another call. A
-        complete call is never continued: a fragment that opens an object after it is the next call.
+        A known id decides first, because the index may change inside a call (Gemini's compatibility layer); then a
+        new id, because all indices may be 0; then the index; then the last call. Another name means another call. A
+        complete call is never continued: a fragment that opens an object behind it begins the next call.
         """
         if identity:
             call = self._by_id.get(identity) or self._adopt(identity, index, name)
@@ -141,7 +143,7 @@ class ToolCallAssembler:
         return self._new(identity, index, doubtful=True) if name and not same_place else call
 
     def _adopt(self, identity: str, index: int | None, name: str) -> _Call | None:
-        """The call at `index`, if a new id can only mean that one: it had none, or it is still being written."""
+        """The call at `index`, if a new id can only mean that one: it has no id yet, or is still being written."""
         call = self._by_index.get(index) if index is not None else None
         if call is None or (call.server_id and (name or call.arguments.complete)):
             return None
@@ -169,7 +171,7 @@ class ToolCallAssembler:
         out.append(ToolCallDelta(call.index, call.id, call.name, passed))
 
     def _unique_id(self, identity: str, name: str) -> str:
-        """The server's id if it is new to the conversation; else the next native one."""
+        """The server's id if the conversation does not have it yet; else the next native one."""
         number = self._next_number + len(self._calls)
         chosen = identity
         while not chosen or chosen in self._taken:
@@ -179,7 +181,7 @@ class ToolCallAssembler:
         return chosen
 
     def finish(self, leaked: Sequence[LeakedCall], reason: FinishReason | None) -> list[ToolCallDelta]:
-        """The turn is over: judge every call, and add the leaked ones that have no structured twin.
+        """Judge every call of the finished turn, and add the leaked ones that have no structured twin.
 
         Args:
             leaked: Calls found in thinking and text, in order.
@@ -233,7 +235,7 @@ class ToolCallAssembler:
             self._report(call.index, error, reason)
 
     def _checked(self, call: _Call) -> CheckedArguments | None:
-        """What the call's tool says of its arguments; `None` if the tool is not declared, or not to be asked."""
+        """The verdict of the tool's schema; `None` if the tool is not declared, or calls are not validated."""
         schema = self._tools.schemas.get(call.name) if self._validation != "off" else None
         if schema is None:
             return None
@@ -243,7 +245,7 @@ class ToolCallAssembler:
         return check_arguments(schema, text, repair=call.held)
 
     def flush(self) -> list[ToolCallDelta]:
-        """The answer broke off: judge the calls that are whole, and return what was held but for invalid arguments."""
+        """After a break: judge the calls that are whole, and return held arguments unless they are invalid."""
         out: list[ToolCallDelta] = []
         for call in self._calls:
             if not call.arguments.is_object:
@@ -279,7 +281,9 @@ class ToolCallAssembler:
         call.name = name or DeclaredTools().resolve(leak.id, "") or ""
         call.arguments.feed(leak.arguments if normal is None else normal)
         if not leak.arguments.strip():
-            call.arguments = ArgumentStream()  # `{}` stands for nothing, and nothing may be a cut
+            call.arguments = (
+                ArgumentStream()
+            )  # `{}` stands for missing arguments, which may have been cut off
         self._start(call, out)
         if name is None:
             self._report(call.index, "the call names no declared tool", None)
@@ -310,13 +314,13 @@ def _opens_object(pieces: Any) -> bool:
 
 
 def _begins_one_of(arguments: str, name: str | None, calls: Sequence[tuple[str, str]]) -> bool:
-    """Whether unreadable arguments are the beginning of those of a structured call."""
+    """Whether unreadable arguments are the beginning of a structured call's."""
     begun = arguments.strip()
     return any((name is None or name == known) and text.startswith(begun) for known, text in calls)
 
 
 def _canonical(arguments: Any) -> str:
-    """Arguments in a form that can be compared."""
+    """Arguments in a form in which they can be compared."""
     try:
         value = load_json(arguments, strict=False) if isinstance(arguments, str) else arguments
         return json.dumps(value, sort_keys=True)

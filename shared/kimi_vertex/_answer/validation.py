@@ -1,4 +1,4 @@
-"""Judges a tool call's arguments by the tool's JSON schema, and repairs what leaves no doubt.
+"""Checks a tool call's arguments against the tool's JSON schema, and repairs what is certain.
 
 A repair changes how a value is written, never what it says: a value encoded as a string, a whole number written
 as `5.0`, one item where a list of such items is wanted. Nothing is looked up outside the schema.
@@ -34,10 +34,10 @@ _LARGEST_INTEGER: Final = 2**53
 
 @dataclass(frozen=True, slots=True)
 class CheckedArguments:
-    """What became of a call's arguments."""
+    """The verdict on a call's arguments."""
 
     arguments: str
-    """JSON text of an object that the schema admits; the given text itself if nothing was repaired, or could be."""
+    """The JSON text; the given one itself unless something was repaired."""
     error: str | None = None
     """Why the call must not be executed, in one line that names the place; `None` if it may."""
     repaired: tuple[str, ...] = ()
@@ -47,13 +47,13 @@ class CheckedArguments:
 def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) -> CheckedArguments:
     """Judge the arguments of one call.
 
-    A schema that is none itself, or that refers to others elsewhere, admits everything: a tool's mistake is not
-    the model's.
+    A schema that is not valid, or that refers to a schema elsewhere, admits everything: the model is not blamed
+    for the tool's mistake.
 
     Args:
         schema: The JSON schema of the tool's parameters.
         arguments: JSON text as the model wrote it.
-        repair: Whether to repair values that are certain but written in another way than the schema wants.
+        repair: Whether to repair values whose meaning is certain but whose form is not the schema's.
 
     Raises:
         ConfigurationError: The package jsonschema is not installed.
@@ -113,7 +113,7 @@ class _Validators(NamedTuple):
     judge: Any
     """Says what the schema says."""
     strict: Any
-    """The same, but `5.0` is no integer, so that it is found and repaired."""
+    """The same, except that `5.0` is not an integer, so that it is found and repaired."""
 
 
 @cache
@@ -128,7 +128,7 @@ def _module(name: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _validators(schema_text: str) -> _Validators | None:
-    """The validators for a schema; `None` if it is no valid schema."""
+    """The validators for a schema; `None` if the schema is not valid."""
     jsonschema, schema = _module("jsonschema"), json.loads(schema_text)
     base = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
@@ -137,7 +137,7 @@ def _validators(schema_text: str) -> _Validators | None:
         return None
     checker = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     strict = jsonschema.validators.extend(base, type_checker=checker)
-    # Holds the meta-schemas only. The default would fetch what a schema refers to.
+    # It holds only the meta-schemas. The default registry would fetch what a schema refers to.
     registry = _module("jsonschema_specifications").REGISTRY
     return _Validators(base(schema, registry=registry), strict(schema, registry=registry))
 
@@ -246,7 +246,7 @@ def _decoded(text: str) -> Any:
 
 
 def _is_one_item(text: str) -> bool:
-    """Whether a string is no list in disguise, such as `a, b` or a damaged `["a", "b"`."""
+    """Whether a string is one item, and not a list in disguise such as `a, b` or a damaged `["a", "b"`."""
     return bool(text.strip()) and not re.search(r"[,;\n]|^\s*[\[{(]", text)
 
 
@@ -262,7 +262,7 @@ def _put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equality as JSON has it, where neither 1 and true nor 1 and 1.0 are the same text."""
+    """Whether two values are the same JSON text: 1 is neither true nor 1.0."""
     return type(one) is type(other) and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 

@@ -1,6 +1,6 @@
 """Damages the streams of the quirk tables at random and checks what must hold for any stream.
 
-Run `python tests/core/fuzz_decoder.py --runs 100000` for a long run; the test suite makes a short one.
+Run `python tests/core/answer/fuzz_decoder.py --runs 100000` for a long run; the test suite makes a short one.
 """
 
 from __future__ import annotations

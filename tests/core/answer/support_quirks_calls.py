@@ -326,7 +326,9 @@ STRUCTURED = [
         invalid=[("bash", "{'command': 'ls'}")],
         whole_calls=None,
     ),
-    row("1.5 no object", [calls(call(0, "a", "bash", "[1]"))], invalid=[("bash", "[1]")], whole_calls=None),
+    row(
+        "1.5 not an object", [calls(call(0, "a", "bash", "[1]"))], invalid=[("bash", "[1]")], whole_calls=None
+    ),
     row("1.5 a number", [calls(call(0, "a", "bash", 7))], invalid=[("bash", "7")], whole_calls=None),
     row(
         "1.5 NaN is not JSON",

@@ -51,7 +51,12 @@ THINKING = [
     Row(
         "1.3 reasoning_details alone", [{"reasoning_details": [{"text": "Hm"}]}, say("Four.")], "Four.", "Hm"
     ),
-    Row("1.3 null thinking is none", [{"content": "Hi", "reasoning_content": None}], "Hi", None),
+    Row(
+        "1.3 null thinking means that there is none",
+        [{"content": "Hi", "reasoning_content": None}],
+        "Hi",
+        None,
+    ),
     Row("1.3 empty thinking is said", [{"content": "Hi", "reasoning_content": ""}], "Hi", ""),
     Row(
         "1.3 inline, DeepSeek R1 and MiniMax M2 on Vertex",

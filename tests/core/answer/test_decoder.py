@@ -65,7 +65,7 @@ def test_implicit_thinking_is_held_only_until_decided() -> None:
 
 
 def test_broken_stream_gives_back_what_was_held() -> None:
-    """After a break, the text that was held back is in the partial answer, and no call that is not whole."""
+    """After a break, the text that was held back is in the partial answer, and a call that is not whole is not executable."""
     reader = Decoder(implicit_thinking=True)
     reader.feed(json.dumps(chunk({"content": "a <"})))
     reader.feed(
@@ -91,7 +91,7 @@ def test_broken_stream_gives_back_what_was_held() -> None:
     ],
 )
 def test_a_call_in_what_broke_off(arguments: str, whole: bool) -> None:
-    """It counts as whole by the rules of a finished answer: one JSON object, in which NaN is no number."""
+    """It counts as whole by the rules of a finished answer: one JSON object, without NaN, which JSON does not have."""
     completion = accumulate([ToolCallDelta(0, "functions.f:0", "f", arguments)])
     assert len(completion.tool_calls) == whole
     assert len(completion.invalid_tool_calls) == 1 - whole
@@ -134,7 +134,7 @@ def test_no_choice_in_a_chunk(choices: Any) -> None:
     "body", [{"choices": None}, {"choices": []}, {"choices": [None]}, {}, [], "x", None, 7]
 )
 def test_no_choice_in_a_body(body: Any) -> None:
-    """A body without a choice is no answer."""
+    """A body without a choice is not an answer."""
     with pytest.raises(UnreadableData):
         Decoder().feed_body(body)
 
@@ -192,7 +192,7 @@ def test_cached_tokens(usage: Any, cached: int | None) -> None:
     ],
 )
 def test_thinking_tokens(usage: Any, thinking: bool, expected: int | None) -> None:
-    """A count of 0 beside thinking, which Vertex reports, is no count."""
+    """A count of 0 beside thinking, which Vertex reports, does not count."""
     found = usage_of(usage, thinking=thinking)
     assert found is not None
     assert found.thinking_tokens == expected
@@ -275,7 +275,7 @@ ERRORS: list[tuple[str, Any, str, int | None, str | None]] = [
         "BadRequestError",
     ),
     (
-        "flat, no object",
+        "flat, without the field object",
         {"code": 503, "message": "Overloaded.", "status": "UNAVAILABLE"},
         "Overloaded.",
         503,
@@ -346,7 +346,7 @@ def test_unreadable_events(data: str) -> None:
 
 @pytest.mark.parametrize("data", ["", " ", "\n", "null", "{}", '{"id": "x"}', '{"type": "ping"}'])
 def test_events_without_meaning(data: str) -> None:
-    """Empty events, pings and the like are passed over, and are no end."""
+    """Empty events, pings and the like are passed over, and do not end the stream."""
     reader = Decoder()
     assert reader.feed(data) == []
     assert not reader.complete

@@ -47,7 +47,7 @@ def test_odd_indices_and_ids(index: Any, id_: Any) -> None:
     "function", [None, 3, "clock", [], {"name": None}, {"name": 5, "arguments": 5}, {"name": ""}]
 )
 def test_odd_functions(function: Any) -> None:
-    """A fragment that names nothing is no executable call."""
+    """A fragment without a name is not an executable call."""
     completion = read(
         chunk({"tool_calls": [{"index": 0, "function": function}]}), chunk({"content": "Hi"}, "stop")
     )

@@ -19,7 +19,7 @@ from ..support_core import chunk
 CORE = Path(kimi_vertex.__file__).parent
 DELTAS = 200
 MOST_MODULES = 9
-MOST_CALLS = 15
+MOST_CALLS = 13
 FIELDS = ["reasoning_content", "content"]
 
 

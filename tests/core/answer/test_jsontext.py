@@ -1,4 +1,4 @@
-"""A JSON object is found in an answer's text, however the model wrapped it; half an object is none."""
+"""A JSON object is found in an answer's text, however the model wrapped it; half an object does not count."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_cut_off_objects(pretext: str, value: dict[str, Any], data: st.DataObjec
     ],
 )
 def test_choices(text: str, expected: dict[str, Any] | None) -> None:
-    """Which object counts where there are several, and what is none."""
+    """Which object counts where there are several, and what does not count."""
     assert find_json_object(text) == expected
 
 

@@ -120,7 +120,7 @@ def test_repairs_only_if_asked(schema: Mapping[str, Any], value: Any, meant: Any
 
 # The schema of the property `p`, the value that the model wrote, and what is said about it.
 DOUBTS: list[tuple[str, Mapping[str, Any], Any, str]] = [
-    ("text that is no number", INTEGER, "five", "p: 'five' is not of type 'integer'"),
+    ("text that is not a number", INTEGER, "five", "p: 'five' is not of type 'integer'"),
     ("number with leading zeros", INTEGER, "007", "p: '007' is not of type 'integer'"),
     ("number with a unit", INTEGER, "5 km", "p: '5 km' is not of type 'integer'"),
     ("fraction for an integer", INTEGER, 5.5, "p: 5.5 is not of type 'integer'"),
@@ -179,7 +179,7 @@ def test_form(given: str, normal: str) -> None:
 @pytest.mark.parametrize("given", ["[1]", "5", "true", "{", '{"p": 1'])
 @pytest.mark.parametrize("repair", [False, True])
 def test_no_object(given: str, repair: bool) -> None:
-    """Arguments that are no JSON object are reported as such, with their text."""
+    """Arguments that are not a JSON object are reported as such, with their text."""
     checked = check_arguments({}, given, repair=repair)
     assert (checked.arguments, checked.error) == (given, "the arguments are not a JSON object")
 
