@@ -167,7 +167,7 @@ def _linear(*, full: bool) -> Iterator[Row]:
 
 def _grown(client: str, way: Operation, variant: str, deltas: int) -> tuple[Probe, Probe]:
     def probe(deltas: int) -> Probe:
-        return Probe(client, way, Scenario(thinking=deltas * 4 // 5, text=deltas // 5, token=4), variant)
+        return Probe(client, way, Scenario(thinking=deltas - deltas // 5, text=deltas // 5, token=4), variant)
 
     return probe(deltas), probe(1_000)
 

@@ -125,6 +125,18 @@ def test_without_streaming_it_comes_whole(emulator: Emulator, make_model: MakeMo
     assert not emulator.requests[-1].json.get("stream")
 
 
+@pytest.mark.parametrize("path", ["invoke", "ainvoke"])
+async def test_without_streaming_on_thinking_is_told_at_the_end(
+    emulator: Emulator, make_model: MakeModel, path: str
+) -> None:
+    """With streaming forbidden, `on_thinking` gets the whole thinking at once, and no stream is asked for."""
+    emulator.enqueue(TURN)
+    heard: list[str] = []
+    await _run(path, make_model(disable_streaming=True, on_thinking=heard.append), {})
+    assert heard == ["Let me see."]
+    assert not emulator.requests[-1].json.get("stream")
+
+
 def test_a_model_that_fires_both_callbacks_is_heard_once() -> None:
     """Chunks and protocol events of the same piece, as other integrations fire them, count once."""
     recorder = Recorder()
