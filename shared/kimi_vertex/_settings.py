@@ -1,4 +1,4 @@
-"""Checks a client's settings, and merges them with the options of a call."""
+"""Checks a client's settings, and merges them with the options of a request."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def _check_headers(headers: Mapping[Any, Any]) -> None:
     # The values may be secret and are not shown.
     for name, value in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
-            raise ConfigurationError(f"extra_headers has {name!r}, which is no name of an HTTP header.")
+            raise ConfigurationError(
+                f"extra_headers has {name!r}, which cannot be the name of an HTTP header."
+            )
         if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
             raise ConfigurationError(
                 f"extra_headers[{name!r}] must be text in ASCII without line breaks and without spaces around it."

@@ -1,4 +1,4 @@
-"""The client: settings in, calls out. Holds no logic of a call; that is in `_flow`."""
+"""The client: settings in, requests out. What happens to a request is decided in `_exchange/flow.py`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class KimiVertexClient:
 
     Making a client does no I/O. It may be shared by threads and event loops, used after a fork, copied and pickled.
     Copies share the credentials. A pickle holds settings and never a secret: with a credentials object, a mapping or
-    a static token it is refused. Clients of your own stay out of it.
+    a static token it is refused. HTTP clients that you gave stay out of it.
 
     Args:
         model: Name of the model: `moonshotai/kimi-k2-thinking-maas` for the managed service, which needs one. An
@@ -81,15 +81,15 @@ class KimiVertexClient:
         endpoint_host: The endpoint's dedicated DNS name or private address. Default: asked of Vertex AI, once.
         base_url: Everything before `/chat/completions`, used as it is; for gateways and other servers. Plain http
             only on this machine, where no credentials are looked for.
-        api: How an endpoint is called: `chat` (chat completions), or `rawPredict` or `predict` for containers
+        api: Which of an endpoint's methods is used: `chat` (chat completions), or `rawPredict` or `predict` for containers
             that offer only those. `predict` cannot stream.
         credentials: A google-auth credentials object, the content of a credentials file as a mapping (such as a
             service account's), or a path to one. Default: application default credentials.
         access_token: A static bearer token instead; it expires, so use it for tests.
-        timeout: Seconds for everything, or `Timeouts`. Default `Timeouts()`: 10 s to connect, 600 s to the head of
-            the answer, 300 s between two pieces of it.
+        timeout: Seconds to the head of the answer and between two pieces of it, or `Timeouts`, which has more limits.
+            Default `Timeouts()`: 10 s to connect, 600 s to the head of the answer, 300 s between two pieces.
         max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown.
-        max_retry_seconds: When to stop trying again, counted from the start of the call.
+        max_retry_seconds: When to stop trying again, counted from the start of the request.
         temperature: Sent only if set; so are `top_p`, `max_tokens`, `stop` and `seed`.
         top_p: See `temperature`.
         max_tokens: Limit for thinking and answer together. Kimi needs room: 16,000 or more.
@@ -99,20 +99,20 @@ class KimiVertexClient:
         extra_headers: Further headers, such as `X-Vertex-AI-LLM-Request-Type` for provisioned throughput.
         replay_thinking: Which assistant turns are sent back with their thinking: `all`, those with tool calls
             (`tools`), or `none`.
-        empty_turn: What to do with a turn that has neither text nor calls: `flag` it in the completion, `retry`
+        empty_turn: What to do with a turn that has neither text nor tool calls: `flag` it in the completion, `retry`
             once without streaming if nothing was shown, `raise` `EmptyTurnError`, or `promote` the thinking to
             the answer.
         implicit_thinking: Whether text before a lone `</think>` is thinking (servers without a reasoning parser).
             Text that comes before any thinking is then held back until that is decided. Default: for models
             that think; set it to `False` for a server that separates thinking and to stream text at once.
-        tool_validation: What to do about calls whose arguments the tool's schema does not admit: nothing (`off`),
+        tool_validation: What to do about tool calls whose arguments the tool's schema does not admit: nothing (`off`),
             `flag` them as invalid, `repair` what is certain first, or flag them and `reask` the model once. `flag`
             and `repair` need `kimi-vertex[validate]`; without it, `reask` sees only calls that cannot be read or
             lack a required argument. `repair` holds a call's arguments until they are whole.
         on_thinking: A function, or a coroutine function, that is told each piece of thinking as it arrives. With one,
             `complete` streams from the service, so that the thinking is live. What it raises is logged and does not
             break the request.
-        on_request: Called with `RequestStats` after every call, in the thread or task of the call.
+        on_request: Called with `RequestStats` after every request, in its thread or task.
         http_client: An `httpx.Client` of your own; it is never closed here.
         http_async_client: An `httpx.AsyncClient` of your own, for use on one event loop; never closed here.
 
@@ -223,7 +223,7 @@ class KimiVertexClient:
 
         Args:
             messages: The conversation: `Message` values, dicts in OpenAI's form, or a user's text.
-            **options: Options of this call; see `RequestOptions`.
+            **options: Options of this request; see `RequestOptions`.
 
         Returns:
             The answer, with its thinking.
@@ -300,7 +300,7 @@ class KimiVertexClient:
         return exchange, run(exchange)
 
     def _run(self, exchange: Exchange, flow: Flow) -> Generator[Event, None, None]:
-        from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first call, not by the import
+        from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first request, not by the import
 
         events = SyncDriver(self._clients, self._shared.tokens, exchange.timeouts).run(flow)
         return events if exchange.on_thinking is None else tell(events, exchange.on_thinking)

@@ -22,10 +22,10 @@ logger = logging.getLogger("kimi_vertex")
 
 
 class ThinkingListener:
-    """Calls a callback with each piece of thinking of one call, in order.
+    """Calls a callback with each piece of thinking of one request, in order.
 
-    What the callback raises is logged, once for each call of the model, and goes no further. Close the listener
-    when the call is over.
+    What the callback raises is logged, once for each request, and goes no further. Close the listener when the
+    request is over.
 
     Args:
         callback: What to call. A coroutine function is awaited by `anotify`. `notify` runs it to its end before it
@@ -71,7 +71,7 @@ class ThinkingListener:
         except RuntimeError:
             runner.close()
         else:
-            # The call began outside of a loop and was left inside of one, where a runner cannot run.
+            # The request began outside of a loop and was left inside of one, where a runner cannot run.
             runner.get_loop().close()
 
     def __enter__(self) -> Self:
@@ -102,7 +102,7 @@ class ThinkingListener:
         """Log the first failure; the following ones would only repeat it."""
         if not self._failed:
             self._failed = True
-            logger.warning("%s raised %r; the call goes on.", self._name, error, exc_info=error)
+            logger.warning("%s raised %r; the request goes on.", self._name, error, exc_info=error)
 
 
 async def _finish(outcome: Awaitable[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a call can be told, and the settings of a client. Values only."""
+"""The options of a request, and the settings of a client. Values only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Timeouts:
 
 
 class RequestOptions(TypedDict, total=False):
-    """The options of one call; each overrides the client's setting of the same name."""
+    """The options of one request; each overrides the client's setting of the same name."""
 
     model: str
     temperature: float | None

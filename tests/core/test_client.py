@@ -292,7 +292,7 @@ def test_the_emulator_retires_nothing(vertex: Emulator, caplog: pytest.LogCaptur
         ({"empty_turn": "ignore"}, "empty_turn is 'ignore'.*'promote'"),
         ({"replay_thinking": "some"}, "replay_thinking"),
         ({"api": "grpc"}, "api"),
-        ({"extra_headers": {"a b": "c"}}, "no name of an HTTP header"),
+        ({"extra_headers": {"a b": "c"}}, "cannot be the name of an HTTP header"),
         ({"extra_headers": {"x-a": "secret\r\nx-b: 1"}}, "must be text in ASCII"),
         ({"extra_headers": {"x-a": "grüß"}}, "must be text in ASCII"),
         ({"extra_headers": {"x-a": 1}}, "must be text in ASCII"),

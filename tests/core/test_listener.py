@@ -88,7 +88,7 @@ def test_what_it_raises_is_logged_once(
             else:
                 listener.notify("a")
     assert [record.getMessage() for record in caplog.records] == [
-        "on_thinking raised LookupError('a'); the call goes on."
+        "on_thinking raised LookupError('a'); the request goes on."
     ]
 
 

@@ -1,4 +1,4 @@
-"""Figures about one call, for a metrics system. Times come from the caller's clock."""
+"""Figures about one request, for a metrics system. Times come from the caller's clock."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ logger = logging.getLogger("kimi_vertex")
 
 @dataclass(frozen=True, slots=True)
 class RequestStats:
-    """What one call did, retries included. Handed to `on_request` when the call is over.
+    """What one request did, retries included. Handed to `on_request` when it is over.
 
     A stream that its reader left early has neither a finish reason nor an error.
     """
 
     attempts: int
     seconds: float
-    """From the start of the call to its end."""
+    """From the start of the request to its end."""
     seconds_to_first_event: float | None
     """To the first piece of thinking, text or tool call."""
     seconds_to_first_text: float | None
@@ -35,7 +35,7 @@ class RequestStats:
 
 
 class StatsRecorder:
-    """Collects the figures; costs nothing where nobody listens."""
+    """Collects the figures; costs nothing without a listener."""
 
     __slots__ = ("_attempts", "_clock", "_first", "_first_text", "_listener", "_start")
 
@@ -67,7 +67,7 @@ class StatsRecorder:
             self._first_text = now
 
     def done(self, completion: Completion | None, error: Exception | None) -> None:
-        """The call is over; `completion` may be partial. A listener that raises does not break the call."""
+        """The request is over; `completion` may be partial. A listener that raises does not break it."""
         if self._listener is None:
             return
         try:
@@ -83,4 +83,4 @@ class StatsRecorder:
                 )
             )
         except Exception:
-            logger.warning("on_request raised; the call is not affected.", exc_info=True)
+            logger.warning("on_request raised; the request is not affected.", exc_info=True)

@@ -18,9 +18,9 @@ from kimi_vertex.errors import ConfigurationError
 
 __all__ = ["Clients"]
 
-_CALLS_PER_POOL: Final = 10
+_REQUESTS_PER_POOL: Final = 10
 """httpcore's pool looks at all of its connections whenever a request begins or ends, and asks the system about each
-idle one: in one pool, many calls cost the square of their number. Ten is where small pools stop being cheaper."""
+idle one: in one pool, many requests cost the square of their number. Ten is where small pools stop being cheaper."""
 _EMPTY_POOLS: Final = 5
 # An agent is back from its tools within a minute; Google's front ends keep idle connections for longer.
 _IDLE_SECONDS: Final = 60.0
@@ -29,14 +29,14 @@ ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
 
 class _Pools(Generic[ClientT]):
-    """As many clients as the calls that run at a time need, each with a pool of its own.
+    """As many clients as the requests that run at a time need, each with a pool of its own.
 
     The first one that has room is taken, so that the last ones run empty; of the empty ones, a few are kept.
     """
 
     def __init__(self, make: Callable[[], ClientT]) -> None:
         self._make: Callable[[], ClientT] = make
-        self._calls: dict[ClientT, int] = {}
+        self._running: dict[ClientT, int] = {}
         self._open: list[ClientT] = []
         self.closed = False
         """Whether the loop that the clients belong to has closed them."""
@@ -44,40 +44,40 @@ class _Pools(Generic[ClientT]):
     @property
     def clients(self) -> list[ClientT]:
         """All clients that are still to be closed."""
-        return list(self._calls)
+        return list(self._running)
 
     def borrow(self) -> ClientT:
-        """A client for one more call."""
+        """A client for one more request."""
         for client in self._open:
-            if self._calls[client] < _CALLS_PER_POOL:
-                self._calls[client] += 1
+            if self._running[client] < _REQUESTS_PER_POOL:
+                self._running[client] += 1
                 return client
         client = self._make()
-        self._calls[client] = 1
+        self._running[client] = 1
         self._open.append(client)
         return client
 
     def give_back(self, client: ClientT) -> ClientT | None:
-        """A call is over. Returns a client that nobody needs any more, to be closed."""
-        if client not in self._calls:
+        """A request is over. Returns a client that is not needed any more, to be closed."""
+        if client not in self._running:
             return None
-        self._calls[client] -= 1
-        if self._calls[client]:
+        self._running[client] -= 1
+        if self._running[client]:
             return None
         if client in self._open:
-            empty = [known for known in self._open if not self._calls[known]]
+            empty = [known for known in self._open if not self._running[known]]
             if len(empty) <= _EMPTY_POOLS:
                 return None
             client = empty[-1]
             self._open.remove(client)
-        del self._calls[client]
+        del self._running[client]
         return client
 
     def retire(self) -> list[ClientT]:
-        """Lend none of the clients again. Returns those without a call, to be closed; `give_back` the others."""
-        idle = [client for client in self._open if not self._calls[client]]
+        """Lend none of the clients again. Returns those without a request, to be closed; `give_back` the others."""
+        idle = [client for client in self._open if not self._running[client]]
         for client in idle:
-            del self._calls[client]
+            del self._running[client]
         self._open.clear()
         return idle
 
@@ -128,18 +128,18 @@ class Clients:
         # Waiting for a place in a pool looks like a stalled server; the number of streams is the caller's choice.
         limits = httpx.Limits(
             max_connections=None,
-            max_keepalive_connections=_CALLS_PER_POOL,
+            max_keepalive_connections=_REQUESTS_PER_POOL,
             keepalive_expiry=_IDLE_SECONDS,
         )
         if self._loopback:
-            # A local server needs no proxy, and no certificates, whose loading takes longer than a local call.
+            # A local server needs neither a proxy nor certificates, whose loading takes longer than a local request.
             return {"limits": limits, "trust_env": False, "verify": False}
         if self._certificates is None:
             self._certificates = httpx.create_ssl_context()
         return {"limits": limits, "verify": self._certificates}
 
     def borrow(self) -> httpx.Client:
-        """A client for a blocking call, shared with other threads; to be given back.
+        """A client for a blocking request, shared with other threads; to be given back.
 
         Raises:
             ConfigurationError: It is the user's, and closed.
@@ -153,14 +153,14 @@ class Clients:
             return self._pools.borrow()
 
     def give_back(self, client: httpx.Client) -> None:
-        """A call is over."""
+        """A request is over."""
         with self._lock:
             unneeded = self._pools.give_back(client) if self._pools is not None else None
         if unneeded is not None:
             unneeded.close()
 
     async def aborrow(self) -> httpx.AsyncClient:
-        """A client for a call on the running event loop; to be given back.
+        """A client for a request on the running event loop; to be given back.
 
         Raises:
             ConfigurationError: It is the user's, and closed.
@@ -183,7 +183,7 @@ class Clients:
         return client
 
     async def agive_back(self, client: httpx.AsyncClient) -> None:
-        """A call is over."""
+        """A request is over."""
         with self._lock:
             known = self._by_loop.get(asyncio.get_running_loop())
             unneeded = known[0].give_back(client) if known is not None else None
@@ -191,9 +191,9 @@ class Clients:
             await unneeded.aclose()
 
     def close(self) -> None:
-        """Close the blocking clients, once the calls that use them are over. A client that the user gave stays open.
+        """Close the blocking clients, once the requests that use them are over. A client that the user gave stays open.
 
-        Not under a running call: a thread that reads from a socket does not notice that another one closes it.
+        Not under a running request: a thread that reads from a socket does not notice that another one closes it.
         """
         with self._lock:
             idle = self._pools.retire() if self._pools is not None else []

@@ -23,6 +23,7 @@ from kimi_vertex import (
     RateLimitError,
     RequestOptions,
     StreamInterruptedError,
+    Timeouts,
 )
 from kimi_vertex._exchange.commands import (
     Authorize,
@@ -179,6 +180,14 @@ def test_the_total_time_is_bounded() -> None:
     play = Play(client(max_retries=9, max_retry_seconds=10.0), [BUSY] * 9, seconds_per_request=3.0)
     assert play.waits == [0.5, 1.0]
     assert len(play.sent) == 3
+
+
+def test_no_wait_ends_after_the_total() -> None:
+    """`Timeouts.total` bounds the retries, too: no wait is begun that would end after it."""
+    options = RequestOptions(timeout=Timeouts(total=5.0))
+    play = Play(client(max_retries=9), [BUSY] * 9, seconds_per_request=2.0, options=options)
+    assert play.waits == [0.5]
+    assert len(play.sent) == 2
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ async def test_many_streams_have_several_pools(emulator: Emulator, client: KimiV
     for stream in streams:
         await anext(stream)
     [(pools, _)] = client._clients._by_loop.values()
-    assert list(pools._calls.values()) == [10] * 12
+    assert list(pools._running.values()) == [10] * 12
     for stream in streams:
         await stream.aclose()
-    assert list(pools._calls.values()) == [0] * 5
+    assert list(pools._running.values()) == [0] * 5
     assert (await client.acomplete("Hi")).text
     await client.aclose()
     wait_until(lambda: emulator.open_connections == 0)
@@ -46,12 +46,12 @@ def test_many_blocking_streams_have_several_pools(emulator: Emulator, client: Ki
         next(stream)
     pools = client._clients._pools
     assert pools is not None
-    assert list(pools._calls.values()) == [10] * 12
+    assert list(pools._running.values()) == [10] * 12
     client.close()
     assert client.complete("Hi").text
-    assert list(pools._calls.values()) == [*[10] * 12, 0]
+    assert list(pools._running.values()) == [*[10] * 12, 0]
     assert all(isinstance(list(stream)[-1], Finish) for stream in streams)
-    assert list(pools._calls.values()) == [0]
+    assert list(pools._running.values()) == [0]
     client.close()
     wait_until(lambda: emulator.open_connections == 0)
 
@@ -83,7 +83,7 @@ def test_a_call_may_end_while_a_pool_is_made() -> None:
 
     clients._pools._make = make
     assert clients.borrow() is not lent[0]
-    assert list(clients._pools._calls.values()) == [9, 1]
+    assert list(clients._pools._running.values()) == [9, 1]
     for client in clients._pools.clients:
         client.close()
 
@@ -136,5 +136,5 @@ async def test_a_call_that_is_cancelled_twice_gives_its_client_back(
     with pytest.raises(asyncio.CancelledError):
         await task
     [(pools, _)] = clients._by_loop.values()
-    assert list(pools._calls.values()) == [0]
+    assert list(pools._running.values()) == [0]
     await client.aclose()
