@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.rule import Rule
 
-from kimi_vertex_emulator import Emulator
+from kimi_vertex_emulator import Emulator, Script
 
+_ANSWERS = Path(__file__).with_name("answers.yaml")
 _REAL_TARGET = "KIMI_VERTEX_ENDPOINT"
 
 console = Console(highlight=False, soft_wrap=True)
@@ -29,11 +31,13 @@ def kimi() -> Iterator[None]:
         yield
     else:
         console.print(
-            "[bold]Talking to the local emulator:[/] its thoughts are canned, its wire format is the service's.\n"
+            "[bold]Talking to the local emulator:[/] its thoughts and answers are scripted, its wire format is the service's.\n"
             f"Set {_REAL_TARGET} to talk to Kimi itself."
         )
         # A person wants to see it stream; a pipe does not wait.
-        with Emulator(pace=0.03 if console.is_terminal else 0.0) as emulator:
+        script = Script.from_yaml(_ANSWERS)
+        pause = 0.03 if console.is_terminal else 0.0
+        with Emulator(script=script, pace=pause) as emulator:
             os.environ["KIMI_VERTEX_EMULATOR_HOST"] = emulator.host
             try:
                 yield

@@ -20,7 +20,7 @@ from llama_index.core.memory import Memory
 
 from llama_index_kimi_vertex import KimiVertex
 
-QUESTION = "Hand off with to_agent=weather. Then get the weather in Lisbon, then convert the temperature to Fahrenheit."
+QUESTION = "How warm is it in Lisbon now, in Fahrenheit?"
 
 
 def get_weather(city: str) -> str:

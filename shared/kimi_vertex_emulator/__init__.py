@@ -15,13 +15,8 @@ if TYPE_CHECKING:
     from kimi_vertex_emulator._chat import ChatRequest, PastCall, PastMessage, Tool
     from kimi_vertex_emulator._emulator import Emulator
     from kimi_vertex_emulator._journal import Ending, Exchange, Piece
-    from kimi_vertex_emulator.brain import respond
-    from kimi_vertex_emulator.cassette import Cassette, Interaction, Matching, RecordedPart
-    from kimi_vertex_emulator.conditions import Faults, Latency, LatencyProfile, Quota
-    from kimi_vertex_emulator.matching import Brain, Match, Rule, TextMatch
-    from kimi_vertex_emulator.record import Recorder
-    from kimi_vertex_emulator.rules import OnBreach, Rules
-    from kimi_vertex_emulator.script import (
+    from kimi_vertex_emulator._requests import Recorded
+    from kimi_vertex_emulator.answers import (
         CHUNKINGS,
         DIALECTS,
         FAULTS,
@@ -33,10 +28,14 @@ if TYPE_CHECKING:
         FaultKind,
         Part,
         Raw,
-        Recorded,
         Turn,
     )
-    from kimi_vertex_emulator.scripts import Script
+    from kimi_vertex_emulator.brain import respond
+    from kimi_vertex_emulator.cassette import Cassette, Interaction
+    from kimi_vertex_emulator.quota import Quota
+    from kimi_vertex_emulator.record import Recorder
+    from kimi_vertex_emulator.rules import OnBreach, Rules
+    from kimi_vertex_emulator.script import Brain, Conditions, Match, Rule, Script, TextMatch
 
 __all__ = [
     "CHUNKINGS",
@@ -48,18 +47,15 @@ __all__ = [
     "Cassette",
     "ChatRequest",
     "Chunking",
+    "Conditions",
     "Dialect",
     "Emulator",
     "Ending",
     "Exchange",
     "Fault",
     "FaultKind",
-    "Faults",
     "Interaction",
-    "Latency",
-    "LatencyProfile",
     "Match",
-    "Matching",
     "OnBreach",
     "Part",
     "PastCall",
@@ -68,7 +64,6 @@ __all__ = [
     "Quota",
     "Raw",
     "Recorded",
-    "RecordedPart",
     "Recorder",
     "Rule",
     "Rules",
@@ -79,19 +74,7 @@ __all__ = [
     "respond",
 ]
 
-_HOMES = (
-    "_emulator",
-    "_chat",
-    "_journal",
-    "brain",
-    "cassette",
-    "conditions",
-    "matching",
-    "record",
-    "rules",
-    "script",
-    "scripts",
-)
+_HOMES = "_emulator _chat _journal _requests answers brain cassette quota record rules script".split()
 
 
 def __getattr__(name: str) -> Any:

@@ -7,19 +7,15 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Final, cast, get_args
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
-from kimi_vertex_emulator._emulator import Emulator
-from kimi_vertex_emulator.cassette import Cassette, Matching
-from kimi_vertex_emulator.conditions import Faults, LatencyProfile, Quota
-from kimi_vertex_emulator.record import Recorder
-from kimi_vertex_emulator.rules import Rules
-from kimi_vertex_emulator.script import CHUNKINGS, DIALECTS, FAULTS, FaultKind
-from kimi_vertex_emulator.scripts import Script
-from kimi_vertex_emulator.watch import line
+from kimi_vertex_emulator import CHUNKINGS, DIALECTS, Cassette, Emulator, Quota, Recorder, Rules, Script
 
 __all__ = ["main"]
+
+_RULES = {field.name: str(field.type) for field in fields(Rules)}
 
 
 def _positive(text: str) -> int:
@@ -34,52 +30,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m kimi_vertex_emulator",
         description="A local stand-in for Kimi on Vertex AI. No account, no model: deterministic answers.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
-    parser.add_argument(
-        "--port", type=int, default=8085, help="port to bind, 0 for a free one (default: %(default)s)"
-    )
-    parser.add_argument("--lenient", action="store_true", help="accept what Kimi's servers refuse")
-    parser.add_argument(
-        "--require-token", action="store_true", help="answer calls without a bearer token with 401"
-    )
-    parser.add_argument(
-        "--refuse-forced-tool-choice", action="store_true", help="refuse a forced tool_choice while thinking"
-    )
-    parser.add_argument("--token-lifetime", type=int, default=3600, help="seconds (default: %(default)s)")
-    parser.add_argument(
-        "--pace", type=float, default=0.02, help="seconds between deltas (default: %(default)s)"
-    )
-    parser.add_argument("--script", help="a YAML file with rules that answer before the brain does")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
+    add("--port", type=int, default=8085, help="port to bind, 0 for a free one (default: %(default)s)")
+    add("--lenient", action="store_true", help="accept what Kimi's servers refuse")
+    add("--require-token", action="store_true", help="answer requests without a bearer token with 401")
+    add("--refuse-forced-tool-choice", action="store_true", help="refuse a forced tool_choice while thinking")
+    add("--token-lifetime", type=int, default=3600, help="seconds (default: %(default)s)")
+    add("--pace", type=float, default=0.02, help="seconds between deltas (default: %(default)s)")
+    add("--script", help="a YAML file with rules that answer before the brain does")
+    add(
         "--dialect",
         choices=[*DIALECTS, "random"],
         default="vertex",
-        help="whose spelling answers have (default: %(default)s)",
+        help="whose spelling (default: %(default)s)",
     )
-    parser.add_argument(
-        "--chunking", choices=CHUNKINGS, default="default", help="how text is cut (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--latency",
-        choices=get_args(LatencyProfile),
-        default="none",
-        help="how long answers take (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="KIND=RATE",
-        help=f"let calls fail at a rate from 0 to 1; repeatable; kinds: {', '.join(FAULTS)}",
-    )
-    parser.add_argument(
-        "--token-fault",
-        action="append",
-        default=[],
-        metavar="KIND=RATE",
-        help="the same for requests to the token endpoint, the STS and the metadata server",
-    )
-    parser.add_argument(
+    add("--chunking", choices=CHUNKINGS, default="default", help="how text is cut (default: %(default)s)")
+    add(
         "--rule",
         action="append",
         default=[],
@@ -87,34 +54,21 @@ def _parser() -> argparse.ArgumentParser:
         help="a rule beyond those of Kimi's servers, such as foreign_ids=error or context_window=262144; "
         f"repeatable; names: {', '.join(_RULES)}",
     )
-    parser.add_argument(
-        "--requests-per-minute", type=_positive, help="answer 429 to what exceeds it (default: no limit)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
-    parser.add_argument(
-        "--watch", action="store_true", help="print each exchange instead of logging requests"
-    )
-    parser.add_argument("--replay", metavar="FILE", help="answer from a cassette")
-    parser.add_argument(
-        "--match",
-        choices=get_args(Matching),
-        default="exact",
-        help="how to find requests in it (default: %(default)s)",
-    )
-    parser.add_argument("--timed", action="store_true", help="replay the recorded pauses too")
-    parser.add_argument(
-        "--record", metavar="FILE", help="emulate nothing: forward calls to --target and write a cassette"
-    )
-    parser.add_argument("--target", metavar="URL", help="where --record forwards to: https://HOST[/PATH]")
-    parser.add_argument("--ca", metavar="FILE", help="PEM file of the authorities that vouch for --target")
-    parser.add_argument(
+    add("--requests-per-minute", type=_positive, help="answer 429 to what exceeds it (default: no limit)")
+    add("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    add("--watch", action="store_true", help="print each exchange instead of logging requests")
+    add("--replay", metavar="FILE", help="answer from a cassette")
+    add("--record", metavar="FILE", help="emulate nothing: forward requests to --target and write a cassette")
+    add("--target", metavar="URL", help="where --record forwards to: https://HOST[/PATH]")
+    add("--ca", metavar="FILE", help="PEM file of the authorities that vouch for --target")
+    add(
         "--redact",
         action="append",
         default=[],
         metavar="TEXT",
         help="what else no cassette may hold; repeatable",
     )
-    parser.add_argument("--quiet", action="store_true", help="do not log the requests")
+    add("--quiet", action="store_true", help="do not log the requests")
     return parser
 
 
@@ -169,39 +123,19 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         require_token=options.require_token,
         refuse_forced_tool_choice=options.refuse_forced_tool_choice,
         token_lifetime=options.token_lifetime,
-        pace="recorded" if options.timed else options.pace,
+        pace=options.pace,
         script=Script.from_yaml(options.script) if options.script else None,
         dialect=options.dialect,
         chunking=options.chunking,
-        latency=options.latency,
         rules=_rules(options.rule),
-        faults=_faults(options.fault, options.token_fault, options.seed),
         quota=Quota(requests=options.requests_per_minute) if options.requests_per_minute else None,
         seed=options.seed,
         replay=Cassette.load(options.replay, redact=options.redact) if options.replay else None,
-        match=options.match,
         journal_limit=1000,
     )
     if options.watch:
-        emulator.watch(lambda exchange: print(line(exchange), flush=True))
+        emulator.watch(lambda exchange: print(exchange.line(), flush=True))
     return emulator
-
-
-def _faults(chat: Sequence[str], token: Sequence[str], seed: int) -> Faults | None:
-    if not (chat or token):
-        return None
-    return Faults(_rates("--fault", chat), _rates("--token-fault", token), seed=seed)
-
-
-def _rates(option: str, given: Sequence[str]) -> dict[FaultKind, float]:
-    rates: dict[FaultKind, float] = {}
-    for item in given:
-        kind, _, rate = item.partition("=")
-        try:
-            rates[cast(FaultKind, kind)] = float(rate)
-        except ValueError:
-            raise ValueError(f"{option} {item}: expected KIND=RATE, such as 429=0.1") from None
-    return rates
 
 
 def _rules(given: Sequence[str]) -> Rules:
@@ -211,28 +145,21 @@ def _rules(given: Sequence[str]) -> Rules:
         if name not in _RULES or not equals:
             raise ValueError(f"--rule {item}: expected NAME=VALUE with a name of {', '.join(_RULES)}")
         try:
-            found[name] = _RULES[name](value)
+            found[name] = _value(value, _RULES[name])
         except ValueError as error:
             raise ValueError(f"--rule {item}: {error}") from None
     return Rules(**found)
 
 
-def _switch(value: str) -> bool:
-    if value not in {"true", "false"}:
-        raise ValueError("expected true or false")
-    return value == "true"
-
-
-def _list(value: str) -> list[str]:
-    return [name.strip() for name in value.split(",")]
-
-
-_RULES: Final[dict[str, Callable[[str], Any]]] = {
-    **dict.fromkeys(("duplicate_ids", "foreign_ids", "unanswered_calls", "project"), str),
-    **dict.fromkeys(("temperature", "schema_dialect", "expiring_tokens"), _switch),
-    **dict.fromkeys(("context_window", "max_payload"), int),
-    **dict.fromkeys(("models", "retired_models"), _list),
-}
+def _value(text: str, kind: str) -> Any:
+    """A rule's value, as the annotation of its field says."""
+    if kind == "bool":
+        if text not in {"true", "false"}:
+            raise ValueError("expected true or false")
+        return text == "true"
+    if kind.startswith("int"):
+        return int(text)
+    return [name.strip() for name in text.split(",")] if kind.startswith("Collection") else text
 
 
 if __name__ == "__main__":

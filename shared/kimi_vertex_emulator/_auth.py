@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from kimi_vertex_emulator._reply import Reply, body_reply, json_reply
-from kimi_vertex_emulator.script import Recorded
+from kimi_vertex_emulator._requests import Recorded
 
 __all__ = ["Issued", "issue"]
 
@@ -39,7 +39,7 @@ class Issued:
 
 
 def issue(request: Recorded, *, number: int, lifetime: int) -> Issued | None:
-    """Answers a request to a token source; `None` if the path is none of theirs.
+    """Answers a request to a token source; `None` if the path is not one of theirs.
 
     Args:
         request: The request.

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply
-from kimi_vertex_emulator.script import Recorded
+from kimi_vertex_emulator._requests import Recorded
 
 __all__ = ["list_models"]
 
@@ -23,7 +23,7 @@ _PUBLISHER = re.compile(
 
 
 def list_models(request: Recorded, models: Collection[str] | None, retired: Collection[str]) -> Reply | None:
-    """Answers a request for models; `None` if it is none.
+    """Answers a request for models; `None` if it is something else.
 
     Args:
         request: The request.

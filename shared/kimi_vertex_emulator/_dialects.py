@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._reply import encode_json
-from kimi_vertex_emulator.script import Dialect
+from kimi_vertex_emulator.answers import Dialect
 
 __all__ = ["Spelling", "event", "spelling"]
 

@@ -1,30 +1,31 @@
-"""The emulator as a running server that keeps a journal: settings in, replies out."""
+"""The emulator as tests see it: a server with settings, a script and a journal."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
-from kimi_vertex_emulator._journal import JOURNAL, Exchange, journal_page
+from kimi_vertex_emulator._journal import JOURNAL, Exchange, Journal, journal_page
 from kimi_vertex_emulator._player import Player
 from kimi_vertex_emulator._reply import Reply
+from kimi_vertex_emulator._requests import Recorded, is_chat
 from kimi_vertex_emulator._server import Server
 from kimi_vertex_emulator._service import Service
-from kimi_vertex_emulator.cassette import Cassette, Matching
-from kimi_vertex_emulator.conditions import Faults, Latency, LatencyProfile, Quota
-from kimi_vertex_emulator.matching import Brain
+from kimi_vertex_emulator._sources import Route, Sources
+from kimi_vertex_emulator.answers import CHUNKINGS, DIALECTS, Answer, Chunking, Dialect, known
+from kimi_vertex_emulator.cassette import Cassette
+from kimi_vertex_emulator.quota import Quota
 from kimi_vertex_emulator.rules import Rules
-from kimi_vertex_emulator.script import Chunking, Dialect, Recorded
-from kimi_vertex_emulator.scripts import Script
+from kimi_vertex_emulator.script import Brain, Conditions, Match, Rule, Script, TextMatch
 
 __all__ = ["Emulator"]
 
 _LOG = logging.getLogger("kimi_vertex_emulator")
 
 
-class Emulator(Service, Server):
+class Emulator(Server):
     """Kimi on Vertex AI, emulated on a local socket.
 
     Example:
@@ -40,14 +41,13 @@ class Emulator(Service, Server):
         strict: Refuse what Kimi's servers refuse (default `True`); `False` accepts it.
         host: Address to bind; default loopback.
         port: Port to bind; default 0, a free one.
-        require_token: Answer chat calls without a bearer token with Google's 401; default `False`.
-        valid_tokens: The bearer tokens that are accepted, besides none; default `None`, any.
+        require_token: Answer chat requests without a bearer token with Google's 401; default `False`.
+        valid_tokens: The bearer tokens that are accepted; default `None`, any.
         token_lifetime: Seconds that tokens of the token endpoint claim to live; default 3600.
         refuse_forced_tool_choice: Answer a forced `tool_choice` with the 400 that Moonshot's own
             servers send while the model thinks; default `False`.
         dedicated_dns: What `GET endpoints/ID` names as the endpoint's own DNS name; default `""`.
-        pace: Seconds between two deltas of the built-in brain's answers; default 0. `"recorded"` replays
-            a cassette with the pauses that were recorded.
+        pace: Seconds between two deltas of turns that do not say it themselves (`Turn.pause`); default 0.
         script: Rules that answer when the queue is empty; default none, see also `on`.
         brain: A function that answers what neither queue nor script does; default the built-in brain.
         dialect: Which server's spelling the answers have, `"random"` draws one for each; default `"vertex"`.
@@ -55,15 +55,12 @@ class Emulator(Service, Server):
         chunking: How a `str` of a turn is cut into deltas; default `"default"`.
         seed: Where everything random comes from; default 0.
         rules: Rules that hold beyond those of strict mode; default none.
-        faults: Faults at a rate; default none. Single ones are scripted with `Fault`.
         quota: What is allowed per minute; default no limit.
-        latency: How long answers take; default no time.
         journal_limit: How many requests and exchanges are kept, the newest; default all.
-        replay: A cassette, or the path of one, that answers when queue, script and `brain` do not;
-            what it does not hold is refused with a 404. Default: nothing is replayed.
-        match: How a request is found in the cassette, see `Cassette`; default `"exact"`.
+        replay: A cassette, or the path of one, that answers when the queue does not; what it does not hold goes to
+            script and `brain`, else it is refused with a 404. Default: no cassette.
 
-    All settings but `host`, `port` and those of journal and cassette are attributes that may be changed while it runs.
+    All settings but `host`, `port`, `journal_limit` and `replay` are attributes that may be changed while it runs.
     """
 
     def __init__(
@@ -77,7 +74,7 @@ class Emulator(Service, Server):
         token_lifetime: int = 3600,
         refuse_forced_tool_choice: bool = False,
         dedicated_dns: str = "",
-        pace: float | Literal["recorded"] = 0.0,
+        pace: float = 0.0,
         script: Script | None = None,
         brain: Brain | None = None,
         dialect: Dialect | Literal["random"] = "vertex",
@@ -85,35 +82,37 @@ class Emulator(Service, Server):
         chunking: Chunking = "default",
         seed: int = 0,
         rules: Rules | None = None,
-        faults: Faults | None = None,
         quota: Quota | None = None,
-        latency: Latency | LatencyProfile | None = None,
         journal_limit: int | None = None,
         replay: Cassette | str | Path | None = None,
-        match: Matching = "exact",
     ) -> None:
-        super().__init__(
-            strict=strict,
-            require_token=require_token,
-            valid_tokens=valid_tokens,
-            token_lifetime=token_lifetime,
-            refuse_forced_tool_choice=refuse_forced_tool_choice,
-            dedicated_dns=dedicated_dns,
-            pace=0.0 if pace == "recorded" else pace,
-            script=script,
-            brain=brain,
-            dialect=dialect,
-            dialects=dialects,
-            chunking=chunking,
-            seed=seed,
-            rules=rules,
-            faults=faults,
-            quota=quota,
-            latency=Latency.of(latency) if isinstance(latency, str) else latency,
-            journal_limit=journal_limit,
-            player=None if replay is None else Player(replay, match, timed=pace == "recorded"),
-        )
-        Server.__init__(self, host, port)
+        super().__init__(self._handle, host, port)
+        known(dialect, (*DIALECTS, "random"), "dialect")
+        known(chunking, CHUNKINGS, "chunking")
+        for name in (dialects or {}).values():
+            known(name, DIALECTS, "dialect")
+        self.strict = strict
+        self.require_token = require_token
+        self.valid_tokens = valid_tokens
+        self.token_lifetime = token_lifetime
+        self.refuse_forced_tool_choice = refuse_forced_tool_choice
+        self.dedicated_dns = dedicated_dns
+        self.pace = pace
+        self.brain = brain
+        self.dialect: Dialect | Literal["random"] = dialect
+        self.dialects: dict[str, Dialect] = dict(dialects or {})
+        self.chunking: Chunking = chunking
+        self.seed = seed
+        self.rules = rules or Rules()
+        self.quota = quota
+        self.requests: list[Recorded] = []
+        """Every request in the order of arrival, token requests included."""
+        self.unexpected: list[Recorded] = []
+        """Chat requests that the built-in brain had to answer, and requests for routes that do not exist."""
+        self._journal = Journal(journal_limit)
+        player = None if replay is None else Player(replay)
+        self._sources = Sources(script.copy() if script is not None else Script(), player)
+        self._service = Service(self, self._sources)
 
     @property
     def base_url(self) -> str:
@@ -126,23 +125,144 @@ class Emulator(Service, Server):
         return f"{self.origin}/token"
 
     @property
+    def issued_tokens(self) -> list[str]:
+        """The tokens that the token endpoint, the STS and the metadata server handed out."""
+        return self._service.issued_tokens
+
+    @property
+    def script(self) -> Script:
+        """What is asked when the queue is empty; a copy of the script that was given."""
+        return self._sources.script
+
+    @script.setter
+    def script(self, script: Script) -> None:
+        self._sources.script = script
+
+    @property
     def exchanges(self) -> list[Exchange]:
         """Every request with its response, in the order of arrival; what is still being sent is `running`."""
         return list(self._journal)
+
+    @property
+    def chat_requests(self) -> list[Recorded]:
+        """The recorded requests that asked the model."""
+        return [request for request in self.requests if is_chat(request)]
+
+    @property
+    def pending(self) -> int:
+        """How many scripted answers have not been asked for yet."""
+        return self._sources.pending
+
+    def enqueue(self, *answers: Answer, route: Route = "chat") -> None:
+        """Scripts the next answers, in order; when none is left the script answers, and then the brain.
+
+        Args:
+            answers: Turns, raw answers or faults.
+            route: Whose requests they answer: chat requests (default), the token sources (OAuth2, STS,
+                metadata server) or `GET endpoints/ID`.
+
+        Raises:
+            TypeError: An answer is something else, or a `Turn` is meant for another route than chat.
+        """
+        self._sources.enqueue(answers, route)
+
+    def on(self, text: TextMatch | None = None, **conditions: Unpack[Conditions]) -> Rule:
+        """Adds a rule to the emulator's script; see `Script.on`.
+
+        Example: `emulator.on("weather", turn=0).answer(Turn(tool_calls=[Call("get_weather")]), "It snows.")`
+        """
+        return self.script.on(text, **conditions)
 
     def watch(self, watcher: Callable[[Exchange], None]) -> None:
         """Calls a function with each exchange when it has ended, in the emulator's thread."""
         self._journal.watchers.append(watcher)
 
+    def reset(self) -> None:
+        """Empties queue, script and journal; a cassette begins anew; settings, sockets and issued tokens stay."""
+        self._sources.reset()
+        self._service.reset()
+        self.requests.clear()
+        self.unexpected.clear()
+        self._journal.clear()
+
+    def verify(self, *, consumed: bool = True, expected: bool = True) -> None:
+        """Checks at the end of a test that the script and the requests fitted each other.
+
+        Args:
+            consumed: Every scripted answer has been asked for.
+            expected: Every chat request had a scripted answer, and every route exists.
+
+        Raises:
+            AssertionError: They did not; the text lists what is left and what came.
+        """
+        faults = [f"not asked for: {words}" for words in self._sources.unconsumed] if consumed else []
+        for request in self.unexpected if expected else ():
+            faults += self._journal.why_unscripted(request, self.script)
+        if faults:
+            raise self._journal.failure("\n".join(faults))
+
+    def find(
+        self,
+        text: TextMatch | None = None,
+        *,
+        status: int | None = None,
+        finish_reason: str | None = None,
+        **conditions: Unpack[Conditions],
+    ) -> list[Exchange]:
+        """The exchanges with the model that fulfil all conditions, in the order of arrival.
+
+        Args:
+            text: What the user said last.
+            status: The response's status.
+            finish_reason: The response's finish reason, as it went over the wire.
+            conditions: The other conditions of `on`.
+        """
+        return self._journal.find(Match(text, **conditions), status, finish_reason)
+
+    def expect(
+        self,
+        text: TextMatch | None = None,
+        *,
+        times: int | None = None,
+        status: int | None = None,
+        finish_reason: str | None = None,
+        **conditions: Unpack[Conditions],
+    ) -> list[Exchange]:
+        """What `find` finds, if it is as much as expected.
+
+        Args:
+            text: What the user said last.
+            times: How many exchanges; default one or more.
+            status: The response's status.
+            finish_reason: The response's finish reason, as it went over the wire.
+            conditions: The other conditions of `on`.
+
+        Raises:
+            AssertionError: There are fewer or more; the text lists everything that came.
+        """
+        match = Match(text, **conditions)
+        found = self._journal.find(match, status, finish_reason)
+        if len(found) == times or (times is None and found):
+            return found
+        wanted = f"{match}" + ("" if status is None else f", status={status}")
+        wanted += "" if finish_reason is None else f", finish_reason={finish_reason!r}"
+        number = "at least 1" if times is None else str(times)
+        raise self._journal.failure(f"expected {number} exchange(s) with {wanted}; there were {len(found)}")
+
     def _handle(self, request: Recorded) -> Reply:
         if request.path == JOURNAL:
             return journal_page(self._journal, request)
         exchange, began = self._journal.open(request)
+        self.requests.append(request)
+        self._journal.trim(self.requests)
         try:
-            reply = self.answer(request)
+            reply, surprise = self._service.answer(request)
         except Exception:
             self._journal.fail(exchange, began)
             raise
+        if surprise:
+            self.unexpected.append(request)
+            self._journal.trim(self.unexpected)
         status = "no head" if reply.status is None else reply.status
         _LOG.info(
             "kimi-vertex emulator (not the real service): %s %s -> %s", request.method, request.path, status

@@ -1,17 +1,17 @@
-"""Faults as replies: what a `Fault` makes of the answer that it strikes. Knows bodies and parts, no sockets."""
+"""What a `Fault` makes of the answer that it strikes: one entry of a table for each kind. No sockets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from kimi_vertex_emulator._dialects import event
 from kimi_vertex_emulator._reply import EVENT_STREAM, Reply, body_reply, json_reply
-from kimi_vertex_emulator.script import Fault, Part
+from kimi_vertex_emulator.answers import Fault, Part
 
-__all__ = ["early_reply", "exhausted", "struck"]
+__all__ = ["breaks_an_answer", "early_reply", "exhausted", "strike"]
 
 _STATUSES: Final[dict[str, tuple[str, str]]] = {
     "400": ("INVALID_ARGUMENT", "Request contains an invalid argument."),
@@ -49,237 +49,203 @@ _OAUTH: Final = {
     "404": ("invalid_request", "Not found."),
     "429": ("rate_limit_exceeded", "Too many token requests."),
 }
-_PAGE: Final = (
-    "<!DOCTYPE html>\n<html lang=en>\n<title>Error {0} ({1})!!1</title>\n"
-    "<p><b>{0}.</b> <ins>That's an error.</ins>\n<p>{2}\n</html>\n"
-)
 _PAGES: Final = {
     "413": ("Request Entity Too Large", "Your client issued a request that was too large."),
     "502": ("Server Error", "The server encountered a temporary error."),
 }
 _LONG_LINE: Final = 2 << 20
-_ODD_ENDS: Final = ("no-reason", "no-done", "open-end")
-_BROKEN_OFF: Final[dict[str, Literal["reset", "cut"]]] = {"reset-mid": "reset", "cut-mid": "cut"}
+
+
+def _error(kind: str) -> dict[str, Any]:
+    status, message = _STATUSES[kind]
+    return {"error": {"code": int(kind), "message": message, "status": status}}
+
+
+def _page(kind: str, status: int, fault: Fault) -> Reply:
+    """A page of HTML about an error, as front ends send it."""
+    words = (
+        "<!DOCTYPE html>\n<html lang=en>\n<title>Error {0} ({1})!!1</title>\n<p><b>{0}.</b> {2}\n</html>\n"
+    )
+    page = words.format(kind, *_PAGES[kind]).encode()
+    return body_reply(page, "text/html; charset=UTF-8", status, _retry_after(fault))
+
+
+def _shaped(value: dict[str, Any], streaming: bool) -> Reply:
+    """JSON that is not an answer, where one is expected."""
+    if not streaming:
+        return json_reply(value)
+    return Reply(200, (event(value), b"data: [DONE]\n\n"), {"content-type": EVENT_STREAM})
+
+
+def _choices(choices: Any, streaming: bool) -> Reply:
+    name = "chat.completion.chunk" if streaming else "chat.completion"
+    shell = {"id": "emulator", "object": name, "created": 0, "model": "emulator"}
+    return _shaped({**shell, "choices": choices}, streaming)
+
+
+def _head_of(streaming: bool) -> dict[str, str]:
+    return {"content-type": EVENT_STREAM if streaming else "application/json"}
+
+
+_EARLY: Final[dict[str, Callable[[Fault, bool], Reply]]] = {
+    # The fault and whether a stream was asked for -> all that is sent.
+    "reset": lambda _fault, _: Reply(None, ("reset",)),
+    "close": lambda _fault, _: Reply(None, ("cut",)),
+    "garbage": lambda _fault, _: Reply(None, (b"220 mail ready\r\n", "cut")),
+    "stall": lambda fault, _: Reply(None, (fault.seconds, "cut")),
+    "413": lambda fault, _: _page("413", 413, fault),
+    "502": lambda fault, _: _page("502", 502, fault),
+    "stall-head": lambda fault, streaming: Reply(200, (fault.seconds, "cut"), _head_of(streaming)),
+    "empty-body": lambda _fault, streaming: Reply(200, (), _head_of(streaming)),
+    "empty-choices": lambda _fault, streaming: _choices([], streaming),
+    "null-choices": lambda _fault, streaming: _choices(None, streaming),
+    "wrong-shape": lambda _fault, streaming: _shaped({"answer": "Hello"}, streaming),
+    "wrong-content-type": lambda fault, _: _page("502", 200, fault),
+    "bad-gzip": lambda _fault, streaming: Reply(
+        200, (b"this is not gzip",), {**_head_of(streaming), "content-encoding": "gzip"}
+    ),
+    "error-200": lambda _fault, _: json_reply(_error("503")),
+}
+_FLAT: Final = {"object": "error", "message": "The engine died.", "type": "InternalServerError", "code": 500}
+_ERRORS: Final[dict[str, Any]] = {
+    "error-event": _error("429"),
+    "error-event-list": [_error("429")],
+    "error-event-flat": _FLAT,
+}
+_BREAKS: Final[dict[str, Callable[[Fault], tuple[Part, ...]]]] = {
+    # The fault -> what follows what has been sent of an answer. A pause lets the client see that: a reset may overtake it.
+    "reset-mid": lambda _: (0.05, "reset"),
+    "cut-mid": lambda _: (0.05, "cut"),
+    "stall-mid": lambda fault: (fault.seconds, "cut"),
+    "no-finish": lambda _: (),
+    "half-event": lambda _: (b'data: {"choices":[{"index":0,"delta":{"content":"bro',),
+    "malformed-json": lambda _: (b'data: {"choices":[{"delta":{"content":"bro\n\n',),
+}
+
+
+def _trickle(fault: Fault, parts: Iterable[Part], _: bool) -> Iterator[Part]:
+    whole = [part for part in parts if isinstance(part, bytes)]
+    pieces = [part[at : at + 16] for part in whole for at in range(0, len(part), 16)]
+    for piece in pieces:
+        yield fault.seconds / len(pieces)
+        yield piece
+
+
+def _kept_alive(fault: Fault, parts: Iterable[Part], streaming: bool) -> Iterator[Part]:
+    for _ in range(10):
+        yield fault.seconds / 10
+        # JSON allows white space around a value.
+        yield b": keep-alive\n\n" if streaming else b" "
+    yield from parts
+
+
+def _long_line(fault: Fault, parts: Iterable[Part], streaming: bool) -> Iterator[Part]:
+    sent = 0
+    for part in parts:
+        if sent == (fault.after if streaming else 0):
+            yield b": " + b"x" * _LONG_LINE + b"\n\n" if streaming else b" " * _LONG_LINE
+        yield part
+        sent += isinstance(part, bytes)
+
+
+def _without_reason(_: Fault, parts: Iterable[Part], streaming: bool) -> Iterator[Part]:
+    for part in parts:
+        value = _json(part)
+        answer = value.get("predictions", value) if isinstance(value, dict) else None
+        if not isinstance(answer, dict) or not answer.get("choices"):
+            yield part
+            continue
+        answer["choices"] = [{**choice, "finish_reason": None} for choice in answer["choices"]]
+        yield event(value) if streaming else event(value).removeprefix(b"data: ").rstrip()
+
+
+def _undone(_fault: Fault, parts: Iterable[Part], _: bool) -> Iterator[Part]:
+    return (part for part in parts if part != b"data: [DONE]\n\n")
+
+
+def _open_end(fault: Fault, parts: Iterable[Part], streaming: bool) -> Iterator[Part]:
+    yield from parts
+    if streaming:
+        yield fault.seconds
+
+
+_ODD: Final[dict[str, Callable[[Fault, Iterable[Part], bool], Iterable[Part]]]] = {
+    # The fault, the parts of the answer, whether it is a stream -> all of it, but oddly sent.
+    "trickle": _trickle,
+    "keep-alive": _kept_alive,
+    "oversized-line": _long_line,
+    "plain-text": lambda _fault, parts, _: parts,
+    "no-reason": _without_reason,
+    "no-done": _undone,
+    "open-end": _open_end,
+}
+
+
+def breaks_an_answer(fault: Fault) -> bool:
+    """Whether a part of a real answer comes before the fault."""
+    return fault.kind in _ERRORS or fault.kind in _BREAKS or fault.kind in _ODD
 
 
 def early_reply(fault: Fault, *, streaming: bool, token: bool = False) -> Reply:
     """The reply of a fault that strikes before anything of the answer is there.
 
     Args:
-        fault: The fault; `strikes_late` is false.
-        streaming: The call asked for a stream: Google then wraps its error in a list.
-        token: A token source was asked, which has its own error shape.
+        fault: The fault; `breaks_an_answer` is false for it.
+        streaming: The request asked for a stream: Google then wraps its error in a list.
+        token: The request went to a token source, which has an error shape of its own.
     """
-    kind = fault.kind
-    if kind == "reset":
-        return Reply(None, ("reset",))
-    if kind == "close":
-        return Reply(None, ("cut",))
-    if kind == "garbage":
-        return Reply(None, (b"220 mail ready\r\n", "cut"))
-    if kind == "stall":
-        return Reply(None, (fault.seconds, "cut"))
-    if kind == "307":
-        return body_reply(b"", "text/html", 307, {"location": "/elsewhere"})
-    if kind in _PAGES:
-        return _page(kind, int(kind), _retry_after(fault))
-    if kind.isdecimal():
-        return _status_reply(fault, streaming=streaming, token=token)
-    return _useless(fault, EVENT_STREAM if streaming else "application/json", streaming=streaming)
-
-
-def _useless(fault: Fault, content_type: str, *, streaming: bool) -> Reply:
-    """A 200 that is no answer."""
-    kind = fault.kind
-    if kind == "stall-head":
-        return Reply(200, (fault.seconds, "cut"), {"content-type": content_type})
-    if kind == "empty-body":
-        return body_reply(b"", content_type)
-    if kind == "wrong-content-type":
-        return _page("502", 200)
-    if kind == "bad-gzip":
-        return body_reply(b"this is no gzip", content_type, headers={"content-encoding": "gzip"})
-    if kind == "error-200":
-        return json_reply({"error": _error("503")})
-    name = "chat.completion.chunk" if streaming else "chat.completion"
-    body: dict[str, Any] = {"id": "emulator", "object": name, "created": 0, "model": "emulator"}
-    if kind == "wrong-shape":
-        body = {"answer": "Hello"}
-    else:
-        body["choices"] = [] if kind == "empty-choices" else None
-    if not streaming:
-        return json_reply(body)
-    return Reply(200, (event(body), b"data: [DONE]\n\n"), {"content-type": EVENT_STREAM})
-
-
-def _page(kind: str, status: int, headers: Mapping[str, str] | None = None) -> Reply:
-    """A page of HTML about an error, as front ends send it."""
-    page = _PAGE.format(kind, *_PAGES[kind]).encode()
-    return body_reply(page, "text/html; charset=UTF-8", status, headers)
-
-
-def _status_reply(fault: Fault, *, streaming: bool, token: bool) -> Reply:
-    code = int(fault.kind)
+    if made := _EARLY.get(fault.kind):
+        return made(fault, streaming)
     if token:
         name, words = _OAUTH.get(fault.kind, ("internal_failure", _STATUSES[fault.kind][1]))
-        return json_reply({"error": name, "error_description": words}, code, _retry_after(fault))
-    body = {"error": _error(fault.kind)}
-    return json_reply([body] if streaming else body, code, _retry_after(fault))
+        return json_reply({"error": name, "error_description": words}, int(fault.kind), _retry_after(fault))
+    error = _error(fault.kind)
+    return json_reply([error] if streaming else error, int(fault.kind), _retry_after(fault))
 
 
 def exhausted(*, streaming: bool, retry_after: str | None) -> Reply:
     """The 429 of a quota that is used up."""
-    return _status_reply(Fault("429", retry_after=retry_after), streaming=streaming, token=False)
+    return early_reply(Fault("429", retry_after=retry_after), streaming=streaming)
 
 
-def struck(fault: Fault, reply: Reply, *, streaming: bool) -> Reply:
-    """An answer that a fault strikes in the middle."""
-    if fault.kind in _ODD_ENDS and not (streaming or fault.kind == "no-reason"):
-        return reply
+def strike(fault: Fault, reply: Reply, *, streaming: bool) -> Reply:
+    """An answer with the fault in the middle of it, or sent oddly."""
+    head = {name: value for name, value in reply.headers.items() if name != "content-length"}
     if fault.kind == "plain-text":
-        return replace(reply, headers={**reply.headers, "content-type": "text/plain"})
+        head["content-type"] = "text/plain"
+    if odd := _ODD.get(fault.kind):
+        return replace(reply, headers=head, parts=odd(fault, reply.parts, streaming))
     if streaming:
-        head = {name: value for name, value in reply.headers.items() if name != "content-length"}
-        return Reply(reply.status, _struck_stream(fault, reply.parts), head, reply.delay)
+        return replace(reply, headers=head, parts=_broken(fault, reply.parts))
+    if fault.kind in _ERRORS:
+        return json_reply(_ERRORS[fault.kind])
     body = b"".join(part for part in reply.parts if isinstance(part, bytes))
-    return _struck_body(fault, body, reply)
+    rest = (part for part in _BREAKS[fault.kind](fault) if not isinstance(part, bytes))
+    return replace(reply, headers=head, parts=(body[: len(body) // 2], *rest))
 
 
-def _struck_stream(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
-    if fault.kind == "trickle":
-        yield from _trickle(fault, parts)
-        return
-    if fault.kind == "keep-alive":
-        yield from _waiting(fault, b": keep-alive\n\n")
-        yield from parts
-        return
-    if fault.kind in _ODD_ENDS:
-        yield from _oddly_ended(fault, parts)
-        return
-    sent, part, rest = 0, None, iter(parts)
-    for part in rest:
-        if sent == fault.after:
-            break
-        # A fault behind the end would be none: the end is never sent.
-        if isinstance(part, bytes) and (part.startswith(b"data: [DONE]") or _ends(part)):
+def _broken(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
+    sent = 0
+    for part in parts:
+        # A fault behind the end would break nothing: the end is never sent.
+        if sent == fault.after or _is_end(part):
             break
         yield part
         sent += isinstance(part, bytes)
-    if fault.kind == "oversized-line":
-        yield b": " + b"x" * _LONG_LINE + b"\n\n"
-        if part is not None:
-            yield part
-        yield from rest
-        return
-    yield from _blow(fault)
+    yield from [event(_ERRORS[fault.kind])] if fault.kind in _ERRORS else _BREAKS[fault.kind](fault)
 
 
-def _blow(fault: Fault) -> Iterator[Part]:
-    """The fault itself, in a stream."""
-    if fault.kind in _BROKEN_OFF:
-        # The client has to see what came before; a reset may overtake it.
-        yield 0.05
-        yield _BROKEN_OFF[fault.kind]
-    elif fault.kind == "stall-mid":
-        yield fault.seconds
-        yield "cut"
-    elif fault.kind == "error-event":
-        yield event({"error": _error("429")})
-    elif fault.kind == "error-event-list":
-        yield event([{"error": _error("429")}])
-    elif fault.kind == "error-event-flat":
-        yield event(
-            {"object": "error", "message": "The engine died.", "type": "InternalServerError", "code": 500}
-        )
-    elif fault.kind == "malformed-json":
-        yield b'data: {"choices":[{"delta":{"content":"bro\n\n'
-    elif fault.kind == "half-event":
-        yield b'data: {"choices":[{"index":0,"delta":{"content":"bro'
+def _is_end(part: Part) -> bool:
+    value = _json(part)
+    choices = value.get("choices") if isinstance(value, dict) else None
+    return part == b"data: [DONE]\n\n" or any(choice.get("finish_reason") for choice in choices or ())
 
 
-def _oddly_ended(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
-    """The whole answer, but for the marks at its end."""
-    for part in parts:
-        if fault.kind == "no-done" and part == b"data: [DONE]\n\n":
-            continue
-        if fault.kind == "no-reason" and isinstance(part, bytes) and _ends(part):
-            yield event(_without_reason(json.loads(part.removeprefix(b"data: "))))
-        else:
-            yield part
-    if fault.kind == "open-end":
-        yield fault.seconds
-
-
-def _unreasoned(body: bytes, reply: Reply) -> Reply:
-    """A whole answer without its finish reason; what is no answer of the model has none."""
+def _json(part: Part) -> Any:
     try:
-        value = json.loads(body)
-        inner = value.get("predictions", value)
-        value = _without_reason(inner) if inner is value else {**value, "predictions": _without_reason(inner)}
-    except (AttributeError, KeyError, ValueError):
-        return reply
-    return json_reply(value)
-
-
-def _without_reason(body: Any) -> Any:
-    choices = [{**choice, "finish_reason": None} for choice in body["choices"]]
-    return {**body, "choices": choices}
-
-
-def _waiting(fault: Fault, sign: bytes) -> Iterator[Part]:
-    """Signs of life, and nothing else."""
-    for _ in range(10):
-        yield fault.seconds / 10
-        yield sign
-
-
-def _trickle(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
-    """The whole answer, cut small and slow, over the fault's seconds."""
-    pieces = [
-        part[at : at + 16] for part in parts if isinstance(part, bytes) for at in range(0, len(part), 16)
-    ]
-    for piece in pieces:
-        yield fault.seconds / len(pieces)
-        yield piece
-
-
-def _struck_body(fault: Fault, body: bytes, reply: Reply) -> Reply:
-    half = body[: len(body) // 2]
-    parts: tuple[Part, ...]
-    if fault.kind.startswith("error-event"):
-        error: Any = {"error": _error("429")}
-        return json_reply([error] if fault.kind == "error-event-list" else error)
-    if fault.kind == "no-reason":
-        return _unreasoned(body, reply)
-    if fault.kind in ("malformed-json", "half-event", "no-finish"):
-        return body_reply(half, "application/json; charset=UTF-8")
-    if fault.kind in _BROKEN_OFF:
-        parts = (half, 0.05, _BROKEN_OFF[fault.kind])
-    elif fault.kind == "stall-mid":
-        parts = (half, fault.seconds, "cut")
-    elif fault.kind == "trickle":
-        parts = tuple(_trickle(fault, (body,)))
-    elif fault.kind == "keep-alive":
-        # JSON allows white space around a value.
-        head = {**reply.headers, "content-length": str(len(body) + 10)}
-        return Reply(reply.status, (*_waiting(fault, b" "), body), head, reply.delay)
-    else:
-        return body_reply(b" " * _LONG_LINE + body, "application/json; charset=UTF-8")
-    return Reply(reply.status, parts, reply.headers, reply.delay)
-
-
-def _ends(part: bytes) -> bool:
-    """Whether a chunk says that the answer is whole."""
-    try:
-        chunk = json.loads(part.removeprefix(b"data: "))
+        return json.loads(part.removeprefix(b"data: ")) if isinstance(part, bytes) else None
     except ValueError:
-        return False
-    return any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
-
-
-def _error(kind: str) -> dict[str, Any]:
-    status, message = _STATUSES[kind]
-    return {"code": int(kind), "message": message, "status": status}
+        return None
 
 
 def _retry_after(fault: Fault) -> dict[str, str]:

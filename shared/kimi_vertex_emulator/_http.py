@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import h11
 
 from kimi_vertex_emulator._reply import Reply, google_error
-from kimi_vertex_emulator.script import Recorded
+from kimi_vertex_emulator._requests import Recorded
 
 __all__ = ["Connection", "Handler"]
 

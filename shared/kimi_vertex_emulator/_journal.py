@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
+from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply
-from kimi_vertex_emulator._routes import is_chat, json_object, told
-from kimi_vertex_emulator.script import Call, Part, Recorded
+from kimi_vertex_emulator._requests import Recorded, is_chat, json_object, summary
+from kimi_vertex_emulator.answers import Call, Part
+from kimi_vertex_emulator.script import Match, Script
 
 __all__ = ["JOURNAL", "Ending", "Exchange", "Journal", "Piece", "journal_page"]
 
@@ -26,6 +28,7 @@ Ending: TypeAlias = Literal["running", "complete", "cut", "reset", "left"]
 _LOG = logging.getLogger("kimi_vertex_emulator")
 _THINKING = ("reasoning_content", "reasoning")
 _DONE = b"data: [DONE]"
+_MOST_RULES = 8
 _AUTH = ("authorization", "proxy-authorization", "x-goog-api-key", "api-key", "x-api-key", "cookie")
 
 
@@ -64,7 +67,7 @@ class Exchange:
         """The response's body as JSON.
 
         Raises:
-            ValueError: It is none, an event stream for example; see `events`.
+            ValueError: It is not JSON but, for example, an event stream; see `events`.
         """
         return json.loads(self.body)
 
@@ -90,12 +93,12 @@ class Exchange:
 
     @property
     def model(self) -> str:
-        """The model that the request names; empty if it names none."""
+        """The model that the request names; empty if it does not name one."""
         return str((json_object(self.request) or {}).get("model") or "")
 
     @property
     def messages(self) -> list[Mapping[str, Any]]:
-        """The messages of the request; empty if it is no chat call."""
+        """The messages of the request; empty if it is not a chat request."""
         given = (json_object(self.request) or {}).get("messages")
         return (
             [message for message in given if isinstance(message, Mapping)] if isinstance(given, list) else []
@@ -129,21 +132,28 @@ class Exchange:
 
     @property
     def finish_reason(self) -> str | None:
-        """The finish reason that was sent last, `None` if none was."""
+        """The finish reason that was sent last, if one was."""
         reasons = [choice.get("finish_reason") for choice in self._choices()]
         return next((str(reason) for reason in reversed(reasons) if reason), None)
 
     def __str__(self) -> str:
-        calls = [call.name for call in self.tool_calls]
         parts = [
             f"{len(self.thinking)} thinking" if self.thinking else "",
             f"{len(self.text)} text" if self.text else "",
-            f"calls {', '.join(calls)}" if calls else "",
+            *(f"{call.name}({len(call.arguments_text)})" for call in self.tool_calls),
             self.finish_reason or "",
             "" if self.ending == "complete" else self.ending,
         ]
         status = "no head" if self.status is None else str(self.status)
-        return f"{told(self.request)} -> {'; '.join([status, *filter(None, parts)])}"
+        told = ", ".join(filter(None, parts))
+        line = f"{summary(self.request)} -> {status}{' stream' if self.streamed else ''}{': ' if told else ''}{told}"
+        # What a request says must not steer a terminal.
+        return "".join(char if char.isprintable() else "?" for char in line)
+
+    def line(self) -> str:
+        """The exchange in one line, with its time and duration: what `--watch` prints."""
+        clock = time.strftime("%H:%M:%S", time.localtime(self.arrived))
+        return f"{clock} {self}, {self.duration or 0.0:.2f} s"
 
     def to_data(self) -> dict[str, Any]:
         """The exchange as JSON data; headers that authenticate the caller are masked."""
@@ -230,6 +240,32 @@ class Journal:
         if self.limit is not None:
             del requests[: -self.limit]
 
+    def find(self, match: Match, status: int | None, finish_reason: str | None) -> list[Exchange]:
+        """The exchanges with the model that fulfil all conditions, in the order of arrival."""
+        return [
+            exchange
+            for exchange in self
+            if (chat := _chat_of(exchange.request)) is not None
+            and not match.unmet(chat, exchange.request)
+            and status in (None, exchange.status)
+            and finish_reason in (None, exchange.finish_reason)
+        ]
+
+    def failure(self, words: str) -> AssertionError:
+        """An error that lists everything that came."""
+        seen = [f"  {number}. {exchange}" for number, exchange in enumerate(self, start=1)]
+        came = "\n".join(seen) or "  none"
+        return AssertionError(
+            f"kimi-vertex emulator: {words}\nRequests that came, and their answers:\n{came}"
+        )
+
+    def why_unscripted(self, request: Recorded, script: Script) -> list[str]:
+        """A request that no script answered, and what did not match in each rule."""
+        chat = _chat_of(request)
+        words = [f"  {rule.refusal(chat, request)}" for rule in script.rules] if chat is not None else []
+        more = [f"  and {len(words) - _MOST_RULES} more"] if len(words) > _MOST_RULES else []
+        return [f"not scripted: {summary(request)}", *words[:_MOST_RULES], *more]
+
     def open(self, request: Recorded) -> tuple[Exchange, float]:
         """Begins an exchange; also returns its beginning on the monotonic clock."""
         exchange = Exchange(request, time.time())
@@ -284,6 +320,16 @@ def _noted(exchange: Exchange, began: float, reply: Reply, end: Callable[[Ending
             break
         yield part
     end("complete" if reply.status is not None else "cut")
+
+
+def _chat_of(request: Recorded) -> ChatRequest | None:
+    """What a request asks the model, if it does so readably."""
+    body = (json_object(request) or {}) if is_chat(request) else {}
+    given = body.get("messages")
+    messages = [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
+    if not messages:
+        return None
+    return ChatRequest.from_body({**body, "messages": messages}, model=str(body.get("model") or ""))
 
 
 def journal_page(journal: Journal, request: Recorded) -> Reply:

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from kimi_vertex_emulator.script import Chunking
+from kimi_vertex_emulator.answers import Chunking
 
 __all__ = ["clip", "cut", "deltas", "estimate", "joined"]
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from kimi_vertex_emulator.script import Recorded
+from kimi_vertex_emulator._requests import Recorded
 
 __all__ = ["Redactor"]
 

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._dialects import Spelling, event, spelling
+from kimi_vertex_emulator._dialects import Spelling, spelling
 from kimi_vertex_emulator._pieces import clip, cut, deltas, estimate, joined
-from kimi_vertex_emulator.script import Call, Chunking, Dialect, Part, Turn
+from kimi_vertex_emulator.answers import Call, Chunking, Dialect, Part, Turn
 
-__all__ = ["Manner", "completion_tokens", "event", "limited", "stream_parts", "whole_body"]
+__all__ = ["Style", "completion_tokens", "limited", "stream_parts", "whole_body"]
 
 _SECTION = ("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>")
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How an answer is sent: dialect, chunking, the source of randomness, and the wait before each piece."""
+class Style:
+    """How an answer is sent: dialect, chunking, and the source of randomness."""
 
     dialect: Dialect = "vertex"
     chunking: Chunking = "default"
     draw: random.Random = field(default_factory=random.Random)
-    wait: Callable[[str], float] | None = None
 
-    def of(self, turn: Turn) -> Manner:
-        """The manner of one turn, which may have its own."""
+    def of(self, turn: Turn) -> Style:
+        """The style of one turn, which may have settings of its own."""
         return replace(self, dialect=turn.dialect or self.dialect, chunking=turn.chunking or self.chunking)
 
 
-_DEFAULT = Manner()
+_DEFAULT = Style()
 
 
-def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner = _DEFAULT) -> dict[str, Any]:
+def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, style: Style = _DEFAULT) -> dict[str, Any]:
     """The turn as one `chat.completion` body."""
-    speller = _speller(turn, chat, reply_id, manner)
+    speller = _speller(turn, chat, reply_id, style)
     thinking = None if turn.thinking is None else joined(turn.thinking)
     text = joined(turn.text) if turn.text is not None or turn.tool_calls else None
     if speller.thinking != "field" and thinking is not None:
@@ -57,14 +56,13 @@ def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner = _D
     return speller.body(speller.message(thinking, text, calls), _finish_reason(turn, speller))
 
 
-def stream_parts(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner = _DEFAULT) -> Iterator[Part]:
+def stream_parts(turn: Turn, chat: ChatRequest, reply_id: str, style: Style = _DEFAULT) -> Iterator[Part]:
     """The turn as server-sent events, one HTTP chunk each, with the turn's pauses between them."""
-    speller = _speller(turn, chat, reply_id, manner)
+    speller = _speller(turn, chat, reply_id, style)
     yield from speller.opening()
-    for delta, text in _deltas(turn, speller, manner.of(turn)):
-        pause = turn.pause + (manner.wait(text) if manner.wait is not None else 0.0)
-        if pause:
-            yield pause
+    for delta in _deltas(turn, speller, style.of(turn)):
+        if turn.pause:
+            yield turn.pause
         yield speller.chunk([speller.choice(delta)])
     if turn.pause:
         yield turn.pause
@@ -106,48 +104,47 @@ def completion_tokens(turn: Turn) -> int:
     return sum(map(estimate, texts))
 
 
-def _speller(turn: Turn, chat: ChatRequest, reply_id: str, manner: Manner) -> Spelling:
+def _speller(turn: Turn, chat: ChatRequest, reply_id: str, style: Style) -> Spelling:
     counts = (0, 0) if turn.usage is not None else (estimate(chat.prompt_text), completion_tokens(turn))
-    return spelling(turn.dialect or manner.dialect)(chat, reply_id, counts, turn.usage)
+    return spelling(turn.dialect or style.dialect)(chat, reply_id, counts, turn.usage)
 
 
-def _deltas(turn: Turn, speller: Spelling, manner: Manner) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each delta and the text that it adds."""
+def _deltas(turn: Turn, speller: Spelling, style: Style) -> Iterator[dict[str, Any]]:
     if speller.thinking == "field":
         if turn.thinking == "":
-            yield speller.thinking_delta(""), ""
-        for piece in _thought(turn, speller, manner):
-            yield speller.thinking_delta(piece), piece
-    for piece in _content(turn, speller, manner):
-        yield speller.text_delta(piece), piece
+            yield speller.thinking_delta("")
+        for piece in _thought(turn, speller, style):
+            yield speller.thinking_delta(piece)
+    for piece in _content(turn, speller, style):
+        yield speller.text_delta(piece)
     if speller.native_calls:
         return
     for index, (call, call_id, arguments) in enumerate(_calls(turn, speller)):
-        yield speller.call_delta(index, call_id, call.name), call.name
-        for piece in cut(arguments, True, manner.chunking, manner.draw):
-            yield speller.arguments_delta(index, piece), piece
+        yield speller.call_delta(index, call_id, call.name)
+        for piece in cut(arguments, True, style.chunking, style.draw):
+            yield speller.arguments_delta(index, piece)
 
 
-def _thought(turn: Turn, speller: Spelling, manner: Manner) -> list[str]:
+def _thought(turn: Turn, speller: Spelling, style: Style) -> list[str]:
     """The pieces of the thinking, with calls behind it where the dialect lets them stay there."""
-    pieces = _cut(turn.thinking, manner)
+    pieces = _cut(turn.thinking, style)
     if speller.native_calls != "thinking" or not turn.tool_calls:
         return pieces
-    pieces = [*pieces, *cut(_native(turn, speller), False, manner.chunking, manner.draw)]
-    return ["".join(pieces)] if manner.chunking == "whole" else pieces
+    pieces = [*pieces, *cut(_native(turn, speller), False, style.chunking, style.draw)]
+    return ["".join(pieces)] if style.chunking == "whole" else pieces
 
 
-def _content(turn: Turn, speller: Spelling, manner: Manner) -> list[str]:
+def _content(turn: Turn, speller: Spelling, style: Style) -> list[str]:
     """The pieces of the content, with whatever the dialect puts into it."""
-    pieces = _cut(turn.text, manner)
+    pieces = _cut(turn.text, style)
     if speller.thinking != "field" and turn.thinking is not None:
         opening, _, closing = _tags(speller, turn)
-        around = [_cut_tag(tag, manner) for tag in (opening, closing)]
-        pieces = [*around[0], *_cut(turn.thinking, manner), *around[1], *pieces]
+        around = [_cut_tag(tag, style) for tag in (opening, closing)]
+        pieces = [*around[0], *_cut(turn.thinking, style), *around[1], *pieces]
     if speller.native_calls == "content" and turn.tool_calls:
-        pieces += cut(_native(turn, speller), False, manner.chunking, manner.draw)
+        pieces += cut(_native(turn, speller), False, style.chunking, style.draw)
     mixed = speller.thinking != "field" or speller.native_calls == "content"
-    return ["".join(pieces)] if mixed and manner.chunking == "whole" and pieces else pieces
+    return ["".join(pieces)] if mixed and style.chunking == "whole" and pieces else pieces
 
 
 def _tags(speller: Spelling, turn: Turn) -> tuple[str, str, str]:
@@ -155,17 +152,15 @@ def _tags(speller: Spelling, turn: Turn) -> tuple[str, str, str]:
     return ("<think>" if speller.thinking == "tags" else "", joined(turn.thinking), "</think>")
 
 
-def _cut(value: Any, manner: Manner) -> list[str]:
-    return deltas(value, chunking=manner.chunking, draw=manner.draw)
+def _cut(value: Any, style: Style) -> list[str]:
+    return deltas(value, chunking=style.chunking, draw=style.draw)
 
 
-def _cut_tag(tag: str, manner: Manner) -> list[str]:
+def _cut_tag(tag: str, style: Style) -> list[str]:
     if not tag:
         return []
     # A tag is one token, so that only the finest ways of cutting cut it.
-    return (
-        cut(tag, False, manner.chunking, manner.draw) if manner.chunking in ("character", "random") else [tag]
-    )
+    return cut(tag, False, style.chunking, style.draw) if style.chunking in ("character", "random") else [tag]
 
 
 def _native(turn: Turn, speller: Spelling) -> str:

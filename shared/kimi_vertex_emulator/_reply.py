@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kimi_vertex_emulator.script import Part, Raw
+from kimi_vertex_emulator.answers import Part, Raw
 
 __all__ = [
     "Reply",

@@ -1,16 +1,14 @@
-"""A thread with an event loop and a listening socket; what is answered is its subclass's affair."""
+"""A thread with an event loop and a listening socket; its handler decides what is answered."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Self
 
-from kimi_vertex_emulator._http import Connection
-from kimi_vertex_emulator._reply import Reply
-from kimi_vertex_emulator.script import Recorded
+from kimi_vertex_emulator._http import Connection, Handler
 
 __all__ = ["Server"]
 
@@ -18,10 +16,21 @@ _BACKLOG = 1024
 
 
 class Server:
-    """Serves in a thread of its own between `start` and `stop`."""
+    """Serves in a thread of its own between `start` and `stop`.
 
-    def __init__(self, host: str, port: int) -> None:
+    Args:
+        handler: Answers a request.
+        host: Address to bind.
+        port: Port to bind; 0: a free one.
+        closed: Awaited in the loop when every connection is closed.
+    """
+
+    def __init__(
+        self, handler: Handler, host: str, port: int, closed: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._handler = handler
         self._bind = (host, port)
+        self._closed = closed
         self._address: tuple[str, int] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -94,12 +103,6 @@ class Server:
         """How many client connections were ever opened: shows whether a client reuses them."""
         return self._opened
 
-    def _handle(self, request: Recorded) -> Reply | Awaitable[Reply]:
-        raise NotImplementedError
-
-    async def _closed(self) -> None:
-        """Runs in the loop when every connection is closed."""
-
     def _run(self, started: Future[tuple[str, int]]) -> None:
         try:
             asyncio.run(self._serve(started))
@@ -119,7 +122,8 @@ class Server:
             server.close()
             await self._close_all()
             await server.wait_closed()
-            await self._closed()
+            if self._closed is not None:
+                await self._closed()
 
     async def _close_all(self) -> None:
         # An aborted transport reports its end on a later round of the loop, and a connection that was
@@ -131,7 +135,7 @@ class Server:
             await asyncio.sleep(0)
 
     def _connection(self) -> Connection:
-        return Connection(self._handle, self._connections, self._count)
+        return Connection(self._handler, self._connections, self._count)
 
     def _count(self) -> None:
         self._opened += 1

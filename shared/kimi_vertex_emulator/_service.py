@@ -1,7 +1,7 @@
-"""Routes and the chat call: from a recorded request to a reply, without a socket.
+"""Routes and chat requests: from a recorded request to a reply, without a socket.
 
-Order for a chat call: bearer, then a scripted raw answer or early fault, quota and the rules, then an answer from
-the queue, the script, the user's brain or the built-in one, and last whatever fault strikes it.
+Order for a chat request: bearer, then a queued raw answer or early fault, the cassette, the rules and the quota, then
+the answer of the sources, and last the fault that strikes it.
 """
 
 from __future__ import annotations
@@ -11,38 +11,26 @@ import math
 import random
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from kimi_vertex_emulator import _auth, _rules
+from kimi_vertex_emulator import _auth
 from kimi_vertex_emulator._catalog import list_models
 from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._faults import early_reply, exhausted, struck
-from kimi_vertex_emulator._history_rules import degraded, refuse_by_rules, refuse_place
+from kimi_vertex_emulator._faults import breaks_an_answer, early_reply, exhausted, strike
 from kimi_vertex_emulator._pieces import estimate
-from kimi_vertex_emulator._player import Player
-from kimi_vertex_emulator._render import Manner, completion_tokens, limited, stream_parts, whole_body
+from kimi_vertex_emulator._render import Style, stream_parts, whole_body
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply, raw_reply, stream_reply
-from kimi_vertex_emulator._routes import ENDPOINT, instance, is_chat, json_object
-from kimi_vertex_emulator._scripted import Scripted
-from kimi_vertex_emulator.brain import respond
-from kimi_vertex_emulator.conditions import Faults, Latency, Meter, Quota
-from kimi_vertex_emulator.matching import Brain
-from kimi_vertex_emulator.rules import Rules
-from kimi_vertex_emulator.script import (
-    CHUNKINGS,
-    DIALECTS,
-    Chunking,
-    Dialect,
-    Fault,
-    Raw,
-    Recorded,
-    Turn,
-    known,
-)
-from kimi_vertex_emulator.scripts import Script
+from kimi_vertex_emulator._requests import ENDPOINT, Recorded, instance, is_chat, json_object
+from kimi_vertex_emulator._sources import Sources, improvised
+from kimi_vertex_emulator.answers import DIALECTS, Dialect, Fault, Raw, Turn
+from kimi_vertex_emulator.quota import Meter
+from kimi_vertex_emulator.rules import check, degraded, refuse_by_rules, refuse_place
+
+if TYPE_CHECKING:
+    from kimi_vertex_emulator._emulator import Emulator
 
 __all__ = ["Service"]
 
@@ -52,134 +40,91 @@ _METHOD = {
 }
 
 
-class Service(Scripted):
-    """The emulated service: settings, script, journal and rules. See `Emulator` for the arguments."""
+class Service:
+    """The emulated service.
 
-    def __init__(
-        self,
-        *,
-        strict: bool,
-        require_token: bool,
-        valid_tokens: Collection[str] | None,
-        token_lifetime: int,
-        refuse_forced_tool_choice: bool,
-        dedicated_dns: str,
-        pace: float,
-        script: Script | None = None,
-        brain: Brain | None = None,
-        dialect: Dialect | Literal["random"] = "vertex",
-        dialects: Mapping[str, Dialect] | None = None,
-        chunking: Chunking = "default",
-        seed: int = 0,
-        rules: Rules | None = None,
-        faults: Faults | None = None,
-        quota: Quota | None = None,
-        latency: Latency | None = None,
-        journal_limit: int | None = None,
-        player: Player | None = None,
-    ) -> None:
-        super().__init__(script, brain, pace, journal_limit, player)
-        known(dialect, (*DIALECTS, "random"), "dialect")
-        known(chunking, CHUNKINGS, "chunking")
-        for name in (dialects or {}).values():
-            known(name, DIALECTS, "dialect")
-        self.strict = strict
-        self.require_token = require_token
-        self.valid_tokens: Collection[str] | None = valid_tokens
-        self.token_lifetime = token_lifetime
-        self.refuse_forced_tool_choice = refuse_forced_tool_choice
-        self.dedicated_dns = dedicated_dns
-        self.dialect: Dialect | Literal["random"] = dialect
-        self.dialects: dict[str, Dialect] = dict(dialects or {})
-        self.chunking: Chunking = chunking
-        self.seed = seed
-        self.rules = rules or Rules()
-        self.faults = faults
-        self.quota = quota
-        self.latency = latency
-        self.issued_tokens: list[str] = []
-        """The tokens that the token endpoint, the STS and the metadata server handed out."""
-        self._deadlines: dict[str, float] = {}
-        self._numbers = itertools.count(1)
-        self._draws = {"chat": itertools.count(1), "token": itertools.count(1)}
+    Args:
+        settings: The emulator, whose settings are read at each request because they may change while it runs.
+        sources: Where answers come from.
+    """
+
+    def __init__(self, settings: Emulator, sources: Sources) -> None:
+        self._settings = settings
+        self._sources = sources
         self._meter = Meter()
+        self._arrived = 0
+        self._numbers = itertools.count(1)
+        self._deadlines: dict[str, float] = {}
+        self.issued_tokens: list[str] = []
 
-    def answer(self, request: Recorded) -> Reply:
-        """Records the request and decides the reply."""
+    def answer(self, request: Recorded) -> tuple[Reply, bool]:
+        """The reply to a request, and whether it is one that a test may not have expected."""
         self._arrived += 1
-        self.requests.append(request)
-        self._journal.trim(self.requests)
         if is_chat(request):
             try:
                 return self._chat(request)
             except RecursionError:
-                return google_error(400, "INVALID_ARGUMENT", "The request is nested too deeply.")
+                return google_error(400, "INVALID_ARGUMENT", "The request is nested too deeply."), False
         if (request.method, request.path) == ("GET", "/health"):
-            return json_reply({"status": "ok"})
+            return json_reply({"status": "ok"}), False
         match = ENDPOINT.fullmatch(request.path)
         if match is not None and match["verb"] is None and request.method == "GET":
-            scripted = self._early("endpoint")
-            return scripted or self._denied(request, False) or self._late("endpoint", self._describe(match))
-        models = list_models(request, self.rules.models, self.rules.retired_models)
-        if models is not None:
-            return self._denied(request, False) or models
+            reply = self._sources.early("endpoint") or self._denied(request, False)
+            return reply or self._sources.late("endpoint", self._describe(match)), False
+        rules = self._settings.rules
+        if models := list_models(request, rules.models, rules.retired_models):
+            return self._denied(request, False) or models, False
         return self._token(request)
 
-    def _token(self, request: Recorded) -> Reply:
-        issued = _auth.issue(request, number=len(self.issued_tokens) + 1, lifetime=self.token_lifetime)
+    def reset(self) -> None:
+        """Begins the random draws of the requests anew."""
+        self._arrived = 0
+
+    def _token(self, request: Recorded) -> tuple[Reply, bool]:
+        lifetime = self._settings.token_lifetime
+        issued = _auth.issue(request, number=len(self.issued_tokens) + 1, lifetime=lifetime)
         if issued is None:
-            self._surprise(request)
-            return google_error(
-                404,
-                "NOT_FOUND",
+            words = (
                 f"The kimi-vertex emulator has no route {request.method} {request.path}. It serves "
-                "endpoints/openapi/chat/completions, endpoints/ID and its methods, models, token endpoints, and health.",
+                "endpoints/openapi/chat/completions, endpoints/ID and its methods, models, token endpoints, and health."
             )
-        if scripted := self._early("token"):
-            return scripted
-        fault = self._drawn("token")
-        if fault is not None and not fault.strikes_late:
-            return early_reply(fault, streaming=False, token=True)
+            return google_error(404, "NOT_FOUND", words), True
+        if early := self._sources.early("token"):
+            return early, False
         if issued.token is not None:
             self.issued_tokens.append(issued.token)
-            self._deadlines[issued.token] = time.monotonic() + self.token_lifetime
-        reply = self._late("token", issued.reply)
-        return reply if fault is None else struck(fault, reply, streaming=False)
+            self._deadlines[issued.token] = time.monotonic() + lifetime
+        return self._sources.late("token", issued.reply), False
 
-    def _drawn(self, route: Literal["chat", "token"]) -> Fault | None:
-        number = next(self._draws[route])
-        return self.faults.draw(route, number) if self.faults is not None else None
-
-    def _chat(self, request: Recorded) -> Reply:
+    def _chat(self, request: Recorded) -> tuple[Reply, bool]:
         match = ENDPOINT.fullmatch(request.path)
         verb = (match["verb"] if match else None) or "/chat/completions"
         body = json_object(request)
         streaming = bool(body and body.get("stream", verb == ":streamRawPredict"))
-        if denied := self._denied(request, streaming) or self._early("chat", streaming=streaming):
-            return denied
-        if self._player is not None and not self._queues["chat"] and (replayed := self._player.take(request)):
-            return replayed
-        fault = self._drawn("chat")
-        if fault is not None and not fault.strikes_late:
-            return early_reply(fault, streaming=streaming)
+        if early := self._denied(request, streaming) or self._sources.early("chat", streaming=streaming):
+            return early, False
+        if replayed := self._sources.replayed(request):
+            return replayed, False
         if verb == ":predict":
             body, streaming = instance(body), False
         dialect = self._dialect_of(request)
         if refused := self._refused(request, body, match, dialect, streaming):
-            return refused
-        assert body is not None, "the rules refuse what is no object"
-        chat = ChatRequest.from_body(
-            body, model=str(body.get("model") or (match["endpoint"] if match else "")), stream=streaming
-        )
-        answer = self._next(chat, request)
+            return refused, False
+        assert body is not None, "the rules refuse what is not an object"
+        model = str(body.get("model") or (match["endpoint"] if match else ""))
+        chat = ChatRequest.from_body(body, model=model, stream=streaming)
+        answer = self._sources.next(chat, request, self._settings.brain)
+        unscripted = answer is None
+        if answer is None:
+            answer = self._sources.unscripted(chat, request)
         if isinstance(answer, Raw):
-            return raw_reply(answer)
-        if isinstance(answer, Fault):
-            if not answer.strikes_late:
-                return early_reply(answer, streaming=streaming)
-            fault, answer = answer, answer.turn or limited(respond(chat, self.pace), chat)
-        reply = self._send(answer, chat, dialect, wrapped=verb == ":predict")
-        return reply if fault is None else struck(fault, reply, streaming=streaming)
+            return raw_reply(answer), unscripted
+        fault = answer if isinstance(answer, Fault) else None
+        if fault is not None and not breaks_an_answer(fault):
+            return early_reply(fault, streaming=streaming), False
+        turn = answer if isinstance(answer, Turn) else answer.turn or improvised(chat)
+        reply = self._send(turn, chat, dialect, wrapped=verb == ":predict")
+        return reply if fault is None else strike(fault, reply, streaming=streaming), unscripted
 
     def _refused(
         self,
@@ -189,16 +134,16 @@ class Service(Scripted):
         dialect: Dialect,
         streaming: bool,
     ) -> Reply | None:
-        rules = self.rules
+        settings, rules = self._settings, self._settings.rules
         if rules.max_payload is not None and len(request.body) > rules.max_payload:
             message = f"Request payload size exceeds the limit: {rules.max_payload} bytes."
             return google_error(400, "INVALID_ARGUMENT", message)
         managed = match is not None and match["endpoint"] == "openapi"
-        refused = _rules.check(
+        refused = check(
             body,
-            strict=self.strict,
+            strict=settings.strict,
             managed=managed,
-            refuse_forced_tool_choice=self.refuse_forced_tool_choice,
+            refuse_forced_tool_choice=settings.refuse_forced_tool_choice,
         )
         if refused or body is None:
             return refused
@@ -211,47 +156,48 @@ class Service(Scripted):
         return refuse_by_rules(body, chat, rules, dialect) or self._over_quota(chat, streaming)
 
     def _over_quota(self, chat: ChatRequest, streaming: bool) -> Reply | None:
-        if self.quota is None:
+        quota = self._settings.quota
+        if quota is None:
             return None
-        tokens = estimate(chat.prompt_text) if self.quota.tokens is not None else 0
-        wait = self._meter.admit(self.quota, tokens, time.monotonic())
+        tokens = estimate(chat.prompt_text) if quota.tokens is not None else 0
+        wait = self._meter.admit(quota, tokens, time.monotonic())
         if wait is None:
             return None
-        retry_after = str(max(1, math.ceil(wait))) if self.quota.retry_after else None
+        retry_after = str(max(1, math.ceil(wait))) if quota.retry_after else None
         return exhausted(streaming=streaming, retry_after=retry_after)
 
     def _dialect_of(self, request: Recorded) -> Dialect:
-        for pattern, dialect in self.dialects.items():
+        settings = self._settings
+        for pattern, dialect in settings.dialects.items():
             if fnmatchcase(request.path, pattern):
                 return dialect
-        if self.dialect == "random":
-            return random.Random(f"{self.seed}/dialect/{self._arrived}").choice(DIALECTS)
-        return self.dialect
+        if settings.dialect == "random":
+            return random.Random(f"{settings.seed}/dialect/{self._arrived}").choice(DIALECTS)
+        return settings.dialect
 
     def _send(self, turn: Turn, chat: ChatRequest, dialect: Dialect, *, wrapped: bool) -> Reply:
-        if reason := degraded(chat, self.rules):
+        if reason := degraded(chat, self._settings.rules):
             thinking = turn.thinking or f"I lose the thread: {reason}."
             turn = replace(turn, thinking=thinking, text=None, tool_calls=(), finish_reason="stop")
+        if not turn.pause:
+            turn = replace(turn, pause=self._settings.pace)
         number = next(self._numbers)
-        draw, latency = random.Random(f"{self.seed}/answer/{number}"), self.latency or Latency()
         reply_id = f"emulator-{number}"
-        start = latency.start(draw)
-        manner = Manner(dialect, self.chunking, draw)
-        if not chat.stream:
-            whole = whole_body(turn, chat, reply_id, manner)
-            reply = json_reply({"predictions": whole} if wrapped else whole)
-            return replace(reply, delay=start + latency.duration(completion_tokens(turn), draw))
-        if latency.tokens_per_second:
-            manner = replace(manner, wait=lambda text: latency.duration(len(text) / 4, draw))
-        return replace(stream_reply(stream_parts(turn, chat, reply_id, manner)), delay=start)
+        draw = random.Random(f"{self._settings.seed}/answer/{number}")
+        style = Style(dialect, self._settings.chunking, draw)
+        if chat.stream:
+            return replace(stream_reply(stream_parts(turn, chat, reply_id, style)), delay=turn.delay)
+        whole = whole_body(turn, chat, reply_id, style)
+        return replace(json_reply({"predictions": whole} if wrapped else whole), delay=turn.delay)
 
     def _denied(self, request: Recorded, streaming: bool) -> Reply | None:
-        token = request.bearer
-        known_token = self.valid_tokens is None or token in self.valid_tokens
-        expired = (
-            self.rules.expiring_tokens and self._deadlines.get(token or "", math.inf) <= time.monotonic()
-        )
-        if (token is None and not self.require_token) or (token is not None and known_token and not expired):
+        settings, token = self._settings, request.bearer
+        known_token = settings.valid_tokens is None or token in settings.valid_tokens
+        deadline = self._deadlines.get(token or "", math.inf)
+        expired = settings.rules.expiring_tokens and deadline <= time.monotonic()
+        if token is None and not settings.require_token:
+            return None
+        if token is not None and known_token and not expired:
             return None
         return google_error(
             401,
@@ -264,11 +210,12 @@ class Service(Scripted):
         )
 
     def _describe(self, match: re.Match[str]) -> Reply:
+        dns = self._settings.dedicated_dns
         return json_reply(
             {
                 "name": match["name"],
                 "displayName": "Kimi (kimi-vertex emulator)",
-                "dedicatedEndpointEnabled": bool(self.dedicated_dns),
-                "dedicatedEndpointDns": self.dedicated_dns,
+                "dedicatedEndpointEnabled": bool(dns),
+                "dedicatedEndpointDns": dns,
             }
         )

@@ -5,17 +5,15 @@ from __future__ import annotations
 import ipaddress
 import logging
 import ssl
-import time
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
 from kimi_vertex_emulator._reply import Reply, google_error
-from kimi_vertex_emulator._routes import ENDPOINT, is_chat
+from kimi_vertex_emulator._requests import ENDPOINT, Recorded, is_chat
 from kimi_vertex_emulator._server import Server
 from kimi_vertex_emulator.cassette import Cassette, Interaction
-from kimi_vertex_emulator.script import Recorded
 
 if TYPE_CHECKING:
     import httpx
@@ -33,9 +31,9 @@ _DONE = b"data: [DONE]"
 
 
 class Recorder(Server):
-    """A proxy on this machine that records the calls that go through it.
+    """A proxy on this machine that records the requests that go through it.
 
-    Each call goes to the target with the headers it came with, the caller's credentials among them; answers come
+    Each request goes to the target with the headers it came with, the caller's credentials among them; answers come
     back as they arrive. The cassette is written after each answer, without credentials, project, endpoint,
     email addresses and other headers, which never reach the disk. Prompts and answers are in it. What a
     client does not read to its end is not recorded.
@@ -59,7 +57,7 @@ class Recorder(Server):
 
     Raises:
         OSError: The cassette exists and cannot be read, or the PEM file cannot.
-        ValueError: The target is no such URL, or the file is no cassette.
+        ValueError: The target is no such URL, or the file is not a cassette.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class Recorder(Server):
         port: int = 0,
         ca: str | Path | None = None,
     ) -> None:
-        Server.__init__(self, host, port)
+        super().__init__(self._handle, host, port, closed=self._disconnect)
         self._trust = None if ca is None else ssl.create_default_context(cafile=ca)
         self._target, self._prefix, self._local = _checked(target)
         self._path = Path(path)
@@ -100,7 +98,6 @@ class Recorder(Server):
             )
         import httpx  # noqa: PLC0415  # slow to import, and only the recorder needs it
 
-        began = time.monotonic()
         client = self._client = self._client or httpx.AsyncClient(
             verify=True if self._trust is None else self._trust,
             timeout=httpx.Timeout(_SECONDS, connect=10.0),
@@ -116,7 +113,7 @@ class Recorder(Server):
             return _failed(f"the target answered {response.status_code}, a redirect, which is not followed")
         _LOG.info("kimi-vertex recorder: %s call -> %s", request.method, response.status_code)
         kept = {name: value for name, value in response.headers.items() if name not in _HOP}
-        return Reply(response.status_code, (), kept, relayed=self._relay(request, response, began))
+        return Reply(response.status_code, (), kept, relayed=self._relay(request, response))
 
     def _onward(self, client: httpx.AsyncClient, request: Recorded) -> httpx.Request:
         url = self._target + quote(request.path, safe="/:@-._~!$&'()*+,;=")
@@ -128,7 +125,7 @@ class Recorder(Server):
             content=request.body,
         )
 
-    async def _closed(self) -> None:
+    async def _disconnect(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
@@ -142,16 +139,15 @@ class Recorder(Server):
         return is_chat(request) or listed or described
 
     async def _relay(
-        self, request: Recorded, response: httpx.Response, began: float
+        self, request: Recorded, response: httpx.Response
     ) -> AsyncGenerator[bytes | Literal["cut"], None]:
         import httpx  # noqa: PLC0415  # see _handle
 
-        head = time.monotonic() - began
-        chunks: list[tuple[float, bytes]] = []
+        chunks: list[bytes] = []
         ended = cut = False
         try:
             async for chunk in response.aiter_bytes():
-                chunks.append((time.monotonic() - began, chunk))
+                chunks.append(chunk)
                 yield chunk
             ended = True
         except httpx.HTTPError as error:
@@ -160,19 +156,12 @@ class Recorder(Server):
         finally:
             await response.aclose()
             # A client may leave at the closing mark, without waiting for the end of the body.
-            if ended or _DONE in b"".join(data for _, data in chunks[-2:]):
-                self._keep(
-                    Interaction.of(
-                        request,
-                        response.status_code,
-                        response.headers,
-                        chunks,
-                        head=head,
-                        seconds=time.monotonic() - began,
-                        cut=cut,
-                        redact=self._redact,
-                    )
+            if ended or _DONE in b"".join(chunks[-2:]):
+                body, redact = b"".join(chunks), self._redact
+                kept = Interaction.of(
+                    request, response.status_code, response.headers, body, cut=cut, redact=redact
                 )
+                self._keep(kept)
         if cut:
             yield "cut"
 

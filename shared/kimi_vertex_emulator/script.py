@@ -1,284 +1,314 @@
-"""What a test tells the emulator to answer, and what the emulator tells a test it was asked.
-
-Plain values; how they look on the wire is decided elsewhere.
-"""
+"""Scripts: which requests get which answers, in which order. Plain logic, no I/O but the reading of a YAML file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, get_args
-from urllib.parse import parse_qsl
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final, Self, TypeAlias, TypedDict, Unpack
 
-__all__ = [
-    "CHUNKINGS",
-    "DIALECTS",
-    "FAULTS",
-    "Answer",
-    "Call",
-    "Chunking",
-    "Dialect",
-    "Fault",
-    "FaultKind",
-    "Part",
-    "Raw",
-    "Recorded",
-    "Turn",
-]
+from kimi_vertex_emulator._chat import ChatRequest
+from kimi_vertex_emulator._requests import Recorded
+from kimi_vertex_emulator.answers import Answer, Fault, Raw, Turn
 
-Part: TypeAlias = bytes | float | Literal["reset", "cut", "end"]
-"""One step of a raw answer.
+__all__ = ["Brain", "Conditions", "Match", "Rule", "Script", "TextMatch"]
 
-`bytes` are sent as one HTTP chunk; a `float` is a pause in seconds; `"reset"` resets the TCP
-connection; `"cut"` closes it without the final chunk; `"end"` finishes the body (implied).
-"""
+TextMatch: TypeAlias = str | re.Pattern[str] | Callable[[str], bool]
+"""A substring (case counts), a pattern that is searched for, or a function that decides."""
 
-_COMMANDS = ("reset", "cut", "end")
-
-Dialect: TypeAlias = Literal[
-    "vertex",
-    "vllm-old",
-    "vllm-new",
-    "vllm-no-parser",
-    "close-tag-only",
-    "sglang-no-tool-parser",
-    "calls-in-thinking",
-    "llama.cpp",
-    "moonshot",
-    "gateway",
-]
-"""Which server's spelling an answer has.
-
-- `vertex`: the managed service, SGLang with Google's additions. Thinking in `reasoning_content`.
-- `vllm-old`: vLLM up to 0.15. Thinking in `reasoning_content`, ids `chatcmpl-tool-...`.
-- `vllm-new`: vLLM from 0.16 on. Thinking in `reasoning`.
-- `vllm-no-parser`: vLLM without a reasoning parser. `<think>...</think>` inside the content.
-- `close-tag-only`: Kimi K2.5 without a reasoning parser. Thinking, then a lone `</think>`, then the answer.
-- `sglang-no-tool-parser`: SGLang without a tool parser. Calls as Kimi's own tokens inside the content.
-- `calls-in-thinking`: any server whose model forgot to end its thinking. Calls as Kimi's own tokens behind it.
-- `llama.cpp`: random ids, timings, usage in a chunk of its own if asked for.
-- `moonshot`: Moonshot's own API. Usage inside the choice, ids `NAME:N`.
-- `gateway`: a gateway such as OpenRouter. Comments, thinking twice, two finish chunks.
-"""
-
-DIALECTS: Final[tuple[Dialect, ...]] = get_args(Dialect)
-"""Every dialect."""
-
-Chunking: TypeAlias = Literal["default", "whole", "token", "character", "random"]
-"""How the text of a streamed turn is cut into deltas.
-
-- `default`: a word or so each, always the same way.
-- `whole`: one delta for each field.
-- `token`: about four characters each, as tokens are.
-- `character`: one character each; tags and Kimi's tokens are cut too.
-- `random`: pieces of 1 to 12 characters, drawn from the emulator's seed.
-"""
-
-CHUNKINGS: Final[tuple[Chunking, ...]] = get_args(Chunking)
-"""Every way of cutting."""
-
-FaultKind: TypeAlias = Literal[
-    "reset",
-    "close",
-    "garbage",
-    "stall",
-    "307",
-    "400",
-    "401",
-    "403",
-    "404",
-    "408",
-    "413",
-    "429",
-    "500",
-    "502",
-    "503",
-    "504",
-    "stall-head",
-    "empty-body",
-    "empty-choices",
-    "null-choices",
-    "wrong-shape",
-    "wrong-content-type",
-    "bad-gzip",
-    "error-200",
-    "reset-mid",
-    "cut-mid",
-    "stall-mid",
-    "no-finish",
-    "half-event",
-    "error-event",
-    "error-event-list",
-    "error-event-flat",
-    "malformed-json",
-    "trickle",
-    "keep-alive",
-    "oversized-line",
-    "plain-text",
-    "no-reason",
-    "no-done",
-    "open-end",
-]
-"""A way in which an answer fails.
-
-Before the head: `reset` (TCP RST), `close` (clean), `garbage` (no HTTP), `stall` (silence). An HTTP status in
-Google's shape, or in the token endpoint's; `413` and `502` are pages of HTML, `307` leads nowhere. A useless 200:
-`stall-head` (silence after it), `empty-body`, `empty-choices`, `null-choices`, `wrong-shape` (other JSON),
-`wrong-content-type` (HTML), `bad-gzip`, `error-200` (an error object). After a part of the answer: `reset-mid`,
-`cut-mid` (closed in the middle), `stall-mid`, `no-finish` (a clean end without finish reason and `[DONE]`),
-`half-event` (a clean end in an event), an `error-event` as an object, in a list or flat, `malformed-json`. An answer
-that is whole, but odd: it comes as a `trickle`, after `keep-alive` comments, with an `oversized-line` (a comment of
-2 MB), as `plain-text`, with `no-reason` (the finish reason is null), with `no-done`, or with an `open-end` (the
-connection stays open for a while).
-"""
-
-FAULTS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
-"""Every kind of fault."""
+Brain: TypeAlias = Callable[[ChatRequest], Turn | Raw | Fault | str | None]
+"""A function that answers: a `str` is the text of a turn, `None` leaves it to what comes next."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One tool call of a scripted turn."""
+class Conditions(TypedDict, total=False):
+    """Conditions on a chat request, beside what the user said last; all that are given have to hold."""
 
-    name: str
-    """The tool's name."""
-    arguments: Mapping[str, Any] | str = field(default_factory=dict)
-    """An object, or text that is sent as it is, valid JSON or not."""
-    id: str | None = None
-    """Default: `functions.NAME:N` with N counted over the conversation, as Kimi does."""
-
-    @property
-    def arguments_text(self) -> str:
-        """The arguments as the JSON text that goes over the wire."""
-        if isinstance(self.arguments, str):
-            return self.arguments
-        return json.dumps(dict(self.arguments), ensure_ascii=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One answer of the model, sent as a stream or as one body, as the request asks.
-
-    A `str` is cut into several deltas, the same way every time; a sequence gives exactly its
-    elements as deltas. Scripted turns are sent in full, whatever `max_tokens` and `stop` say.
-    """
-
-    thinking: str | Sequence[str] | None = None
-    """`None`: the turn has no thinking; `""`: the model says that it thought nothing."""
-    text: str | Sequence[str] | None = None
-    tool_calls: Sequence[Call] = ()
-    finish_reason: str | None = None
-    """Default: `tool_calls` where there are calls, else `stop`."""
-    usage: Mapping[str, Any] | None = None
-    """Default: estimated counts in the shape that Vertex reports."""
-    pause: float = 0.0
-    """Seconds between two events of the stream."""
-    dialect: Dialect | None = None
-    """Default: what the emulator speaks on the request's route."""
-    chunking: Chunking | None = None
-    """How a `str` is cut into deltas; a sequence stays as it is. Default: the emulator's setting."""
-
-    def __post_init__(self) -> None:
-        if self.dialect is not None:
-            known(self.dialect, DIALECTS, "dialect")
-        if self.chunking is not None:
-            known(self.chunking, CHUNKINGS, "chunking")
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """An answer in exact bytes: for faults, foreign dialects and recorded captures.
-
-    Raises:
-        ValueError: A part is a `str` that is no command.
-    """
-
-    parts: Sequence[Part]
-    status: int | None = 200
-    """`None` sends no head: the parts then act on the bare connection, which is closed at the end."""
-    headers: Mapping[str, str] | None = None
-    """Added to the default head, whose content type is an event stream for 200 and JSON otherwise."""
-
-    def __post_init__(self) -> None:
-        for part in self.parts:
-            if isinstance(part, str) and part not in _COMMANDS:
-                raise ValueError(f"Raw part {part!r} is no command; use bytes, seconds or one of {_COMMANDS}")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """An answer that fails.
-
-    Raises:
-        ValueError: The kind is unknown.
-    """
-
-    kind: FaultKind
-    after: int = 3
-    """For faults in the middle of a stream: how many events come before it. Of a whole body, half comes."""
-    seconds: float = 30.0
-    """How long a stall and an `open-end` are silent, and how long a `trickle` and `keep-alive` comments take."""
-    retry_after: str | None = None
-    """The `Retry-After` header of an HTTP status: seconds or an HTTP date. Default: none is sent."""
-    turn: Turn | None = None
-    """What is being answered when a fault strikes in the middle. Default: what the brain answers."""
-
-    def __post_init__(self) -> None:
-        known(self.kind, FAULTS, "fault")
-
-    @property
-    def strikes_late(self) -> bool:
-        """Whether a part of a real answer comes before the fault."""
-        return FAULTS.index(self.kind) >= FAULTS.index("reset-mid")
-
-
-Answer: TypeAlias = Turn | Raw | Fault
-"""What can be put in the emulator's queue or in a script."""
-
-
-def known(value: object, names: Sequence[str], what: str) -> None:
-    """Refuses a name that is not in the list.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if value not in names:
-        raise ValueError(f"{what} {value!r} is unknown; it must be one of {', '.join(names)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """One request as it arrived."""
-
-    method: str
+    anywhere: TextMatch
+    """All texts of the history, joined by newlines."""
+    system: TextMatch
+    """The system messages, joined by newlines."""
+    result: TextMatch
+    """The last message, if it is a tool's result; anything else does not match."""
+    tools: str | Sequence[str]
+    """Names of tools that the request declares, among others; an empty list: it declares none."""
+    turn: int
+    """How many assistant messages the history has: 0 in the first turn."""
+    model: str
+    """The model's name; `*` and `?` are wildcards."""
     path: str
-    """Decoded path without the query."""
-    query: str
-    """Raw query string without the question mark; empty if there is none."""
-    headers: Mapping[str, str]
-    """Names in lower case; repeated headers are joined with a comma."""
-    body: bytes
+    """The request's path; `*` and `?` are wildcards."""
+    headers: Mapping[str, TextMatch]
+    """Headers by name, whose case does not count; a header that is missing is the empty text."""
+    when: Callable[[ChatRequest], bool]
+    """Any further condition."""
 
-    @property
-    def json(self) -> Any:
-        """The body as JSON.
+
+class Match:
+    """What a request has to fulfil.
+
+    Args:
+        text: What the user said last.
+        conditions: Further conditions.
+
+    Raises:
+        TypeError: A condition is unknown.
+    """
+
+    def __init__(self, text: TextMatch | None = None, **conditions: Unpack[Conditions]) -> None:
+        if unknown := sorted(set(conditions) - set(_UNMET)):
+            raise TypeError(f"condition {unknown[0]!r} is unknown; there are {', '.join(_UNMET)}")
+        given: dict[str, Any] = {"text": text, **conditions}
+        self._wanted = {name: wanted for name, wanted in given.items() if wanted is not None}
+
+    def unmet(self, chat: ChatRequest, request: Recorded) -> list[str]:
+        """The conditions that a request does not fulfil, by name."""
+        return [
+            name
+            for condition, wanted in self._wanted.items()
+            for name in _UNMET[condition](wanted, chat, request)
+        ]
+
+    def __str__(self) -> str:
+        shown = [f"{name}={_shown(wanted)}" for name, wanted in self._wanted.items() if wanted or wanted == 0]
+        return ", ".join(shown) or "any request"
+
+
+def _texts(role: str | None, chat: ChatRequest) -> list[str]:
+    return [message.text for message in chat.messages if role in (None, message.role)]
+
+
+def _text(
+    name: str, text: Callable[[ChatRequest], str | None]
+) -> Callable[[Any, ChatRequest, Recorded], list[str]]:
+    return lambda wanted, chat, _: [] if _holds(wanted, text(chat)) else [name]
+
+
+def _tools(wanted: str | Sequence[str], chat: ChatRequest, _: Recorded) -> list[str]:
+    declared = {tool.name for tool in chat.tools}
+    names = {wanted} if isinstance(wanted, str) else set(wanted)
+    return [] if (names <= declared if names else not declared) else ["tools"]
+
+
+def _headers(wanted: Mapping[str, TextMatch], _: ChatRequest, request: Recorded) -> list[str]:
+    held = {name: _holds(match, request.headers.get(name.lower(), "")) for name, match in wanted.items()}
+    return [f"header {name}" for name, holds in held.items() if not holds]
+
+
+_UNMET: Final[dict[str, Callable[[Any, ChatRequest, Recorded], list[str]]]] = {
+    # For each condition: the names of what a request does not fulfil.
+    "text": _text("text", lambda chat: (["", *_texts("user", chat)])[-1]),
+    "anywhere": _text("anywhere", lambda chat: "\n".join(_texts(None, chat))),
+    "system": _text("system", lambda chat: "\n".join(_texts("system", chat))),
+    "result": _text(
+        "result", lambda chat: chat.messages[-1].text if chat.messages[-1].role == "tool" else None
+    ),
+    "tools": _tools,
+    "turn": lambda wanted, chat, _: [] if wanted == len(_texts("assistant", chat)) else ["turn"],
+    "model": lambda wanted, chat, _: [] if fnmatchcase(chat.model, wanted) else ["model"],
+    "path": lambda wanted, _, request: [] if fnmatchcase(request.path, wanted) else ["path"],
+    "headers": _headers,
+    "when": lambda wanted, chat, _: [] if wanted(chat) else ["when"],
+}
+
+
+def _holds(match: TextMatch, text: str | None) -> bool:
+    if text is None:
+        return False
+    if isinstance(match, str):
+        return match in text
+    return match.search(text) is not None if isinstance(match, re.Pattern) else bool(match(text))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, re.Pattern):
+        return f"/{value.pattern}/"
+    return getattr(value, "__name__", None) or repr(value)
+
+
+class Rule:
+    """Answers for the requests that match; made by `Emulator.on` or `Script.on`.
+
+    Answers of `answer` are given once each, in order. When they are used up, the rule does not answer, unless
+    `always` or `by` say otherwise; the next rule that matches has its turn.
+
+    Args:
+        match: For which requests.
+    """
+
+    def __init__(self, match: Match | None = None) -> None:
+        self.match = match or Match()
+        self._queue: deque[Answer] = deque()
+        self._always: Answer | Brain | None = None
+        self.used = 0
+        """How often it has answered."""
+
+    def answer(self, *answers: Answer | str, times: int = 1) -> Self:
+        """Adds answers to the sequence.
+
+        Args:
+            answers: Turns, raw answers or faults; a `str` is a turn with that text.
+            times: How often the whole of them is given, default once.
 
         Raises:
-            ValueError: The body is no JSON, or nested deeper than Python reads.
+            TypeError: An answer is something else.
+            ValueError: No answer is given, or `times` is less than 1.
         """
-        try:
-            return json.loads(self.body)
-        except RecursionError as error:
-            raise ValueError("the body is nested too deeply") from error
+        if not answers or times < 1:
+            raise ValueError(f"answer() needs an answer, and times from 1; got {len(answers)} and {times}")
+        self._queue.extend([as_answer(answer) for answer in answers] * times)
+        return self
+
+    def always(self, answer: Answer | str) -> Self:
+        """What to answer whenever the sequence is used up.
+
+        Raises:
+            TypeError: It is not an answer.
+        """
+        self._always = as_answer(answer)
+        return self
+
+    def by(self, brain: Brain) -> Self:
+        """Lets a function answer whenever the sequence is used up."""
+        self._always = brain
+        return self
 
     @property
-    def form(self) -> dict[str, str]:
-        """The body as a URL-encoded form; empty if it is something else."""
-        return dict(parse_qsl(self.body.decode("utf-8", "replace")))
+    def remaining(self) -> int:
+        """How many answers of the sequence have not been asked for."""
+        return len(self._queue)
 
     @property
-    def bearer(self) -> str | None:
-        """The bearer token of the `Authorization` header, `None` if there is none."""
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() or None if scheme.lower() == "bearer" else None
+    def unconsumed(self) -> str | None:
+        """In words, what of it was never asked for; `None` if nothing is left."""
+        if self._queue:
+            return f"{len(self._queue)} answer(s) for {self.match}"
+        return f"the answer for {self.match}" if self._always is not None and not self.used else None
+
+    def refusal(self, chat: ChatRequest, request: Recorded) -> str:
+        """In words, why it does not answer a request."""
+        unmet = self.match.unmet(chat, request)
+        why = f"does not match in {', '.join(unmet)}" if unmet else "has no answer left"
+        return f"the rule for {self.match} {why}"
+
+    def take(self, chat: ChatRequest, request: Recorded) -> Answer | None:
+        """The answer to a request, `None` if it does not match or nothing is left."""
+        if not (self._queue or self._always is not None) or self.match.unmet(chat, request):
+            return None
+        if self._queue:
+            found: Answer | None = self._queue.popleft()
+        elif callable(self._always):
+            found = from_brain(self._always, chat)
+        else:
+            found = self._always
+        self.used += found is not None
+        return found
+
+    def copy(self) -> Rule:
+        """The same rule, unused."""
+        twin = Rule(self.match)
+        twin._queue, twin._always = deque(self._queue), self._always
+        return twin
+
+
+class Script:
+    """Rules that say which requests get which answers; the first that matches and has an answer left answers.
+
+    The queue of `Emulator.enqueue` comes before any script, the brain after it.
+
+    Example:
+        ```python
+        script = Script()
+        script.on("weather", turn=0).answer(Turn(tool_calls=[Call("get_weather", {"city": "Oslo"})]))
+        script.on(result="snow").answer("Take boots.")
+        with Emulator(script=script) as emulator: ...
+        ```
+
+    Args:
+        rules: The rules, in order.
+    """
+
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self.rules = list(rules)
+
+    def on(self, text: TextMatch | None = None, **conditions: Unpack[Conditions]) -> Rule:
+        """Adds a rule for the requests that fulfil all the conditions; without any, for every request.
+
+        Args:
+            text: What the user said last: a substring, a compiled pattern, or a function.
+            conditions: Further conditions, see `Conditions`.
+
+        Returns:
+            The rule, to be given its answers.
+        """
+        self.rules.append(Rule(Match(text, **conditions)))
+        return self.rules[-1]
+
+    def take(self, chat: ChatRequest, request: Recorded) -> Answer | None:
+        """The answer to a request, `None` if no rule has one."""
+        return next((found for rule in self.rules if (found := rule.take(chat, request)) is not None), None)
+
+    @property
+    def remaining(self) -> int:
+        """How many answers of sequences have not been asked for."""
+        return sum(rule.remaining for rule in self.rules)
+
+    @property
+    def unconsumed(self) -> list[str]:
+        """In words, what was never asked for."""
+        return [words for rule in self.rules if (words := rule.unconsumed) is not None]
+
+    def copy(self) -> Script:
+        """The same script, unused."""
+        return Script(rule.copy() for rule in self.rules)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Script:
+        """A script from plain data: what a YAML or JSON file holds.
+
+        Raises:
+            ImportError: pydantic is not installed.
+            ValueError: The data is not a script; the text says where.
+        """
+        from kimi_vertex_emulator._script_file import read_rules  # noqa: PLC0415  # pydantic is slow to import
+
+        return cls(read_rules(data, "script"))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Script:
+        """A script from a YAML file.
+
+        Raises:
+            ImportError: PyYAML or pydantic is not installed.
+            OSError: The file cannot be read.
+            ValueError: The file is not a script; the text says where.
+        """
+        from kimi_vertex_emulator._script_file import read_rules, read_yaml  # noqa: PLC0415  # see from_data
+
+        return cls(read_rules(read_yaml(path), str(path)))
+
+
+def as_answer(value: object) -> Answer:
+    """An answer as it is, a `str` as a turn with that text.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(value, str):
+        return Turn(text=value)
+    if isinstance(value, Turn | Raw | Fault):
+        return value
+    raise TypeError(
+        f"{type(value).__name__} is not an answer; give a Turn, a Raw, a Fault or the text of a turn"
+    )
+
+
+def from_brain(brain: Brain, chat: ChatRequest) -> Answer | None:
+    """What a function answers.
+
+    Raises:
+        TypeError: It returned something else.
+    """
+    value = brain(chat)
+    return None if value is None else as_answer(value)

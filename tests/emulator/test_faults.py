@@ -1,4 +1,4 @@
-"""Faults, quotas and latency: scripted, at a rate from a seed, for chat calls and for the token endpoint."""
+"""Faults for chat requests, endpoint resources and tokens; quotas; delays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from kimi_vertex import (
     Timeouts,
     accumulate,
 )
-from kimi_vertex_emulator import FAULTS, Emulator, Fault, FaultKind, Faults, Latency, Quota, Turn
+from kimi_vertex_emulator import FAULTS, ChatRequest, Emulator, Fault, FaultKind, Quota, Turn
 
 TURN = Turn(thinking="I think about it.", text="A few words in answer.")
 
@@ -39,7 +39,6 @@ STREAMED: dict[FaultKind, type[Exception] | None] = {
     "reset": APIConnectionError,
     "close": APIConnectionError,
     "garbage": APIConnectionError,
-    "307": APIStatusError,
     "400": BadRequestError,
     "413": RequestTooLargeError,
     "stall-head": APITimeoutError,
@@ -79,6 +78,9 @@ STREAMED: dict[FaultKind, type[Exception] | None] = {
 }
 
 
+LATE = FAULTS[FAULTS.index("reset-mid") :]
+
+
 @pytest.fixture
 def client(emulator: Emulator) -> Any:
     patient = Timeouts(connect=5, first_byte=0.3, idle=0.3)
@@ -101,7 +103,7 @@ def test_each_fault_reaches_the_client(emulator: Emulator, client: Any, kind: Fa
     assert emulator.pending == 0
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FAULTS if Fault(kind).strikes_late])
+@pytest.mark.parametrize("kind", LATE)
 def test_a_late_fault_lets_a_part_through(emulator: Emulator, http: httpx.Client, kind: FaultKind) -> None:
     """In the middle of a stream the events before the fault arrive as they are."""
     emulator.enqueue(Fault(kind, after=2, seconds=0.1, turn=TURN))
@@ -211,33 +213,6 @@ def statuses(emulator: Emulator, http: httpx.Client, number: int) -> list[int]:
     return [http.post(url, json=body).status_code for _ in range(number)]
 
 
-def test_faults_at_a_rate_come_from_the_seed(http: httpx.Client) -> None:
-    """The same seed gives the same faults, another one others, at about the rate."""
-    runs = []
-    for seed in (1, 1, 2):
-        with Emulator(faults=Faults({"429": 0.2, "503": 0.1}, seed=seed)) as emulator:
-            runs.append(statuses(emulator, http, 100))
-    assert runs[0] == runs[1]
-    assert runs[0] != runs[2]
-    assert 10 <= runs[0].count(429) <= 32
-    assert 3 <= runs[0].count(503) <= 20
-
-
-def test_token_faults_have_a_rate_of_their_own(http: httpx.Client) -> None:
-    """A rate for the token route leaves chat calls alone."""
-    form = {"grant_type": "refresh_token", "refresh_token": "r"}
-    with Emulator(faults=Faults(token={"500": 1.0})) as emulator:
-        assert http.post(emulator.token_uri, data=form).status_code == 500
-        assert statuses(emulator, http, 3) == [200, 200, 200]
-
-
-@pytest.mark.parametrize("rates", [{"429": 0.7, "500": 0.7}, {"429": -0.1}, {"gremlin": 0.1}])
-def test_impossible_rates_are_refused(rates: dict[FaultKind, float]) -> None:
-    """Rates are parts of the requests, of kinds that exist."""
-    with pytest.raises(ValueError):
-        Faults(rates)
-
-
 def test_a_quota_answers_429_until_there_is_room(http: httpx.Client) -> None:
     """What exceeds the quota is refused with the wait, and admitted when the window has moved on."""
     with Emulator(quota=Quota(requests=2, retry_after=True)) as emulator:
@@ -259,32 +234,28 @@ def test_a_quota_counts_tokens(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_latency_takes_its_time(kimi: Any, stream: bool) -> None:
-    """An answer takes the time to its first token and that of the others, and one without latency takes less."""
+def test_a_turn_can_take_its_time(kimi: Any, stream: bool) -> None:
+    """An answer with a delay begins after it, and one without takes less."""
     seconds = []
-    for latency in (Latency(first_token=0.1, tokens_per_second=200), None):
-        kimi.emulator.latency = latency
-        kimi.emulator.enqueue(Turn(text="x" * 80))
+    for delay in (0.1, 0.0):
+        kimi.emulator.enqueue(Turn(text="x", delay=delay))
         start = time.perf_counter()
         kimi.post("Hi", stream=stream)
         seconds.append(time.perf_counter() - start)
-    assert seconds[0] >= 0.19
+    assert seconds[0] >= 0.1
     assert seconds[0] > seconds[1]
 
 
-def test_latency_spreads_around_its_figure() -> None:
-    """With a spread of 35 % waits lie between 65 % and 135 %, drawn from what is given; without one they are all alike."""
-    spread, draw = Latency(first_token=1.0, tokens_per_second=10, spread=0.35), random.Random(1)
-    waits = [spread.start(draw) for _ in range(200)] + [spread.duration(10, draw) for _ in range(200)]
-    assert all(0.65 <= wait <= 1.35 for wait in waits)
-    assert min(waits) < 0.7
-    assert max(waits) > 1.3
-    fixed = Latency(first_token=1.0, tokens_per_second=10)
-    assert {fixed.start(draw), fixed.duration(10, draw)} == {1.0}
+def test_a_function_can_draw_faults(http: httpx.Client) -> None:
+    """Faults at a rate are a function of the test's own: with the same seed they come in the same places."""
+    runs = []
+    for seed in (1, 1, 2):
+        draw = random.Random(seed)
 
+        def brain(_: ChatRequest, draw: random.Random = draw) -> Fault | str:
+            return Fault("503") if draw.random() < 0.3 else "Fine."
 
-def test_latency_profiles_have_names() -> None:
-    """The named profiles go from none to slow."""
-    first = [Latency.of(name).first_token for name in ("none", "fast", "realistic", "slow")]
-    assert first == sorted(first)
-    assert Emulator(latency="fast").latency == Latency.of("fast")
+        with Emulator(brain=brain) as emulator:
+            runs.append(statuses(emulator, http, 40))
+    assert runs[0] == runs[1] != runs[2]
+    assert set(runs[0]) == {200, 503}

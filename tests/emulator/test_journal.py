@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from kimi_vertex_emulator import Call, Emulator, Exchange, Fault, Raw, Turn
-from kimi_vertex_emulator.watch import line
 
 TURN = Turn(thinking=["Snow", "y."], text=["It ", "snows."], tool_calls=[Call("look", {"a": 1})])
 
@@ -87,7 +86,7 @@ def test_a_missed_expectation_is_readable(kimi: Any) -> None:
         kimi.emulator.expect("rain", times=1, status=200)
     words = str(caught.value)
     assert "expected 1 exchange(s) with text='rain', status=200; there were 0" in words
-    assert "user: 'good morning') -> 200; 3 thinking; 6 text; stop" in words
+    assert "user: 'good morning') -> 200: 3 thinking, 6 text, stop" in words
 
 
 def test_the_journal_can_be_bounded() -> None:
@@ -139,11 +138,14 @@ def test_a_failing_watcher_breaks_no_answer(kimi: Any, caplog: pytest.LogCapture
 
 
 def test_a_line_tells_an_exchange_and_steers_no_terminal(kimi: Any) -> None:
-    """One line of printable text: model, messages, sizes, calls, finish, duration."""
+    """One line of printable text: messages, sizes, calls, finish, duration."""
     kimi.emulator.enqueue(TURN)
-    kimi.events("x\x1b[2J", model="m/\x1b[31mred")
-    told = line(kimi.emulator.exchanges[0])
-    assert "POST chat ?[31mred 1 message -> 200 stream: 6 thinking, 9 text, look(8), tool_calls, " in told
+    kimi.events("x\x1b[2J")
+    told = kimi.emulator.exchanges[0].line()
+    assert (
+        "POST .../chat/completions (1 message; user: 'x\\x1b[2J') -> 200 stream: 6 thinking, 9 text, look(8), "
+        in told
+    )
     assert told.isprintable()
     assert told.endswith(" s")
 
@@ -159,7 +161,7 @@ def test_the_command_watches() -> None:
         told = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=10)
-    assert "POST chat k 1 message -> 200: " in told
+    assert "POST .../chat/completions (1 message; user: 'Hi') -> 200: " in told
     assert ", stop, " in told
     assert "Traceback" not in log
 

@@ -1,4 +1,4 @@
-"""Rules beyond strict mode: ids, schemas, windows, payloads, places, tokens; and what the brain obeys."""
+"""Rules beyond strict mode: ids, windows, payloads, places, tokens; and what the brain obeys."""
 
 from __future__ import annotations
 
@@ -90,35 +90,6 @@ def test_temperature_can_be_fixed(kimi: Any) -> None:
     assert kimi.post("Hi").status_code == 200
     refused = kimi.post("Hi", temperature=0.6).json()["error"]["message"]
     assert refused == "invalid temperature: only 1 is allowed for this model"
-
-
-@pytest.mark.parametrize(
-    ("schema", "words"),
-    [
-        ({"type": "object", "properties": {"a": {"type": "string"}}}, None),
-        ({"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}, None),
-        ({}, None),
-        ({"type": "string"}, "root must be an object"),
-        ({"type": "object", "properties": {"a": {"description": "x"}}}, "type is not defined"),
-        ({"type": "object", "properties": {"a": {"anyOf": [{"title": "x"}]}}}, "anyOf[0]"),
-        ({"type": "object", "properties": {"a": {"oneOf": []}}}, "oneOf"),
-        ({"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}, "pattern"),
-        ({"type": "object", "$schema": "x"}, "$schema"),
-        ({"type": "object", "properties": {"a": {"type": "array", "items": [{}]}}}, "tuple"),
-    ],
-)
-def test_schemas_can_be_held_to_moonshots_flavour(
-    kimi: Any, schema: dict[str, Any], words: str | None
-) -> None:
-    """With the rule a schema outside Moonshot's flavour is refused with its place."""
-    tools = [{"type": "function", "function": {"name": "t", "parameters": schema}}]
-    assert kimi.post("Hi", tools=tools).status_code == 200
-    kimi.emulator.rules = Rules(schema_dialect=True)
-    response = kimi.post("Hi", tools=tools)
-    assert response.status_code == (200 if words is None else 400)
-    if words is not None:
-        assert "moonshot flavored json schema" in response.text
-        assert words in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("dialect", ["vertex", "vllm-new"])
@@ -220,20 +191,14 @@ def test_the_brain_obeys_the_clients_fallback(emulator: Emulator, tool: Any) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        "The quick brown fox jumps. " * 40_000,
-        "x" * 1_000_000,
-        " " * 1_000_000,
-        "{" * 1_000_000,
-        "<context>" * 100_000 + "</",
-        "context: \n" * 100_000,
-        "YES NO Information: \n Context: " * 30_000,
-        "Context information is below.\n-----\n"
-        + "It rains in Oslo.\n" * 55_000
-        + "-----\nQuery: Where?\nAnswer: ",
+        "The quick brown fox jumps. " * 8_000,
+        " " * 200_000,
+        "{" * 200_000,
+        '{"a": ' * 30_000,
     ],
-    ids=["prose", "x", "blank", "braces", "tags", "context", "evaluator", "passages"],
+    ids=["prose", "blank", "braces", "objects"],
 )
-def test_a_megabyte_is_answered_at_once(kimi: Any, tool: Any, text: str) -> None:
+def test_a_long_prompt_is_answered_at_once(kimi: Any, tool: Any, text: str) -> None:
     """The brain reads the beginning and the end of a very long prompt: ten times as much takes no hundred times as long."""
 
     def seconds(asked: str) -> float:

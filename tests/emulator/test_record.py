@@ -113,11 +113,11 @@ def test_errors_are_recorded_and_replayed_without_numbers(upstream: Emulator, tm
     (item,) = Cassette.load(file).interactions
     assert (item.status, item.headers["retry-after"]) == (429, "7")
     assert "x-other" not in item.headers
-    assert "ENDPOINT.us-central1-PROJECT.prediction.vertexai.goog" in item.parts[0].text
+    assert "ENDPOINT.us-central1-PROJECT.prediction.vertexai.goog" in item.parts[0]
 
 
-def test_an_answer_streams_through_and_keeps_its_timing(upstream: Emulator, tmp_path: Path) -> None:
-    """The first event arrives before the last is sent; the pause is in the cassette and is replayed if asked."""
+def test_an_answer_streams_through(upstream: Emulator, tmp_path: Path) -> None:
+    """The first event arrives before the last is sent."""
     file = tmp_path / "capture.json"
     upstream.enqueue(Turn(text=["a", "b"], pause=0.1))
     body = {"model": "m/k", "messages": [{"role": "user", "content": "x"}], "stream": True}
@@ -129,16 +129,6 @@ def test_an_answer_streams_through_and_keeps_its_timing(upstream: Emulator, tmp_
             next(chunks)
             assert upstream.exchanges[0].ending == "running"
             list(chunks)
-    (item,) = Cassette.load(file).interactions
-    assert item.parts[-1].at - item.parts[0].at >= 0.1
-    lengths = []
-    for pace in ("recorded", 0.0):
-        with Emulator(replay=file, pace=pace) as emulator:
-            httpx.post(f"{target(emulator.origin)}/chat/completions", json=body)
-            offsets = [at for at, _ in emulator.exchanges[0].events]
-            lengths.append(offsets[-1] - offsets[0])
-    assert lengths[0] >= 0.1
-    assert lengths[0] > lengths[1]
 
 
 def test_a_broken_answer_is_recorded_as_broken(upstream: Emulator, tmp_path: Path) -> None:

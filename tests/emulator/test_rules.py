@@ -46,7 +46,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
                 {**THOUGHT, "tool_calls": [{**CALL, "function": {"name": "add", "arguments": "{"}}]},
             ]
         },
-        "no JSON object",
+        "not a JSON object",
     ),
     "bare-model": ({"messages": [USER], "model": "kimi"}, "PUBLISHER/MODEL"),
     "no-budget": ({"messages": [USER], "max_tokens": 0}, "max_tokens"),

@@ -6,11 +6,12 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kimi_vertex_emulator import Emulator
+from kimi_vertex_emulator import Emulator, Script
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALONE = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "demo" and path.stem[0] != "_")
@@ -21,6 +22,13 @@ MORE = {
     "handoff": ["agent desk:", "handoff", "agent weather:", "get_weather", "convert_temperature"],
     "router": ["chosen: authentication", "chosen: core"],
 }
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """A strict emulator with the answers that the examples run with."""
+    with Emulator(script=Script.from_yaml(EXAMPLES / "answers.yaml")) as running:
+        yield running
 
 
 def run(name: str, folder: Path, *arguments: str, emulator: Emulator) -> str:

@@ -20,10 +20,9 @@ PUBLIC = {
         estimate_conversation_tokens estimate_tokens find_json_object model_info
     """,
     "kimi_vertex_emulator": """
-        Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking DIALECTS Dialect Emulator Ending Exchange
-        FAULTS Fault FaultKind Faults Interaction Latency LatencyProfile Match Matching OnBreach Part
-        PastCall PastMessage Piece Quota Raw Recorded RecordedPart Recorder Rule Rules Script TextMatch Tool
-        Turn respond
+        Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking Conditions DIALECTS Dialect Emulator Ending Exchange
+        FAULTS Fault FaultKind Interaction Match OnBreach Part PastCall PastMessage Piece Quota Raw Recorded
+        Recorder Rule Rules Script TextMatch Tool Turn respond
     """,
     "langchain_kimi_vertex": """
         ChatKimiVertex ThinkingCallbackHandler __version__ register_init_chat_model register_serializable

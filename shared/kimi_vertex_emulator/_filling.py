@@ -1,0 +1,235 @@
+"""Instances of a JSON schema that fit a question: arguments of calls and structured answers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+__all__ = ["Words", "fill"]
+
+_MAX_DEPTH = 4
+_MOST_ITEMS = 8
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w)")
+_QUOTED = re.compile(r"(?<!\w)'([^'\n]+)'(?!\w)|\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`")
+_NAME = re.compile(r"(?<=[\w,:;] )[A-Z][\w’'-]*(?: [A-Z][\w’'-]*)*(?:, [A-Z]{2}\b)?")
+_FORMATS: Final = {
+    "date": (re.compile(r"\b\d{4}-\d{2}-\d{2}\b"), "2026-01-01"),
+    "date-time": (re.compile(r"\b\d{4}-\d{2}-\d{2}T[\d:]+Z?"), "2026-01-01T00:00:00Z"),
+    "time": (re.compile(r"\b\d{2}:\d{2}:\d{2}\b"), "00:00:00"),
+    "email": (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"), "emulator@example.com"),
+    "uri": (re.compile(r"https?://[^\s'\"<>)]*[^\s'\"<>).,;!?]"), "https://example.com/"),
+    "uuid": (
+        re.compile(r"\b[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b"),
+        "00000000-0000-4000-8000-000000000000",
+    ),
+    "ipv4": (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), "127.0.0.1"),
+}
+_NAMED: Final = {"email": "email", "url": "uri"}
+_FREE = frozenset(
+    "query question text input search q topic message prompt request content body instruction".split()
+)
+_ANSWER = frozenset("answer summary response result reply explanation reason conclusion description".split())
+
+
+class Words:
+    """The texts that values come from, best first; a value is taken once.
+
+    Args:
+        texts: The question, then results.
+        answer: What a field for an answer gets in a structured answer, which fills optional fields too.
+    """
+
+    def __init__(self, texts: Sequence[str], answer: str | None = None) -> None:
+        self.texts = texts
+        self.answer = answer
+        self._taken: set[tuple[int, int]] = set()
+
+    def take(self, pattern: re.Pattern[str]) -> str | None:
+        """The next match of a pattern that was not taken yet, or its group that matched."""
+        for number, text in enumerate(self.texts):
+            for match in pattern.finditer(text):
+                place = (number, match.start(match.lastindex or 0))
+                if place not in self._taken:
+                    self._taken.add(place)
+                    return match[match.lastindex or 0]
+        return None
+
+    def labelled(self, name: str, value: str) -> str | None:
+        """A value that stands beside its name: `limit=5`, `limit: 5`, `5 days`."""
+        label = re.escape(name).replace("_", "[_ ]")
+        found = self.take(
+            re.compile(rf"\b{label}\b[\"']?\s*(?:=|:|is\b|of\b)?\s*[\"']?({value})", re.IGNORECASE)
+        )
+        return found or self.take(re.compile(rf"({value})\s+{label}\b", re.IGNORECASE))
+
+
+def fill(schema: Mapping[str, Any], words: Words) -> Any:
+    """A value that the schema allows, taken from the words as far as they go."""
+    return _value(schema, words, "", schema, 0)
+
+
+def _value(schema: Any, words: Words, name: str, root: Mapping[str, Any], depth: int) -> Any:
+    schema = _resolved(schema, root)
+    if "const" in schema:
+        return schema["const"]
+    if isinstance(options := schema.get("enum"), list) and options:
+        return _option(options, schema, words)
+    kind = _kind(schema)
+    if kind == "object":
+        return _object(schema, words, root, depth)
+    if kind == "array":
+        return _array(schema, words, name, root, depth)
+    if kind in ("integer", "number"):
+        return _number(schema, words, name, integer=kind == "integer")
+    if kind == "boolean":
+        said = words.labelled(name, "true|false|yes|no") if name else None
+        return said.lower() in ("true", "yes") if said else bool(schema.get("default", False))
+    return None if kind == "null" else _string(schema, words, name)
+
+
+def _resolved(schema: Any, root: Mapping[str, Any], level: int = 0) -> Mapping[str, Any]:
+    """The schema with references followed, `allOf` merged and the first alternative that is not null taken."""
+    for _ in range(16):
+        if not isinstance(schema, Mapping):
+            return {}
+        rest = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "anyOf", "oneOf")}
+        alternatives = schema.get("anyOf") or schema.get("oneOf")
+        if isinstance(schema.get("$ref"), str):
+            schema = {**_referenced(schema["$ref"], root), **rest}
+        elif isinstance(parts := schema.get("allOf"), list) and parts and level < _MAX_DEPTH:
+            found = [_resolved(part, root, level + 1) for part in parts]
+            merged = {key: value for part in found for key, value in part.items()}
+            properties = {
+                key: value for part in found for key, value in _mapping(part.get("properties")).items()
+            }
+            schema = {**merged, **({"properties": properties} if properties else {}), **rest}
+        elif isinstance(alternatives, list):
+            usable = [
+                part for part in alternatives if isinstance(part, Mapping) and part.get("type") != "null"
+            ]
+            schema = {**(usable[0] if usable else {}), **rest}
+        else:
+            return schema
+    return {}
+
+
+def _referenced(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    target: Any = root
+    for key in reference.removeprefix("#").strip("/").split("/"):
+        target = target.get(key, {}) if key and isinstance(target, Mapping) else target
+    return _mapping(target)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((one for one in kind if one != "null"), "null")
+    if isinstance(kind, str):
+        return kind
+    return "object" if "properties" in schema else "array" if "items" in schema else "string"
+
+
+def _object(schema: Mapping[str, Any], words: Words, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    properties, required = _mapping(schema.get("properties")), schema.get("required")
+    names = set(map(str, required)) if isinstance(required, list) else set()
+    return {
+        name: _value(part, words, name, root, depth + 1)
+        for name, part in properties.items()
+        if (depth <= 2 * _MAX_DEPTH if name in names else depth < _MAX_DEPTH and words.answer is not None)
+        and not (name not in names and _may_be_null(part))
+    }
+
+
+def _may_be_null(schema: Any) -> bool:
+    alternatives = _mapping(schema).get("anyOf")
+    return isinstance(alternatives, list) and any(
+        _mapping(part).get("type") == "null" for part in alternatives
+    )
+
+
+def _array(
+    schema: Mapping[str, Any], words: Words, name: str, root: Mapping[str, Any], depth: int
+) -> list[Any]:
+    items = schema.get("items") if isinstance(schema.get("items"), Mapping) else {}
+    least, most = _whole(schema.get("minItems"), 0), _whole(schema.get("maxItems"), _MOST_ITEMS)
+    part, found = _resolved(items, root), list[Any]()
+    pattern = {"integer": _NUMBER, "number": _NUMBER, "string": _QUOTED}.get(_kind(part))
+    if pattern is not None and "enum" not in part and depth <= _MAX_DEPTH:
+        while len(found) < most and (taken := words.take(pattern)) is not None:
+            found.append(
+                taken
+                if pattern is _QUOTED
+                else _whole(float(taken), 0)
+                if _kind(part) == "integer"
+                else float(taken)
+            )
+    elif depth <= _MAX_DEPTH and (count := words.labelled(name, r"\d+") if name else None):
+        least = max(least, min(int(count), most))  # "3 songs" are three of them
+    floor = max(least, 1) if depth <= _MAX_DEPTH else least
+    return [*found, *(_value(items, words, name, root, depth + 1) for _ in range(floor - len(found)))][
+        : max(most, 0)
+    ]
+
+
+def _whole(value: Any, default: int) -> int:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return min(int(value), 1000) if usable and default else int(value) if usable else default
+
+
+def _option(options: Sequence[Any], schema: Mapping[str, Any], words: Words) -> Any:
+    """The first of the options that the words name, else the default or the first one."""
+    said = {str(option).lower(): option for option in options if str(option)}
+    names = "|".join(re.escape(option) for option in sorted(said, key=len, reverse=True))
+    found = words.take(re.compile(rf"(?<!\w)({names})(?!\w)", re.IGNORECASE)) if names else None
+    return said[found.lower()] if found else schema.get("default", options[0])
+
+
+def _number(schema: Mapping[str, Any], words: Words, name: str, *, integer: bool) -> float | int:
+    found = (words.labelled(name, _NUMBER.pattern) if name else None) or words.take(_NUMBER)
+    default = schema.get("default")
+    if not isinstance(default, int | float) or isinstance(default, bool):
+        default = 1
+    value = float(found) if found else float(default)
+    step = 1 if integer else 0.5
+    lowest = max(_limit(schema, "minimum", -math.inf), _limit(schema, "exclusiveMinimum", -math.inf, step))
+    highest = min(_limit(schema, "maximum", math.inf), _limit(schema, "exclusiveMaximum", math.inf, -step))
+    value = min(max(value, lowest), highest)
+    return round(value) if integer or float(value).is_integer() else value
+
+
+def _limit(schema: Mapping[str, Any], key: str, default: float, step: float = 0) -> float:
+    limit = schema.get(key)
+    return limit + step if isinstance(limit, int | float) and not isinstance(limit, bool) else default
+
+
+def _string(schema: Mapping[str, Any], words: Words, name: str) -> str:
+    value = _text(schema, words, name)
+    longest = schema.get("maxLength")
+    value = value[: max(longest, 0)] if isinstance(longest, int) else value
+    return value.ljust(_whole(schema.get("minLength"), 0), ".")
+
+
+def _text(schema: Mapping[str, Any], words: Words, name: str) -> str:
+    if name and (said := words.labelled(name, r"(?<=[=:\"'])[^\s,;()\"']+")):
+        return said.rstrip(".?!")
+    named = next((kind for part, kind in _NAMED.items() if part in name.lower()), "")
+    pattern, example = _FORMATS.get(str(schema.get("format") or named), (None, ""))
+    if pattern is not None:
+        return words.take(pattern) or example
+    last = re.split(r"[_\W]+|(?<=[a-z])(?=[A-Z])", name)[-1].lower()
+    if last in _ANSWER and words.answer is not None:
+        return words.answer
+    found = None if last in _FREE else words.take(_QUOTED) or words.take(_NAME)
+    if found:
+        return found
+    if isinstance(schema.get("default"), str):
+        return str(schema["default"])
+    if words.answer is not None and last not in _FREE:
+        return f"{str(schema.get('description') or name or 'text').rstrip('.')}, by the emulator"
+    return words.texts[0].strip(" ,.;") or "emulator"

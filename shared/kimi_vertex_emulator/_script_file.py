@@ -1,0 +1,165 @@
+"""Scripts as plain data, as YAML and JSON files hold them, checked by pydantic.
+
+rules:
+  - match: {text: weather, turn: 0}      # or just: match: weather
+    answer:
+      - thinking: I look.
+        tool_calls: [{name: get_weather, arguments: {city: Oslo}}]
+      - text: Take boots.
+  - match: {text: {regex: "^(hi|hello)"}}
+    always: Hello!
+  - match: {model: "*k3*"}
+    answer: [{fault: 429, retry_after: 1}, Fine now.]
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, get_type_hints
+
+from kimi_vertex_emulator.answers import Call, Fault, Raw, Turn
+from kimi_vertex_emulator.script import Conditions, Match, Rule, TextMatch
+
+try:
+    import yaml
+    from pydantic import (
+        BaseModel,
+        BeforeValidator,
+        ConfigDict,
+        Discriminator,
+        Field,
+        PositiveInt,
+        Tag,
+        TypeAdapter,
+        ValidationError,
+        create_model,
+        model_validator,
+        with_config,
+    )
+except ModuleNotFoundError as error:
+    raise ImportError('Scripts in files need the extra: pip install "kimi-vertex[testing]"') from error
+
+__all__ = ["read_rules", "read_yaml"]
+
+_STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True, arbitrary_types_allowed=True)
+_COMMANDS = ("reset", "cut", "end")
+
+
+# A number where a text is wanted needs no quotes; a key that does not exist is a mistake.
+for _type in (Call, Turn, Raw, Fault):
+    with_config(_STRICT)(_type)
+if TYPE_CHECKING:
+    _Conditions = BaseModel
+else:
+    # The conditions are spelled in `script`, once.
+    _named = {"text": TextMatch, **get_type_hints(Conditions)}
+    _fields = {name: (kind | None, None) for name, kind in _named.items()}
+    _Conditions = create_model("_Conditions", __config__=_STRICT, **_fields)
+
+
+def _one_or_more(data: Any) -> Any:
+    return data if isinstance(data, list) else [data]
+
+
+def _kind(data: Any) -> str:
+    if not isinstance(data, Mapping):
+        return "text"
+    return next((key for key in ("fault", "raw") if key in data), "turn")
+
+
+def _fault(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": str(data["fault"]), **{name: value for name, value in data.items() if name != "fault"}}
+
+
+def _raw(data: Mapping[str, Any]) -> dict[str, Any]:
+    parts = [
+        part.encode() if isinstance(part, str) and part not in _COMMANDS else part
+        for part in _one_or_more(data["raw"])
+    ]
+    return {"parts": parts, **{name: value for name, value in data.items() if name != "raw"}}
+
+
+def _match(data: Any) -> Any:
+    """The conditions of a rule, patterns compiled; what is not a mapping is what the user said last."""
+    given = data if isinstance(data, Mapping) else {"text": data}
+    return {name: _compiled(value) for name, value in given.items() if value is not None}
+
+
+def _compiled(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    if set(value) == {"regex"}:
+        try:
+            return re.compile(str(value["regex"]))
+        except re.error as error:
+            raise ValueError(f"{value['regex']!r} is not a regular expression: {error}") from error
+    return {name: _compiled(inner) for name, inner in value.items()}
+
+
+_Answer: TypeAlias = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[Turn, Tag("turn")]
+    | Annotated[Fault, BeforeValidator(_fault), Tag("fault")]
+    | Annotated[Raw, BeforeValidator(_raw), Tag("raw")],
+    Discriminator(_kind),
+]
+
+
+class _Rule(BaseModel):
+    model_config = _STRICT
+
+    match: Annotated[_Conditions, BeforeValidator(_match)] = _Conditions()
+    answer: Annotated[list[_Answer], BeforeValidator(_one_or_more)] | None = Field(default=None, min_length=1)
+    always: _Answer | None = None
+    times: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        if self.answer is None and self.always is None:
+            raise ValueError("a rule needs `answer` or `always`")
+        return self
+
+    def made(self) -> Rule:
+        given: Any = dict(self.match)
+        rule = Rule(Match(**{name: given[name] for name in self.match.model_fields_set}))
+        if self.answer is not None:
+            rule.answer(*self.answer, times=self.times)
+        if self.always is not None:
+            rule.always(self.always)
+        return rule
+
+
+_RULES = TypeAdapter(list[_Rule])
+
+
+def read_rules(data: Any, source: str) -> list[Rule]:
+    """The rules of a script: a mapping with `rules`, or the list itself.
+
+    Raises:
+        ValueError: The data is something else; the text begins with the source and says where.
+    """
+    if isinstance(data, Mapping) and set(data) == {"rules"}:
+        data = data["rules"]
+    try:
+        return [rule.made() for rule in _RULES.validate_python(data)]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        words = f"{first['msg']}, got {reprlib.repr(first['input'])}"
+        raise ValueError(" ".join(f"{source}: rules{place}: {words}".split())) from error
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The data of a YAML file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not YAML.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

@@ -1,0 +1,240 @@
+"""What a test tells the emulator to answer: plain values. Other modules decide how they look on the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+__all__ = [
+    "CHUNKINGS",
+    "DIALECTS",
+    "FAULTS",
+    "Answer",
+    "Call",
+    "Chunking",
+    "Dialect",
+    "Fault",
+    "FaultKind",
+    "Part",
+    "Raw",
+    "Turn",
+]
+
+Part: TypeAlias = bytes | float | Literal["reset", "cut", "end"]
+"""One step of a raw answer.
+
+`bytes` are sent as one HTTP chunk; a `float` is a pause in seconds; `"reset"` resets the TCP
+connection; `"cut"` closes it without the final chunk; `"end"` finishes the body (implied).
+"""
+
+_COMMANDS = ("reset", "cut", "end")
+
+Dialect: TypeAlias = Literal[
+    "vertex",
+    "vllm-old",
+    "vllm-new",
+    "vllm-no-parser",
+    "close-tag-only",
+    "sglang-no-tool-parser",
+    "calls-in-thinking",
+    "llama.cpp",
+    "moonshot",
+    "gateway",
+]
+"""Which server's spelling an answer has.
+
+- `vertex`: the managed service, SGLang with Google's additions. Thinking in `reasoning_content`.
+- `vllm-old`: vLLM up to 0.15. Thinking in `reasoning_content`, ids `chatcmpl-tool-...`.
+- `vllm-new`: vLLM from 0.16 on. Thinking in `reasoning`.
+- `vllm-no-parser`: vLLM without a reasoning parser. `<think>...</think>` inside the content.
+- `close-tag-only`: Kimi K2.5 without a reasoning parser. Thinking, then a lone `</think>`, then the answer.
+- `sglang-no-tool-parser`: SGLang without a tool parser. Calls as Kimi's own tokens inside the content.
+- `calls-in-thinking`: any server whose model forgot to end its thinking. Calls as Kimi's own tokens behind it.
+- `llama.cpp`: random ids, timings, usage in a chunk of its own if asked for.
+- `moonshot`: Moonshot's own API. Usage inside the choice, ids `NAME:N`.
+- `gateway`: a gateway such as OpenRouter. Comments, thinking twice, two finish chunks.
+"""
+
+DIALECTS: Final[tuple[Dialect, ...]] = get_args(Dialect)
+"""Every dialect."""
+
+Chunking: TypeAlias = Literal["default", "whole", "token", "character", "random"]
+"""How the text of a streamed turn is cut into deltas.
+
+- `default`: a word or so each, always the same way.
+- `whole`: one delta for each field.
+- `token`: about four characters each, as tokens are.
+- `character`: one character each; tags and Kimi's tokens are cut too.
+- `random`: pieces of 1 to 12 characters, drawn from the emulator's seed.
+"""
+
+CHUNKINGS: Final[tuple[Chunking, ...]] = get_args(Chunking)
+"""Every way of cutting."""
+
+FaultKind: TypeAlias = Literal[
+    "reset",
+    "close",
+    "garbage",
+    "stall",
+    "400",
+    "401",
+    "403",
+    "404",
+    "408",
+    "413",
+    "429",
+    "500",
+    "502",
+    "503",
+    "504",
+    "stall-head",
+    "empty-body",
+    "empty-choices",
+    "null-choices",
+    "wrong-shape",
+    "wrong-content-type",
+    "bad-gzip",
+    "error-200",
+    "reset-mid",
+    "cut-mid",
+    "stall-mid",
+    "no-finish",
+    "half-event",
+    "error-event",
+    "error-event-list",
+    "error-event-flat",
+    "malformed-json",
+    "trickle",
+    "keep-alive",
+    "oversized-line",
+    "plain-text",
+    "no-reason",
+    "no-done",
+    "open-end",
+]
+"""How an answer fails.
+
+- Before the head: `reset` (TCP RST), `close` (clean), `garbage` (not HTTP), `stall` (silence).
+- A status in Google's shape, or in the token endpoint's; `413` and `502` are pages of HTML.
+- A useless 200: `stall-head` (silence after it), `empty-body`, `empty-choices`, `null-choices`, `wrong-shape` (other
+  JSON), `wrong-content-type` (HTML), `bad-gzip`, `error-200` (an error object).
+- After a part of the answer: `reset-mid`, `cut-mid`, `stall-mid`, `no-finish` (a clean end without finish reason and
+  `[DONE]`), `half-event` (a clean end inside an event), `error-event` (an object, `-list` in a list, `-flat` in vLLM's
+  shape), `malformed-json`.
+- Whole but odd: `trickle` (slow, in small pieces), `keep-alive` (comments first), `oversized-line` (a comment of 2 MB),
+  `plain-text`, `no-reason` (the finish reason is null), `no-done`, `open-end` (the connection stays open for a while).
+"""
+
+FAULTS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
+"""Every kind of fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One tool call of a scripted turn."""
+
+    name: str
+    """The tool's name."""
+    arguments: Mapping[str, Any] | str = field(default_factory=dict)
+    """An object, or text that is sent as it is, valid JSON or not."""
+    id: str | None = None
+    """Default: `functions.NAME:N` with N counted over the conversation, as Kimi does."""
+
+    @property
+    def arguments_text(self) -> str:
+        """The arguments as the JSON text that goes over the wire."""
+        if isinstance(self.arguments, str):
+            return self.arguments
+        return json.dumps(dict(self.arguments), ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One answer of the model, sent as a stream or as one body, as the request asks.
+
+    A `str` is cut into several deltas, the same way every time; a sequence gives exactly its
+    elements as deltas. Scripted turns are sent in full, whatever `max_tokens` and `stop` say.
+    """
+
+    thinking: str | Sequence[str] | None = None
+    """`None`: the turn has no thinking; `""`: the model says that it thought nothing."""
+    text: str | Sequence[str] | None = None
+    tool_calls: Sequence[Call] = ()
+    finish_reason: str | None = None
+    """Default: `tool_calls` where there are calls, else `stop`."""
+    usage: Mapping[str, Any] | None = None
+    """Default: estimated counts in the shape that Vertex reports."""
+    pause: float = 0.0
+    """Seconds between two events of the stream; 0: the emulator's `pace`."""
+    delay: float = 0.0
+    """Seconds before the answer begins, streamed or whole."""
+    dialect: Dialect | None = None
+    """Default: what the emulator speaks on the request's route."""
+    chunking: Chunking | None = None
+    """How a `str` is cut into deltas; a sequence stays as it is. Default: the emulator's setting."""
+
+    def __post_init__(self) -> None:
+        if self.dialect is not None:
+            known(self.dialect, DIALECTS, "dialect")
+        if self.chunking is not None:
+            known(self.chunking, CHUNKINGS, "chunking")
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An answer in exact bytes: for faults, foreign dialects and recorded captures.
+
+    Raises:
+        ValueError: A part is a `str` other than the three commands.
+    """
+
+    parts: Sequence[Part]
+    status: int | None = 200
+    """`None` sends no head: the parts then act on the bare connection, which is closed at the end."""
+    headers: Mapping[str, str] | None = None
+    """Added to the default head, whose content type is an event stream for 200 and JSON otherwise."""
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if isinstance(part, str) and part not in _COMMANDS:
+                raise ValueError(
+                    f"Raw part {part!r} is not a command; use bytes, seconds or one of {_COMMANDS}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An answer that fails.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+
+    kind: FaultKind
+    after: int = 3
+    """How many events of a stream come before a fault in the middle. Of a whole body, half comes."""
+    seconds: float = 30.0
+    """How long a stall and an `open-end` are silent, and how long a `trickle` and `keep-alive` comments take."""
+    retry_after: str | None = None
+    """The `Retry-After` header of an HTTP status: seconds or an HTTP date. Default: no such header."""
+    turn: Turn | None = None
+    """The answer that a fault in the middle breaks. Default: the brain's."""
+
+    def __post_init__(self) -> None:
+        known(self.kind, FAULTS, "fault")
+
+
+Answer: TypeAlias = Turn | Raw | Fault
+"""What can be put in the emulator's queue or in a script."""
+
+
+def known(value: object, names: Sequence[str], what: str) -> None:
+    """Refuses a name that is not in the list.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if value not in names:
+        raise ValueError(f"{what} {value!r} is unknown; it must be one of {', '.join(names)}")

@@ -1,0 +1,216 @@
+"""The built-in brain: small, deterministic, and honest about being no model.
+
+It calls declared tools that the question speaks of, fills in JSON schemas, and else says what it was asked. It works by
+rules over words, without chance or state: the same conversation always gets the same turn.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kimi_vertex_emulator._chat import ChatRequest, Tool
+from kimi_vertex_emulator._filling import Words, fill
+from kimi_vertex_emulator.answers import Call, Turn
+
+__all__ = ["respond"]
+
+_SELF = "I am the kimi-vertex emulator."
+_LONGEST_ECHO = 160
+_MOST_READ = 6000
+_LONG_BLANK = re.compile(r"\s{16,}")
+_MOST_STRAYS = 200
+_THRESHOLD = 2
+_GENERIC = frozenset("a an and call do for from get in is make new of or run the to tool use with".split())
+_SIGNS = {"+": "add plus sum", "*": "multiply times product", "-": "subtract minus", "/": "divide"}
+_PARALLEL = re.compile(r"\b(?:in parallel|at the same time|simultaneously|at once)\b", re.IGNORECASE)
+_ONLY_A_CALL = re.compile(
+    r"\bonly with a call of (?:the tool `(?P<name>[^`]+)`|one of the tools)", re.IGNORECASE
+)
+_ASKS_FOR_JSON = re.compile(r"json schema|conforms? to the (?:json )?schema|output schema", re.IGNORECASE)
+_KEYS = re.compile(r"((?:['\"`]\w+['\"`](?:,?\s+and\s+|,\s*)?)+)\s*(?:as\s+)?(?:keys?|fields?|properties)\b")
+
+
+def respond(chat: ChatRequest) -> Turn:
+    """The turn with which the brain answers."""
+    users = [index for index, message in enumerate(chat.messages) if message.role == "user"]
+    recent = chat.messages[users[-1] if users else 0 :]
+    question = _digest(recent[0].text if users else "")
+    names = {call.id: call.name for message in recent for call in message.tool_calls}
+    results = [
+        (names.get(message.tool_call_id or "", "the tool"), message.text)
+        for message in recent
+        if message.role == "tool"
+    ]
+    # Newest first: what a result says is what the next call is about.
+    sources = [question, *(_digest(text) for _, text in reversed(results))]
+    if tools := _next_tools(_obedient(chat), question, list(names.values())):
+        calls = [Call(tool.name, _arguments(tool, sources)) for tool in tools]
+        why = f"This needs {' and '.join(call.name for call in calls)}, so I call {'it' if len(calls) == 1 else 'them'}."
+        return _turn(chat, why, tool_calls=calls)
+    if results:
+        why, text = "The tools have answered.", "\n".join(f"{name} says: {said}" for name, said in results)
+    elif chat.messages[-1].role == "assistant":
+        why, text = (
+            "I go on where the answer stopped.",
+            " and so on, as the kimi-vertex emulator continues it.",
+        )
+    else:
+        why, text = (
+            "I only say what I was asked.",
+            (
+                f"This is the kimi-vertex emulator, not a Kimi model. It was asked: “{_short(question) or 'nothing'}”"
+            ),
+        )
+    system = _digest("\n".join(message.text for message in chat.messages if message.role == "system"))
+    if (schema := _wanted(chat, f"{system}\n{question}")) is not None:
+        words = Words([_without_json(question), *sources[1:]], answer=text)
+        why, text = (
+            "JSON is wanted, so I fill in the schema.",
+            json.dumps(fill(schema, words), ensure_ascii=False),
+        )
+    return _turn(chat, why, text=text)
+
+
+def _turn(chat: ChatRequest, why: str, **said: Any) -> Turn:
+    return Turn(thinking=f"{_SELF} {why}" if chat.thinking else None, **said)
+
+
+def _digest(text: str) -> str:
+    """The beginning and the end of a long text, where instructions stand, without long runs of blanks."""
+    if len(text) > 2 * _MOST_READ:
+        text = f"{text[:_MOST_READ]}\n{text[-_MOST_READ:]}"
+    return _LONG_BLANK.sub(" ", text)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_ECHO else text[: _LONGEST_ECHO - 1] + "…"
+
+
+def _obedient(chat: ChatRequest) -> ChatRequest:
+    """The request with a forced tool choice, if a system message after the user's last asks for nothing but a call."""
+    if chat.tool_choice != "auto" or not chat.tools:
+        return chat
+    for message in reversed(chat.messages):
+        if message.role == "user":
+            break
+        match = _ONLY_A_CALL.search(message.text) if message.role == "system" else None
+        if match is not None:
+            return replace(
+                chat, tool_choice="named" if match["name"] else "required", named_tool=match["name"]
+            )
+    return chat
+
+
+def _next_tools(chat: ChatRequest, question: str, called: Sequence[str]) -> list[Tool]:
+    """The tools that come next: those that the question speaks of, in its order, each of them once."""
+    if not chat.tools or chat.tool_choice == "none":
+        return []
+    asked = _words(question) | {
+        word for sign, words in _SIGNS.items() if _has(question, sign) for word in words.split()
+    }
+    scores = {tool.name: _score(tool, question, asked) for tool in chat.tools}
+    wanted = [tool for tool in chat.tools if scores[tool.name] >= _THRESHOLD and tool.name not in called]
+    parallel = chat.parallel and _PARALLEL.search(question) is not None
+    wanted.sort(key=lambda tool: _place(tool, _PARALLEL.sub("", question)))
+    if chat.tool_choice in ("required", "named"):
+        allowed = [
+            tool for tool in chat.tools if chat.tool_choice == "required" or tool.name == chat.named_tool
+        ]
+        allowed = allowed or list(chat.tools)
+        first = [tool for tool in wanted if tool in allowed]
+        return first[:1] or [max(allowed, key=lambda tool: (tool.name not in called, scores[tool.name]))]
+    return wanted if parallel else wanted[:1]
+
+
+def _has(question: str, sign: str) -> bool:
+    return re.search(rf"\d\s*{re.escape(sign)}\s*\d", question) is not None
+
+
+def _words(text: str) -> set[str]:
+    found = re.findall(r"[A-Za-z]+|[^\W\d_A-Za-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text))
+    return {word.lower() for word in found} - _GENERIC
+
+
+def _alike(left: str, right: str) -> bool:
+    """Whether two words are one: equal, or one begins the other and neither is short."""
+    short, long = sorted((left, right), key=len)
+    return left == right or (len(short) >= 4 and long.startswith(short[: max(4, len(short) - 2)]))
+
+
+def _score(tool: Tool, question: str, asked: set[str]) -> int:
+    """How much the question speaks of the tool: its name counts most."""
+    if tool.name and re.search(rf"(?<!\w){re.escape(tool.name)}(?!\w)", question):
+        return 10
+    hits = [
+        sum(any(_alike(word, other) for other in asked) for word in _words(text))
+        for text in (tool.name, tool.description)
+    ]
+    return 2 * hits[0] + hits[1]
+
+
+def _place(tool: Tool, question: str) -> int:
+    """Where the question first speaks of the tool."""
+    names = "|".join(re.escape(word[:5]) for word in [tool.name, *sorted(_words(tool.name))] if word)
+    found = re.search(names, question, re.IGNORECASE) if names else None
+    return found.start() if found else len(question)
+
+
+def _arguments(tool: Tool, sources: Sequence[str]) -> dict[str, Any]:
+    properties = tool.parameters.get("properties") or {}
+    literal: Mapping[str, Any] = {}
+    if isinstance(properties, Mapping):
+        # Arguments that the question gives as a JSON object.
+        objects = (value for _, _, value in _json_objects(sources[0]))
+        literal = next((value for value in objects if value and set(value) <= set(properties)), {})
+    given = fill({"type": "object", **tool.parameters}, Words(sources))
+    return {**(given if isinstance(given, dict) else {}), **literal}
+
+
+def _wanted(chat: ChatRequest, prompt: str) -> Mapping[str, Any] | None:
+    """The schema of the answer, if `response_format` or the prompt asks for JSON."""
+    wanted = chat.response_format or {}
+    if wanted.get("type") == "json_schema":
+        described = wanted.get("json_schema")
+        schema = described.get("schema") if isinstance(described, Mapping) else None
+        return schema if isinstance(schema, Mapping) else {"type": "object"}
+    if wanted.get("type") == "json_object":
+        return _described(prompt) or _of_keys(prompt)
+    return _described(prompt) if _ASKS_FOR_JSON.search(prompt) else None
+
+
+def _described(prompt: str) -> Mapping[str, Any] | None:
+    """The last JSON schema in the prompt: templates put an example before the one that they mean."""
+    found = [value for _, _, value in _json_objects(prompt) if isinstance(value.get("properties"), Mapping)]
+    return {"type": "object", "required": list(found[-1]["properties"]), **found[-1]} if found else None
+
+
+def _of_keys(prompt: str) -> Mapping[str, Any]:
+    match = _KEYS.search(prompt)
+    keys = [key for key in re.findall(r"\w+", match[1]) if key != "and"] if match else ["answer"]
+    return {"type": "object", "properties": {key: {"type": "string"} for key in keys}, "required": keys}
+
+
+def _without_json(text: str) -> str:
+    """The text without the JSON objects in it, whose words and numbers are not what is asked."""
+    end, kept = 0, ""
+    for start, stop, _ in _json_objects(text):
+        kept, end = kept + text[end:start], stop
+    return kept + text[end:]
+
+
+def _json_objects(text: str) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
+    """Start, end and value of each JSON object in the text; gives up on texts full of stray braces."""
+    decoder, position, strays = json.JSONDecoder(), 0, 0
+    while strays < _MOST_STRAYS and (position := text.find("{", position)) >= 0:
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            position, strays = position + 1, strays + 1
+            continue
+        yield position, end, value
+        position = end
