@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 __all__ = ["Words", "fill"]
 
 _MAX_DEPTH = 4
 _MOST_ITEMS = 8
+_READ: Final[dict[str, Callable[[str], Any]]] = {
+    "integer": lambda text: round(float(text)),
+    "number": float,
+    "string": str,
+}
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w)")
 _QUOTED = re.compile(r"(?<!\w)'([^'\n]+)'(?!\w)|\"([^\"\n]+)\"|“([^”\n]+)”|`([^`\n]+)`")
 _NAME = re.compile(r"(?<=[\w,:;] )[A-Z][\w’'-]*(?: [A-Z][\w’'-]*)*(?:, [A-Z]{2}\b)?")
 _FORMATS: Final = {
     "date": (re.compile(r"\b\d{4}-\d{2}-\d{2}\b"), "2026-01-01"),
-    "date-time": (re.compile(r"\b\d{4}-\d{2}-\d{2}T[\d:]+Z?"), "2026-01-01T00:00:00Z"),
-    "time": (re.compile(r"\b\d{2}:\d{2}:\d{2}\b"), "00:00:00"),
     "email": (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"), "emulator@example.com"),
     "uri": (re.compile(r"https?://[^\s'\"<>)]*[^\s'\"<>).,;!?]"), "https://example.com/"),
-    "uuid": (
-        re.compile(r"\b[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b"),
-        "00000000-0000-4000-8000-000000000000",
-    ),
-    "ipv4": (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), "127.0.0.1"),
 }
 _NAMED: Final = {"email": "email", "url": "uri"}
 _FREE = frozenset(
@@ -44,6 +42,7 @@ class Words:
     def __init__(self, texts: Sequence[str], answer: str | None = None) -> None:
         self.texts = texts
         self.answer = answer
+        self.root: Mapping[str, Any] = {}
         self._taken: set[tuple[int, int]] = set()
 
     def take(self, pattern: re.Pattern[str]) -> str | None:
@@ -67,20 +66,21 @@ class Words:
 
 def fill(schema: Mapping[str, Any], words: Words) -> Any:
     """A value that the schema allows, taken from the words as far as they go."""
-    return _value(schema, words, "", schema, 0)
+    words.root = schema
+    return _value(schema, words, "", 0)
 
 
-def _value(schema: Any, words: Words, name: str, root: Mapping[str, Any], depth: int) -> Any:
-    schema = _resolved(schema, root)
+def _value(schema: Any, words: Words, name: str, depth: int) -> Any:
+    schema = _resolved(schema, words.root)
     if "const" in schema:
         return schema["const"]
     if isinstance(options := schema.get("enum"), list) and options:
         return _option(options, schema, words)
     kind = _kind(schema)
     if kind == "object":
-        return _object(schema, words, root, depth)
+        return _object(schema, words, depth)
     if kind == "array":
-        return _array(schema, words, name, root, depth)
+        return _array(schema, words, name, depth)
     if kind in ("integer", "number"):
         return _number(schema, words, name, integer=kind == "integer")
     if kind == "boolean":
@@ -135,51 +135,31 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return "object" if "properties" in schema else "array" if "items" in schema else "string"
 
 
-def _object(schema: Mapping[str, Any], words: Words, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+def _object(schema: Mapping[str, Any], words: Words, depth: int) -> dict[str, Any]:
     properties, required = _mapping(schema.get("properties")), schema.get("required")
-    names = set(map(str, required)) if isinstance(required, list) else set()
-    return {
-        name: _value(part, words, name, root, depth + 1)
-        for name, part in properties.items()
-        if (depth <= 2 * _MAX_DEPTH if name in names else depth < _MAX_DEPTH and words.answer is not None)
-        and not (name not in names and _may_be_null(part))
-    }
+    names = list(required) if isinstance(required, list) else []
+    if words.answer is not None and depth < _MAX_DEPTH:
+        names += [name for name, part in properties.items() if '"null"' not in str(part).replace("'", '"')]
+    wanted = [name for name in properties if name in names and depth <= 2 * _MAX_DEPTH]
+    return {name: _value(properties[name], words, name, depth + 1) for name in wanted}
 
 
-def _may_be_null(schema: Any) -> bool:
-    alternatives = _mapping(schema).get("anyOf")
-    return isinstance(alternatives, list) and any(
-        _mapping(part).get("type") == "null" for part in alternatives
-    )
-
-
-def _array(
-    schema: Mapping[str, Any], words: Words, name: str, root: Mapping[str, Any], depth: int
-) -> list[Any]:
-    items = schema.get("items") if isinstance(schema.get("items"), Mapping) else {}
+def _array(schema: Mapping[str, Any], words: Words, name: str, depth: int) -> list[Any]:
+    items, found = _resolved(schema.get("items"), words.root), list[Any]()
     least, most = _whole(schema.get("minItems"), 0), _whole(schema.get("maxItems"), _MOST_ITEMS)
-    part, found = _resolved(items, root), list[Any]()
-    pattern = {"integer": _NUMBER, "number": _NUMBER, "string": _QUOTED}.get(_kind(part))
-    if pattern is not None and "enum" not in part and depth <= _MAX_DEPTH:
-        while len(found) < most and (taken := words.take(pattern)) is not None:
-            found.append(
-                taken
-                if pattern is _QUOTED
-                else _whole(float(taken), 0)
-                if _kind(part) == "integer"
-                else float(taken)
-            )
-    elif depth <= _MAX_DEPTH and (count := words.labelled(name, r"\d+") if name else None):
-        least = max(least, min(int(count), most))  # "3 songs" are three of them
-    floor = max(least, 1) if depth <= _MAX_DEPTH else least
-    return [*found, *(_value(items, words, name, root, depth + 1) for _ in range(floor - len(found)))][
-        : max(most, 0)
-    ]
+    kind = _kind(items) if depth <= _MAX_DEPTH and "enum" not in items else ""
+    read = _READ.get(kind)
+    pattern = _QUOTED if kind == "string" else _NUMBER
+    while read is not None and len(found) < most and (taken := words.take(pattern)) is not None:
+        found.append(read(taken))
+    while len(found) < (max(least, 1) if depth <= _MAX_DEPTH else least):
+        found.append(_value(items, words, name, depth + 1))
+    return found[: max(most, 0)]
 
 
 def _whole(value: Any, default: int) -> int:
     usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return min(int(value), 1000) if usable and default else int(value) if usable else default
+    return int(value) if usable else default
 
 
 def _option(options: Sequence[Any], schema: Mapping[str, Any], words: Words) -> Any:

@@ -19,13 +19,15 @@ from kimi_vertex_emulator.answers import Call, Turn
 __all__ = ["respond"]
 
 _SELF = "I am the kimi-vertex emulator."
+_ECHO = "This is the kimi-vertex emulator, not a Kimi model. It was asked: “{}”"
 _LONGEST_ECHO = 160
 _MOST_READ = 6000
 _LONG_BLANK = re.compile(r"\s{16,}")
 _MOST_STRAYS = 200
+# The words and numbers of a schema in the question are not what is asked.
+_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _THRESHOLD = 2
 _GENERIC = frozenset("a an and call do for from get in is make new of or run the to tool use with".split())
-_SIGNS = {"+": "add plus sum", "*": "multiply times product", "-": "subtract minus", "/": "divide"}
 _PARALLEL = re.compile(r"\b(?:in parallel|at the same time|simultaneously|at once)\b", re.IGNORECASE)
 _ONLY_A_CALL = re.compile(
     r"\bonly with a call of (?:the tool `(?P<name>[^`]+)`|one of the tools)", re.IGNORECASE
@@ -59,15 +61,10 @@ def respond(chat: ChatRequest) -> Turn:
             " and so on, as the kimi-vertex emulator continues it.",
         )
     else:
-        why, text = (
-            "I only say what I was asked.",
-            (
-                f"This is the kimi-vertex emulator, not a Kimi model. It was asked: “{_short(question) or 'nothing'}”"
-            ),
-        )
+        why, text = "I only say what I was asked.", _ECHO.format(_short(question) or "nothing")
     system = _digest("\n".join(message.text for message in chat.messages if message.role == "system"))
     if (schema := _wanted(chat, f"{system}\n{question}")) is not None:
-        words = Words([_without_json(question), *sources[1:]], answer=text)
+        words = Words([_OBJECT.sub(" ", question), *sources[1:]], answer=text)
         why, text = (
             "JSON is wanted, so I fill in the schema.",
             json.dumps(fill(schema, words), ensure_ascii=False),
@@ -110,25 +107,16 @@ def _next_tools(chat: ChatRequest, question: str, called: Sequence[str]) -> list
     """The tools that come next: those that the question speaks of, in its order, each of them once."""
     if not chat.tools or chat.tool_choice == "none":
         return []
-    asked = _words(question) | {
-        word for sign, words in _SIGNS.items() if _has(question, sign) for word in words.split()
-    }
-    scores = {tool.name: _score(tool, question, asked) for tool in chat.tools}
+    scores = {tool.name: _score(tool, question) for tool in chat.tools}
     wanted = [tool for tool in chat.tools if scores[tool.name] >= _THRESHOLD and tool.name not in called]
     parallel = chat.parallel and _PARALLEL.search(question) is not None
     wanted.sort(key=lambda tool: _place(tool, _PARALLEL.sub("", question)))
     if chat.tool_choice in ("required", "named"):
-        allowed = [
-            tool for tool in chat.tools if chat.tool_choice == "required" or tool.name == chat.named_tool
-        ]
-        allowed = allowed or list(chat.tools)
+        named = [tool for tool in chat.tools if tool.name == chat.named_tool]
+        allowed = named if chat.tool_choice == "named" and named else list(chat.tools)
         first = [tool for tool in wanted if tool in allowed]
         return first[:1] or [max(allowed, key=lambda tool: (tool.name not in called, scores[tool.name]))]
     return wanted if parallel else wanted[:1]
-
-
-def _has(question: str, sign: str) -> bool:
-    return re.search(rf"\d\s*{re.escape(sign)}\s*\d", question) is not None
 
 
 def _words(text: str) -> set[str]:
@@ -142,10 +130,11 @@ def _alike(left: str, right: str) -> bool:
     return left == right or (len(short) >= 4 and long.startswith(short[: max(4, len(short) - 2)]))
 
 
-def _score(tool: Tool, question: str, asked: set[str]) -> int:
+def _score(tool: Tool, question: str) -> int:
     """How much the question speaks of the tool: its name counts most."""
     if tool.name and re.search(rf"(?<!\w){re.escape(tool.name)}(?!\w)", question):
         return 10
+    asked = _words(question)
     hits = [
         sum(any(_alike(word, other) for other in asked) for word in _words(text))
         for text in (tool.name, tool.description)
@@ -165,7 +154,7 @@ def _arguments(tool: Tool, sources: Sequence[str]) -> dict[str, Any]:
     literal: Mapping[str, Any] = {}
     if isinstance(properties, Mapping):
         # Arguments that the question gives as a JSON object.
-        objects = (value for _, _, value in _json_objects(sources[0]))
+        objects = _json_objects(sources[0])
         literal = next((value for value in objects if value and set(value) <= set(properties)), {})
     given = fill({"type": "object", **tool.parameters}, Words(sources))
     return {**(given if isinstance(given, dict) else {}), **literal}
@@ -185,7 +174,7 @@ def _wanted(chat: ChatRequest, prompt: str) -> Mapping[str, Any] | None:
 
 def _described(prompt: str) -> Mapping[str, Any] | None:
     """The last JSON schema in the prompt: templates put an example before the one that they mean."""
-    found = [value for _, _, value in _json_objects(prompt) if isinstance(value.get("properties"), Mapping)]
+    found = [value for value in _json_objects(prompt) if isinstance(value.get("properties"), Mapping)]
     return {"type": "object", "required": list(found[-1]["properties"]), **found[-1]} if found else None
 
 
@@ -195,22 +184,13 @@ def _of_keys(prompt: str) -> Mapping[str, Any]:
     return {"type": "object", "properties": {key: {"type": "string"} for key in keys}, "required": keys}
 
 
-def _without_json(text: str) -> str:
-    """The text without the JSON objects in it, whose words and numbers are not what is asked."""
-    end, kept = 0, ""
-    for start, stop, _ in _json_objects(text):
-        kept, end = kept + text[end:start], stop
-    return kept + text[end:]
-
-
-def _json_objects(text: str) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
-    """Start, end and value of each JSON object in the text; gives up on texts full of stray braces."""
+def _json_objects(text: str) -> Iterator[Mapping[str, Any]]:
+    """The JSON objects in the text; gives up on texts full of stray braces."""
     decoder, position, strays = json.JSONDecoder(), 0, 0
     while strays < _MOST_STRAYS and (position := text.find("{", position)) >= 0:
         try:
-            value, end = decoder.raw_decode(text, position)
+            value, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError):
             position, strays = position + 1, strays + 1
-            continue
-        yield position, end, value
-        position = end
+        else:
+            yield value

@@ -199,4 +199,4 @@ def test_a_broken_brain_is_named_in_the_answer(emulator: Emulator, http: httpx.C
     emulator.brain = lambda chat: 5  # type: ignore[assignment, return-value]
     answer = http.post(emulator.origin + CHAT, json=BODY)
     assert answer.status_code == 500
-    assert "TypeError: int is no answer" in answer.json()["error"]["message"]
+    assert "TypeError: int is not an answer" in answer.json()["error"]["message"]

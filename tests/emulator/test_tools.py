@@ -175,15 +175,6 @@ def test_parallel_calls_can_be_forbidden(kimi: Any, everyday: Any) -> None:
     assert [len(calls) for calls in rounds] == [1, 1]
 
 
-def test_a_counted_list_has_that_many_items(kimi: Any, tool: Any) -> None:
-    """`3 songs` fills a list of objects with three of them."""
-    song = {"type": "object", "properties": {"title": STRING}, "required": ["title"]}
-    album = tool("make_album", "Makes an album", album_name=STRING, songs={"type": "array", "items": song})
-    ((_, arguments),) = kimi.calls("Make an album named 'Sky' with 3 songs", tools=[album])
-    assert arguments["album_name"] == "Sky"
-    assert len(arguments["songs"]) == 3
-
-
 def test_named_tools_are_called_in_reading_order(kimi: Any, everyday: Any) -> None:
     """Tools that the question names are all called."""
     rounds, _ = kimi.loop("Use get_time, then get_weather for Oslo.", everyday, EVERYDAY)

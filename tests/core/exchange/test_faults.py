@@ -22,7 +22,7 @@ from kimi_vertex import (
     StreamInterruptedError,
     Timeouts,
 )
-from kimi_vertex_emulator import Emulator, Part, Raw
+from kimi_vertex_emulator import Emulator, Fault, FaultKind, Part, Raw, Turn
 
 from ..support_core import (
     DONE,
@@ -44,20 +44,18 @@ from ..support_core import (
 
 SHORT = Timeouts(connect=2, first_byte=0.25, idle=0.25)
 STALL = 5.0
-PINGS: list[Part] = [part for _ in range(4) for part in (b": ping\n\n", 0.1)]
-BLANKS: list[Part] = [part for _ in range(4) for part in (b"\n", 0.1)]
 HALF = WHOLE[: len(WHOLE) // 2]
-OVERLOADED = {"error": {"code": 503, "message": "Overloaded.", "status": "UNAVAILABLE"}}
-EXHAUSTED = {"error": {"code": 429, "message": "Resource exhausted.", "status": "RESOURCE_EXHAUSTED"}}
-FLAT = {"object": "error", "message": "Engine died.", "type": "InternalServerError", "code": 500}
 OVERSIZED = [b"data: " + b"x" * (8 << 20)] * 4 + [b"x" * 1024]
 OVERSIZED_BODY = [b'{"x": "' + b"x" * (8 << 20)] * 4 + [b"x" * 1024]
 
-Maker = Callable[[str], Raw]
+BEFORE = "broke before the answer began"
+ENDED = "without a finish reason|not JSON"
+
+Maker = Callable[[str], Raw | Fault]
 
 
 @dataclass(frozen=True)
-class Fault:
+class Row:
     """One row: the answer, and what is to come of it in both shapes; `None` for recovered without a retry."""
 
     name: str
@@ -79,170 +77,129 @@ def alike(raw: Raw) -> Maker:
     return lambda _: raw
 
 
+def emulated(kind: FaultKind, after: int = 3, seconds: float = STALL) -> Maker:
+    """The emulator's own fault; with `after=3` the role, the thinking and the text come before it."""
+    return lambda _: Fault(kind, after=after, seconds=seconds, turn=Turn(thinking=["Hm. "], text=["Hello"]))
+
+
+ERRORS: list[tuple[str, FaultKind, type[APIError], str]] = [
+    ("object", "error-event", RateLimitError, r"HTTP 429 \(RESOURCE_EXHAUSTED\) .*exhausted"),
+    ("list", "error-event-list", RateLimitError, r"HTTP 429 \(RESOURCE_EXHAUSTED\) .*exhausted"),
+    ("flat", "error-event-flat", InternalServerError, "HTTP 500 .*engine died"),
+]
 FAULTS = [
-    Fault(
-        "reset before the head",
-        alike(Raw(["reset"], status=None)),
-        APIConnectionError,
-        APIConnectionError,
-        "broke before the answer began",
-    ),
-    Fault(
-        "closed before the head",
-        alike(Raw([], status=None)),
-        APIConnectionError,
-        APIConnectionError,
-        "broke before the answer began",
-    ),
-    Fault(
-        "garbage in place of HTTP",
-        alike(Raw([b"220 mail ready\r\n"], status=None)),
-        APIConnectionError,
-        APIConnectionError,
-        "broke before the answer began",
-    ),
-    Fault(
+    Row("reset before the head", emulated("reset"), APIConnectionError, APIConnectionError, BEFORE),
+    Row("closed before the head", emulated("close"), APIConnectionError, APIConnectionError, BEFORE),
+    Row("garbage in place of HTTP", emulated("garbage"), APIConnectionError, APIConnectionError, BEFORE),
+    Row(
         "reset in the answer",
-        both([THINKING, TEXT, 0.05, "reset"], [HALF, 0.05, "reset"]),
+        emulated("reset-mid"),
         StreamInterruptedError,
         APIConnectionError,
         "broke",
         shown=True,
     ),
-    Fault(
+    Row(
         "cut in the answer",
-        both([THINKING, TEXT, "cut"], [HALF, "cut"]),
+        emulated("cut-mid"),
         StreamInterruptedError,
         APIConnectionError,
         "broke",
         shown=True,
     ),
-    Fault(
+    Row(
         "clean end in the answer",
-        both([THINKING, TEXT], [HALF]),
+        emulated("no-finish"),
         StreamInterruptedError,
         APIResponseError,
-        r"without a finish reason|not JSON",
+        ENDED,
         shown=True,
     ),
-    Fault(
+    Row(
         "clean end in an event",
-        both([THINKING, TEXT, FINISH[:40]], [HALF]),
+        emulated("half-event"),
         StreamInterruptedError,
         APIResponseError,
-        r"without a finish reason|not JSON",
+        ENDED,
         shown=True,
     ),
-    Fault(
+    Row(
         "stall before the head",
-        alike(Raw([STALL], status=None)),
+        emulated("stall"),
         APITimeoutError,
         APITimeoutError,
         "did not begin to answer in time",
     ),
-    Fault("stall after the head", both([STALL], [STALL]), APITimeoutError, APITimeoutError, "stalled"),
-    Fault(
-        "stall in the answer",
-        both([THINKING, TEXT, STALL], [HALF, STALL]),
-        APITimeoutError,
-        APITimeoutError,
-        "stalled",
-        shown=True,
+    Row("stall after the head", emulated("stall-head"), APITimeoutError, APITimeoutError, "stalled"),
+    Row(
+        "stall in the answer", emulated("stall-mid"), APITimeoutError, APITimeoutError, "stalled", shown=True
     ),
-    Fault(
-        "keep-alive comments for longer than the timeout",
-        both([*PINGS, *GOOD_STREAM], [*BLANKS, WHOLE]),
-        None,
-        None,
-    ),
+    Row("keep-alive comments for longer than the timeout", emulated("keep-alive", seconds=0.4), None, None),
     *(
-        Fault(
-            f"error event first, {name}",
-            both([data(value)], [data(value)[6:]]),
-            kind,
-            kind,
-            words,
-        )
-        for name, value, kind, words in (
-            ("object", OVERLOADED, InternalServerError, r"HTTP 503 \(UNAVAILABLE\) for .*Overloaded"),
-            ("list", [EXHAUSTED], RateLimitError, r"HTTP 429 \(RESOURCE_EXHAUSTED\) for .*exhausted"),
-            ("flat", FLAT, InternalServerError, "HTTP 500 .*Engine died"),
-        )
+        Row(f"error event {place}, {name}", emulated(kind, after=after), error, error, words, shown=after > 0)
+        for place, after in (("first", 0), ("in the answer", 3))
+        for name, kind, error, words in ERRORS
     ),
-    *(
-        Fault(
-            f"error event in the answer, {name}",
-            both([THINKING, TEXT, data(value), DONE], [data(value)[6:]]),
-            kind,
-            kind,
-            words,
-            shown=True,
-        )
-        for name, value, kind, words in (
-            ("object", OVERLOADED, InternalServerError, r"HTTP 503 \(UNAVAILABLE\) .*Overloaded"),
-            ("list", [EXHAUSTED], RateLimitError, r"HTTP 429 \(RESOURCE_EXHAUSTED\) .*exhausted"),
-            ("flat", FLAT, InternalServerError, "HTTP 500 .*Engine died"),
-        )
-    ),
-    Fault(
+    Row(
         "status 200 with an error body",
-        alike(Raw([data(OVERLOADED)[6:]], headers=JSON_HEAD)),
+        emulated("error-200"),
         InternalServerError,
         InternalServerError,
-        "Overloaded",
+        r"HTTP 503 \(UNAVAILABLE\) for .*currently unavailable",
     ),
-    Fault(
+    Row(
         "malformed JSON first",
-        both([b"data: {nonsense\n\n"], [b"{nonsense"]),
+        emulated("malformed-json", after=0),
         APIResponseError,
         APIResponseError,
         "not JSON",
     ),
-    Fault(
+    Row(
         "malformed JSON in the answer",
-        both([THINKING, TEXT, b"data: {nonsense\n\n"], [WHOLE[:-1]]),
+        emulated("malformed-json"),
         APIResponseError,
         APIResponseError,
         "not JSON",
         shown=True,
     ),
-    Fault(
+    Row(
         "JSON of another shape",
         both([b'data: ["a"]\n\n'], [b'["a"]']),
         APIResponseError,
         APIResponseError,
         "cannot be read",
     ),
-    Fault(
-        "a stream declared as plain text",
-        alike(Raw(GOOD_STREAM, headers={"content-type": "text/plain"})),
-        None,
-        None,
-    ),
-    Fault(
+    Row("a stream declared as plain text", emulated("plain-text"), None, None),
+    Row(
         "a page of HTML",
-        alike(Raw([b"<html><h1>Sign in</h1></html>"], headers={"content-type": "text/html"})),
+        emulated("wrong-content-type"),
         APIResponseError,
         APIResponseError,
-        "text/html.*Sign in",
+        "text/html.*temporary error",
         hopeless=True,
     ),
-    Fault("an empty body", both([], []), APIConnectionError, APIResponseError, "without a finish|is empty"),
-    Fault(
+    Row(
+        "an empty body",
+        emulated("empty-body"),
+        APIConnectionError,
+        APIResponseError,
+        "without a finish|is empty",
+    ),
+    Row(
         "choices null",
         both([data({"id": "r1", "choices": None})], [b'{"id": "r1", "choices": null}']),
         StreamInterruptedError,
         APIResponseError,
         "without a finish reason|no choice",
     ),
-    Fault(
+    Row(
         "choices empty",
         both([data({"id": "r1", "choices": []})], [b'{"id": "r1", "choices": []}']),
         StreamInterruptedError,
         APIResponseError,
         "without a finish reason|no choice",
     ),
-    Fault(
+    Row(
         "an event without an end",
         both(OVERSIZED, OVERSIZED_BODY),
         APIResponseError,
@@ -250,7 +207,7 @@ FAULTS = [
         "longer than 33,554,432 (bytes|characters)",
         hopeless=True,
     ),
-    Fault(
+    Row(
         "gzip",
         lambda form: Raw(
             [gzip.compress(b"".join(GOOD_STREAM) if is_stream(form) else WHOLE)],
@@ -259,24 +216,20 @@ FAULTS = [
         None,
         None,
     ),
-    Fault(
-        "gzip that is none",
-        alike(Raw([b"certainly not"], headers={"content-encoding": "gzip"})),
+    Row(
+        "bytes that are not gzip",
+        emulated("bad-gzip"),
         APIConnectionError,
         APIConnectionError,
-        "broke before any of the answer came",
+        "broke before any of the answer",
     ),
-    Fault(
-        "kept open after [DONE]",
-        both([*GOOD_STREAM, STALL], [WHOLE]),
-        None,
-        None,
-    ),
-    Fault("no [DONE]", both([THINKING, TEXT, FINISH], [WHOLE]), None, None),
-    Fault("no [DONE], then cut", both([THINKING, TEXT, FINISH, "cut"], [WHOLE]), None, None),
-    Fault("no finish reason", both([THINKING, TEXT, DONE], [WHOLE]), None, None),
-    Fault("clean end in [DONE]", both([THINKING, TEXT, FINISH, b"data: [DON"], [WHOLE]), None, None),
-    Fault("cut after [DONE]", both([*GOOD_STREAM, "cut"], [WHOLE]), None, None),
+    Row("kept open after [DONE]", emulated("open-end"), None, None),
+    Row("no [DONE]", emulated("no-done"), None, None),
+    Row("a finish reason of null", emulated("no-reason"), None, None),
+    Row("no [DONE], then cut", both([THINKING, TEXT, FINISH, "cut"], [WHOLE]), None, None),
+    Row("no finish reason", both([THINKING, TEXT, DONE], [WHOLE]), None, None),
+    Row("clean end in [DONE]", both([THINKING, TEXT, FINISH, b"data: [DON"], [WHOLE]), None, None),
+    Row("cut after [DONE]", both([*GOOD_STREAM, "cut"], [WHOLE]), None, None),
 ]
 FAILING = [fault for fault in FAULTS if fault.stream is not None]
 HARMLESS = [fault for fault in FAULTS if fault.stream is None]
@@ -291,7 +244,7 @@ def _short_jitter() -> Iterator[None]:
     random.setstate(state)
 
 
-def rows(faults: list[Fault]) -> pytest.MarkDecorator:
+def rows(faults: list[Row]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("fault", faults, ids=[fault.name for fault in faults])
 
 
@@ -304,7 +257,7 @@ def expect_hello(outcome: Outcome) -> None:
 
 @each_form
 @rows(FAILING)
-def test_each_fault_has_its_error(emulator: Emulator, fault: Fault, form: str) -> None:
+def test_each_fault_has_its_error(emulator: Emulator, fault: Row, form: str) -> None:
     """Without retries a fault becomes one typed error with its place, its reason and the partial answer."""
     emulator.enqueue(fault.make(form))
     with nothing_left(emulator):
@@ -326,7 +279,7 @@ def test_each_fault_has_its_error(emulator: Emulator, fault: Fault, form: str) -
 
 @each_form
 @rows(FAILING)
-def test_a_fault_is_survived_unless_seen_or_hopeless(emulator: Emulator, fault: Fault, form: str) -> None:
+def test_a_fault_is_survived_unless_seen_or_hopeless(emulator: Emulator, fault: Row, form: str) -> None:
     """With retries the call succeeds at the second attempt; what the caller has seen is never started anew."""
     emulator.enqueue(fault.make(form), good(form))
     with nothing_left(emulator):
@@ -341,7 +294,7 @@ def test_a_fault_is_survived_unless_seen_or_hopeless(emulator: Emulator, fault: 
 
 @each_form
 @rows(HARMLESS)
-def test_oddities_that_do_no_harm(emulator: Emulator, fault: Fault, form: str) -> None:
+def test_oddities_that_do_no_harm(emulator: Emulator, fault: Row, form: str) -> None:
     """What leaves the answer whole is no fault: one request, the whole answer, and soon."""
     emulator.enqueue(fault.make(form))
     started = time.monotonic()
