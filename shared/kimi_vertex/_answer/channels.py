@@ -149,10 +149,11 @@ class ContentChannel(_Channel):
     - start: only white space so far.
     - held: text that is thinking if a closing tag follows, and the answer if none does.
     - thinking: between tags.
+    - after: only white space since the closing tag, which is the template's and not the answer's.
     - text: the answer.
     """
 
-    __slots__ = ("_bare", "_gap", "_implicit", "_inline", "_separate", "_state", "_trim")
+    __slots__ = ("_bare", "_gap", "_implicit", "_inline", "_separate", "_state")
 
     def __init__(self, markers: Markers, *, implicit: bool, tool_names: frozenset[str]) -> None:
         """Start a channel.
@@ -166,12 +167,11 @@ class ContentChannel(_Channel):
         super().__init__(markers)
         self._bare = BareCalls(tool_names) if tool_names else None
         self._implicit = implicit
-        self._state: Literal["start", "held", "thinking", "text"] = "start"
+        self._state: Literal["start", "held", "thinking", "after", "text"] = "start"
         self._inline = False
         self._separate = False
-        # start, text: white space that is not shown yet; held: undecided text; thinking: white space that may end it
+        # start, after: white space that is not shown yet; held: undecided text; thinking: white space that may end it
         self._gap: list[str] = []
-        self._trim = False  # the white space before the first word is the template's, not the answer's
 
     def feed(self, text: str) -> list[Delta]:
         if self._flowing and (("<" not in text and text.isascii()) or self._is_plain(text)):
@@ -183,7 +183,7 @@ class ContentChannel(_Channel):
         return super().feed(text)
 
     def _flows(self) -> bool:
-        return self._state == "text" and not self._trim
+        return self._state == "text"
 
     @property
     def inline(self) -> bool:
@@ -223,7 +223,7 @@ class ContentChannel(_Channel):
             self._think(text, out)
         elif self._state == "held":
             self._gap.append(text)
-        elif self._state == "start" or self._trim:
+        elif self._state in ("start", "after"):
             self._gap.append(text)
             if not text.isspace():
                 self._begin(out)
@@ -236,11 +236,8 @@ class ContentChannel(_Channel):
             self._state = "held"
             return
         text = "".join(self._take_gap())
+        self._show(_without_lead(text) if self._state == "after" else text, out)
         self._state = "text"
-        if self._trim:
-            self._trim = False
-            text = _without_lead(text)
-        self._show(text, out)
 
     def _show(self, text: str, out: list[Delta]) -> None:
         if self._bare is not None:
@@ -290,9 +287,8 @@ class ContentChannel(_Channel):
 
     def _close(self) -> None:
         self._inline = self._inline or not self._separate
-        self._state = "text"
+        self._state = "after"
         self._gap = []
-        self._trim = True
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
         if token.kind != HIDDEN or self._leaks.open:
