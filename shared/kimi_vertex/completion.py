@@ -31,6 +31,8 @@ class InvalidToolCall:
     arguments: str
     """The raw text, as far as it arrived."""
     error: str
+    replaced: bool = False
+    """Whether the model was asked to make the call again, so that later calls stand in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,10 @@ class Completion:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def to_message(self) -> Message:
-        """The assistant message to append to the history, thinking included."""
-        damaged = tuple(ToolCall(c.id, c.name, c.arguments) for c in self.invalid_tool_calls)
+        """The assistant message to append to the history, thinking included, replaced calls left out."""
+        damaged = tuple(
+            ToolCall(c.id, c.name, c.arguments) for c in self.invalid_tool_calls if not c.replaced
+        )
         return Message(
             role="assistant",
             content=self.text,
@@ -75,13 +79,14 @@ class _Call:
 class Accumulator:
     """Joins events into a `Completion`, in linear time: pieces are collected and joined once."""
 
-    __slots__ = ("_calls", "_finish", "_invalid", "_text", "_thinking", "_usage")
+    __slots__ = ("_calls", "_finish", "_invalid", "_replaced", "_text", "_thinking", "_usage")
 
     def __init__(self) -> None:
         self._thinking: list[str] | None = None
         self._text: list[str] = []
         self._calls: list[_Call] = []
         self._invalid: Mapping[int, str] = {}  # known before `Finish` says so
+        self._replaced = 0
         self._usage: Usage | None = None
         self._finish: Finish | None = None
 
@@ -122,6 +127,7 @@ class Accumulator:
         following._thinking = None if self._thinking is None else list(self._thinking)
         following._text = list(self._text)
         following._calls = list(self._calls)
+        following._replaced = len(self._calls)
         following.invalidate(invalid)
         following._usage = self._usage
         return following
@@ -140,6 +146,7 @@ class Accumulator:
         """The answer so far. Before `Finish`, no unfinished call is executable."""
         finish = self._finish
         errors = self.invalid_calls
+        replaced = finish.replaced if finish else self._replaced
         calls: list[ToolCall] = []
         invalid: list[InvalidToolCall] = []
         for index, call in enumerate(self._calls):
@@ -150,7 +157,7 @@ class Accumulator:
             if error is None:
                 calls.append(ToolCall(call.id, call.name, arguments))
             else:
-                invalid.append(InvalidToolCall(call.id, call.name, arguments, error))
+                invalid.append(InvalidToolCall(call.id, call.name, arguments, error, index < replaced))
         return Completion(
             thinking=None if self._thinking is None else "".join(self._thinking),
             text="".join(self._text),

@@ -100,6 +100,8 @@ class Finish:
     Their arguments are cut off, cannot be read, or are refused by their tool's schema. The reason is in words for
     the developer, and for the model if the call is sent back.
     """
+    replaced: int = 0
+    """How many calls, from index 0 on, the model was asked to make again. The calls behind them stand in their place."""
     empty: EmptyTurn | None = None
     refusal: str | None = None
     """The server's explanation, if a safety filter stopped the answer and gave one."""

@@ -263,6 +263,7 @@ class Decoder:
             response_id=self._response_id,
             model=self._model,
             invalid_calls=invalid,
+            replaced=0 if self._rejected is None else len(self._rejected.invalid_calls),
             empty=empty,
             refusal=without_surrogates("".join(self._refusal)) or None,
             metadata=metadata,

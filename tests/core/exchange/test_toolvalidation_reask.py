@@ -45,6 +45,14 @@ def test_the_second_answer_counts(emulator: Emulator, form: str) -> None:
 
 
 @each_form
+def test_the_history_goes_on_without_the_rejected_calls(emulator: Emulator, form: str) -> None:
+    """The message for the history has the calls of the second answer only: those of the first stand replaced."""
+    completion = answer(ask(emulator, form, "reask", BAD_TURN, BETTER))
+    assert completion.to_message().tool_calls == completion.tool_calls
+    assert all(call.replaced for call in completion.invalid_tool_calls)
+
+
+@each_form
 def test_what_the_model_is_told(emulator: Emulator, form: str) -> None:
     """The second request adds the turn with its thinking, the reason for the bad call, and that the good one did not run."""
     ask(emulator, form, "reask", BAD_TURN, BETTER)
@@ -79,7 +87,11 @@ def test_it_is_bounded(emulator: Emulator, form: str) -> None:
     """The model is asked again once; then its answer stands, with its bad calls flagged."""
     completion = answer(ask(emulator, form, "reask", *[BAD_TURN] * 3))
     assert len(emulator.chat_requests) == 2
-    assert [call.name for call in completion.invalid_tool_calls] == ["count", "say", "count"]
+    assert [(call.name, call.replaced) for call in completion.invalid_tool_calls] == [
+        ("count", True),
+        ("say", True),
+        ("count", False),
+    ]
     assert arguments(completion) == [("say", {"words": "hi"})]
     assert completion.metadata["reasked"] == 1
     assert completion.usage is not None
