@@ -7,7 +7,8 @@ response itself. Without a handler and a rate limiter they do nothing that can b
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, closing
 from functools import update_wrapper
 from typing import Any, TypeVar, cast
 
@@ -32,22 +33,60 @@ def has_handler(dispatcher: Dispatcher) -> bool:
         dispatcher = dispatcher.parent
 
 
-def where_handled(hook: Callable[[MethodT], Any]) -> Callable[[MethodT], MethodT]:
-    """Decorate a method as `hook` does, but only for requests whose callbacks reach a handler when they begin."""
+def where_handled(hook: Callable[[Callable[..., Any]], Any]) -> Callable[[MethodT], MethodT]:
+    """Decorate a streaming method as `hook` does, but only for requests that begin with a handler to call back."""
 
     def wrap(method: MethodT) -> MethodT:
-        hooked = hook(method)
-
-        def choose(llm: LLM) -> Callable[..., Any]:
-            limited = llm.rate_limiter is not None
-            return hooked if limited or llm.callback_manager.handlers or has_handler(dispatcher) else method
-
         def call(_self: LLM, *args: Any, **kwargs: Any) -> Any:
-            return choose(_self)(_self, *args, **kwargs)
+            if not _is_handled(_self):
+                return method(_self, *args, **kwargs)
+            sources: list[Any] = []
+
+            def begin(*args: Any, **kwargs: Any) -> Any:
+                sources.append(method(*args, **kwargs))
+                return sources[0]
+
+            return _closed_together(hook(begin)(_self, *args, **kwargs), sources[0])
 
         async def acall(_self: LLM, *args: Any, **kwargs: Any) -> Any:
-            return await choose(_self)(_self, *args, **kwargs)
+            if not _is_handled(_self):
+                return await method(_self, *args, **kwargs)
+            sources: list[Any] = []
 
-        return cast(MethodT, update_wrapper(acall if inspect.iscoroutinefunction(method) else call, hooked))
+            async def begin(*args: Any, **kwargs: Any) -> Any:
+                sources.append(await method(*args, **kwargs))
+                return sources[0]
+
+            return _aclosed_together(await hook(begin)(_self, *args, **kwargs), sources[0])
+
+        wrapper = acall if inspect.iscoroutinefunction(method) else call
+        return cast(MethodT, update_wrapper(wrapper, hook(method)))
 
     return wrap
+
+
+def _is_handled(llm: LLM) -> bool:
+    return llm.rate_limiter is not None or bool(llm.callback_manager.handlers) or has_handler(dispatcher)
+
+
+def _closed_together(
+    shown: Generator[Any, None, None], source: Generator[Any, None, None]
+) -> Generator[Any, None, None]:
+    """Close the stream with the framework's generator, which only drops it.
+
+    A handler that keeps the exception of a stream left early would otherwise keep its connection open.
+    """
+    with closing(source):
+        yield from shown
+
+
+async def _aclosed_together(
+    shown: AsyncGenerator[Any, None], source: AsyncGenerator[Any, None]
+) -> AsyncGenerator[Any, None]:
+    """The asynchronous twin of `_closed_together`."""
+    async with aclosing(source), aclosing(shown):
+        async for response in shown:
+            try:
+                yield response
+            except Exception as error:  # noqa: BLE001 - what the reader throws in is the framework's to report
+                await shown.athrow(error)

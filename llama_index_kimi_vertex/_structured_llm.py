@@ -101,6 +101,8 @@ class StructuredCalls(FunctionCallingLLM):
         request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
         return _conclude(read_object(await self.achat(**request), output_cls))
 
+    # LlamaIndex has no public method to override for streams: stream_structured_predict announces, then calls these two.
+
     def _structured_stream_call(
         self,
         output_cls: type[Model],

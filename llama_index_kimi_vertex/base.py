@@ -251,7 +251,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         return responses()
 
     def _announce(self, thinking: str | None) -> None:
-        """Send the instrumentation event, which is the only way thinking leaves LlamaIndex's engines."""
+        """Send the instrumentation event, because LlamaIndex's engines do not pass thinking on."""
         if thinking and has_handler(_dispatcher):
             _dispatcher.event(ThinkingDeltaEvent(delta=thinking, model=self.model))
 
