@@ -39,7 +39,7 @@ class Issued:
 
 
 def issue(request: Recorded, *, number: int, lifetime: int) -> Issued | None:
-    """Answers a request to a token source; `None` if the path is not one of theirs.
+    """Answers a request to a token source; `None` if the path belongs to something else.
 
     Args:
         request: The request.

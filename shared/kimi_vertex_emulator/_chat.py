@@ -105,7 +105,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
-    """The objects in a list; none if it is no list."""
+    """The objects in a list; empty for anything but a list."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 

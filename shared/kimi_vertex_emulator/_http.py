@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends whatever was being sent; a vanished client is no error."""
+        """Ends whatever was being sent; a client that is gone is not an error."""
         self._register.discard(self)
         self._writable.set()
         if self._task is not None:

@@ -145,8 +145,8 @@ class Exchange:
             "" if self.ending == "complete" else self.ending,
         ]
         status = "no head" if self.status is None else str(self.status)
-        told = ", ".join(filter(None, parts))
-        line = f"{summary(self.request)} -> {status}{' stream' if self.streamed else ''}{': ' if told else ''}{told}"
+        answer = ", ".join(filter(None, parts))
+        line = f"{summary(self.request)} -> {status}{' stream' if self.streamed else ''}{': ' if answer else ''}{answer}"
         # What a request says must not steer a terminal.
         return "".join(char if char.isprintable() else "?" for char in line)
 

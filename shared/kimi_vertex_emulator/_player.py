@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kimi_vertex_emulator._reply import Reply, encode_json, raw_reply
-from kimi_vertex_emulator._requests import ENDPOINT, Recorded
+from kimi_vertex_emulator._requests import ENDPOINT, Recorded, about
 from kimi_vertex_emulator.answers import Part, Raw
 from kimi_vertex_emulator.cassette import Cassette, clean_body, redactor_of
 
@@ -44,7 +44,7 @@ class Player:
         return [_summary(item.method, item.path, item.body) for n, item in items if n not in self._used]
 
     def take(self, request: Recorded) -> Reply | None:
-        """The recorded answer, `None` if there is none."""
+        """The recorded answer, `None` if the cassette does not hold one."""
         key = _key(request.method, request.path, self._clean(request))
         found = [number for number, recorded in enumerate(self._keys) if recorded == key]
         if not found:
@@ -95,10 +95,4 @@ def _key(method: str, path: str, body: Any) -> str:
 
 
 def _summary(method: str, path: str, body: Any) -> str:
-    messages = body.get("messages") if isinstance(body, Mapping) else None
-    last = messages[-1] if isinstance(messages, list) and messages else None
-    line = f"{method} ...{_verb(path)}"
-    if not isinstance(last, Mapping):
-        return line
-    words = " ".join(str(last.get("content")).split())
-    return f"{line} ({len(messages or ())} messages; {last.get('role')}: {words[:80]!r})"
+    return f"{method} ...{_verb(path)}{about(body) if isinstance(body, Mapping) else ''}"

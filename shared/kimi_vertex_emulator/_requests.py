@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-__all__ = ["ENDPOINT", "Recorded", "instance", "is_chat", "json_object", "summary"]
+__all__ = ["ENDPOINT", "Recorded", "about", "instance", "is_chat", "json_object", "summary"]
 
 ENDPOINT = re.compile(
     r"/v1(?:beta1)?/(?P<name>projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/endpoints/(?P<endpoint>[^/:]+))"
@@ -89,10 +89,11 @@ def summary(request: Recorded) -> str:
         return f"{request.method} {request.path}"
     match = ENDPOINT.fullmatch(request.path)
     verb = (match["verb"] if match else None) or "/chat/completions"
-    return f"{request.method} ...{verb}{_about(json_object(request) or {})}"
+    return f"{request.method} ...{verb}{about(json_object(request) or {})}"
 
 
-def _about(body: Mapping[str, Any]) -> str:
+def about(body: Mapping[str, Any]) -> str:
+    """How many messages a request's body has, and the last one, for the end of a line; empty without messages."""
     messages = body.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
     if not isinstance(last, Mapping):

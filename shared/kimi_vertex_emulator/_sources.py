@@ -88,7 +88,7 @@ class Sources:
         return None if self.player is None or self._queues["chat"] else self.player.take(request)
 
     def next(self, chat: ChatRequest, request: Recorded, brain: Brain | None) -> Answer | None:
-        """The scripted answer to a request, `None` if there is none."""
+        """The scripted answer to a request, `None` if nothing is scripted for it."""
         if self._queues["chat"]:
             return self._queues["chat"].popleft()
         found = self.script.take(chat, request)

@@ -1,4 +1,4 @@
-"""The recording proxy: forwards calls to a real endpoint and writes what came back into a cassette."""
+"""The recording proxy: forwards requests to a real endpoint and writes what came back into a cassette."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Recorder(Server):
         ```
 
     Args:
-        target: Where calls go: `https://HOST`, with a path if only what is below it may be called. Plain
+        target: Where requests go: `https://HOST`, with a path if only what is below it may be called. Plain
             `http` only to this machine.
         path: The cassette; one that exists is added to.
         redact: Further texts that must not be in it, such as names of customers.
@@ -57,7 +57,7 @@ class Recorder(Server):
 
     Raises:
         OSError: The cassette exists and cannot be read, or the PEM file cannot.
-        ValueError: The target is no such URL, or the file is not a cassette.
+        ValueError: The target is not such a URL, or the file is not a cassette.
     """
 
     def __init__(

@@ -78,7 +78,7 @@ def check(
     Args:
         body: The request's JSON object, if it was one.
         strict: Apply Kimi's rules, not only those of JSON and HTTP.
-        managed: The call goes to `endpoints/openapi`, where `model` is needed as `publisher/model`.
+        managed: The request goes to `endpoints/openapi`, where `model` is needed as `publisher/model`.
         refuse_forced_tool_choice: Refuse `required` and named choices while the model thinks.
     """
     messages = body.get("messages") if body is not None else None

@@ -36,34 +36,35 @@ def test_the_command_prints_the_variable_serves_and_ends_quietly() -> None:
     assert "Traceback" not in log
 
 
-def test_the_command_takes_a_script_a_dialect_and_rules(tmp_path: Path) -> None:
-    """What the Python API offers for whole runs can be given on the command line."""
+def test_the_command_takes_a_script_a_dialect_and_rules_and_watches(tmp_path: Path) -> None:
+    """What the Python API offers for whole runs can be given on the command line; `--watch` prints each exchange."""
     script = tmp_path / "script.yaml"
     script.write_text("rules: [{match: Hi, always: {thinking: Hm., text: Hello!}}]", encoding="utf-8")
-    options = ["--script", str(script), "--dialect", "vllm-new", "--rule", "temperature=true"]
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "kimi_vertex_emulator",
-            "--port",
-            "0",
-            "--quiet",
-            "--chunking",
-            "token",
-            *options,
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    options = [
+        "--port",
+        "0",
+        "--script",
+        str(script),
+        "--dialect",
+        "vllm-new",
+        "--rule",
+        "temperature=true",
+        "--watch",
+    ]
+    command = [sys.executable, "-m", "kimi_vertex_emulator", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         host = process.stdout.readline().strip().partition("=")[2]
         body = {"messages": [{"role": "user", "content": "Hi"}]}
         url = f"http://{host}/v1/chat/completions"
         answer, refused = (httpx.post(url, json={**body, "temperature": t}) for t in (1, 0.5))
+        line = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=10)
     assert answer.json()["choices"][0]["message"]["reasoning"] == "Hm."
     assert "only 1 is allowed" in refused.text
+    assert "POST .../chat/completions (1 message; user: 'Hi') -> 200: 3 thinking, 6 text, stop, " in line
+    assert "Traceback" not in log
 
 
 def test_the_command_takes_every_rule() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from typing import Any
 
 import httpx
@@ -148,22 +145,6 @@ def test_a_line_tells_an_exchange_and_steers_no_terminal(kimi: Any) -> None:
     )
     assert told.isprintable()
     assert told.endswith(" s")
-
-
-def test_the_command_watches() -> None:
-    """`--watch` prints a line for each exchange on standard output."""
-    command = [sys.executable, "-m", "kimi_vertex_emulator", "--port", "0", "--watch", "--pace", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        host = process.stdout.readline().strip().partition("=")[2]
-        body = {"model": "m/k", "messages": [{"role": "user", "content": "Hi"}]}
-        assert httpx.post(f"http://{host}/v1/chat/completions", json=body).status_code == 200
-        told = process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=10)
-    assert "POST .../chat/completions (1 message; user: 'Hi') -> 200: " in told
-    assert ", stop, " in told
-    assert "Traceback" not in log
 
 
 def test_a_failure_of_the_brain_is_an_exchange(kimi: Any) -> None:
