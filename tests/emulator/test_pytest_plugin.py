@@ -196,7 +196,7 @@ def test_wrong_settings_are_named(run: Any, pytester: pytest.Pytester) -> None:
     assert "another exception" not in result.stdout.str()
     assert "__init__.py" not in result.stdout.str()
     for words in (
-        "*wrong.yaml:3: rules[[]0]: unknown key 'anwser'*",
+        "*wrong.yaml: rules[[]0].anwser: Extra inputs are not permitted*",
         "*No such file or directory: 'nowhere.yaml'*",
         "*dialect 'latin' is unknown*",
         "*unexpected keyword argument 'unknown'*",
