@@ -59,6 +59,11 @@ class CredentialSettings:
         return f"{type(given).__module__}.{type(given).__qualname__}"
 
     @property
+    def is_reference(self) -> bool:
+        """Whether these only say where credentials are: application default ones, or the path of a file."""
+        return self.access_token is None and isinstance(self.credentials, Path | None)
+
+    @property
     def key(self) -> Hashable:
         """Equal for settings that lead to the same credentials: an object is only itself, the rest goes by value."""
         given = self.credentials
@@ -86,9 +91,7 @@ class CredentialSettings:
         Raises:
             ConfigurationError: These are not application default credentials, nor the path of a file.
         """
-        if self.access_token is not None or not (
-            self.credentials is None or isinstance(self.credentials, Path)
-        ):
+        if not self.is_reference:
             raise ConfigurationError(
                 "Secrets are not pickled: use application default credentials or credentials=PATH, or build the model "
                 f"in the worker. What it has now: {self.kind}."

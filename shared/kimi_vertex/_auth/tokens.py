@@ -254,7 +254,12 @@ class TokenSource:
         return headers
 
     def _obtain(self) -> KimiVertexError | None:
-        return self._attempt(lambda: self._refresh(always=False))
+        failure = self._attempt(lambda: self._refresh(always=False))
+        if failure is not None and self._settings.is_reference:
+            self._loaded = (
+                None  # the next attempt sees it if the user has logged in again, or replaced the file
+            )
+        return failure
 
     def _replace(self) -> KimiVertexError | None:
         return self._attempt(lambda: self._refresh(always=True))

@@ -22,7 +22,8 @@ from google.oauth2 import credentials as user_credentials
 from google.oauth2 import service_account
 
 from kimi_vertex._auth.tokens import TokenSource
-from kimi_vertex_emulator import Emulator
+from kimi_vertex.errors import CredentialsError
+from kimi_vertex_emulator import Emulator, Raw
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TARGET = "agent@my-proj.iam.gserviceaccount.com"
@@ -163,6 +164,17 @@ def test_pickled_path(get: Get, key_file: Path) -> None:
     source = TokenSource(key_file)
     tokens = [get(each)["authorization"] for each in (source, pickle.loads(pickle.dumps(source)))]
     assert tokens == ["Bearer emulator-token-1", "Bearer emulator-token-2"]
+
+
+def test_a_new_login_is_seen(get: Get, account: dict[str, str], key_file: Path, emulator: Emulator) -> None:
+    """After a refused refresh the file is read again: whoever does what the error says need not restart."""
+    emulator.enqueue(Raw([b'{"error": "invalid_grant"}'], status=400), route="token")
+    source = TokenSource(key_file)
+    with pytest.raises(CredentialsError, match="gcloud auth application-default login"):
+        get(source)
+    key_file.write_text(json.dumps({**account, "client_email": "new@key-proj.iam.gserviceaccount.com"}))
+    assert get(source)["authorization"].startswith("Bearer emulator-token")
+    assert claims(emulator.requests[-1].form["assertion"])["iss"] == "new@key-proj.iam.gserviceaccount.com"
 
 
 def test_impersonation(get: Get, emulator: Emulator) -> None:
