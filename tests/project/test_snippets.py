@@ -25,6 +25,14 @@ from kimi_vertex_emulator import Emulator
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MAX_SKIPPED = 2
+# Answers to prompts of LlamaIndex's own components, which the emulator's brain does not read.
+ANSWERS = {
+    "relevant sub-questions": """```json
+{"items": [{"sub_question": "When does the ferry leave?", "tool_name": "ferries"},
+{"sub_question": "Who built the lighthouse?", "tool_name": "buildings"}]}
+```""",
+    "either YES or NO": "YES",
+}
 PLUGIN = ["-p", "kimi_vertex_emulator.pytest_plugin"]
 _FILE = re.compile(r"^<!-- file: (?P<path>\S+) -->\n+^```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SNIPPET = re.compile(
@@ -113,6 +121,8 @@ def test_snippet_runs(
     tmp_path: Path,
 ) -> None:
     """What the document shows works as it stands, and prints something where it says print."""
+    for prompt, answer in ANSWERS.items():
+        emulator.on(prompt).always(answer)
     monkeypatch.setenv("KIMI_VERTEX_EMULATOR_HOST", emulator.host)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
     monkeypatch.chdir(tmp_path)
