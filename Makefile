@@ -9,17 +9,30 @@ ENVIRONMENT := $(PYTHON) .ci/environment.py
 UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-full build lock clean env-uv env-demo env-test env-dev env-bench
+.PHONY: help demo test test-lowest docs docs-serve docs-output check format bench bench-full build lock clean \
+        env-uv env-demo env-test env-dev env-bench env-lowest
 
 help: ## list the targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: env-demo ## see Kimi think and answer in a chain, an agent and a query engine
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 test: env-test ## run the tests; no Google account, no network beyond the package registry
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-lowest: env-lowest ## run the tests against the lowest versions that pyproject.toml allows
+	@.venv-lowest/bin/python -m pytest $(ARGS)
+
+docs: env-dev ## build the site into site/, warnings as errors
+	@$(BIN)/python .ci/site.py
+
+docs-serve: env-dev ## show the site at http://localhost:8000 and build it again at each change
+	@$(BIN)/zensical serve
+
+docs-output: env-test ## run the snippets of pages and write what they print below them: ARGS=docs/langchain.md
+	@$(BIN)/python -m tests.project.support_pages $(ARGS)
 
 check: env-dev ## lint, formatting and types: ruff, mypy --strict, pyright
 	$(BIN)/ruff check $(SOURCES)
@@ -34,8 +47,8 @@ format: env-dev ## format the code and apply ruff's safe fixes
 bench: env-test ## measure the core and both adapters on this machine, in two minutes
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-full: env-bench ## measure everything, beside the peers, and draw the pictures in docs/ (an hour)
-	@.venv-bench/bin/python -m benchmarks --full $(ARGS)
+bench-full: env-bench ## measure everything, beside the peers, and write it into docs/ (an hour)
+	@.venv-bench/bin/python -m benchmarks --full --write $(ARGS)
 
 build: env-demo ## build the wheel and the sdist into dist/
 	@rm -rf dist
@@ -45,7 +58,7 @@ lock: env-uv ## update uv.lock from PyPI, whatever registry this machine is set 
 	$(UV) lock --python $(PYTHON) $(ARGS)
 
 clean: ## remove the environment, the tools, builds and caches
-	rm -rf .venv .venv-bench .tools dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-lowest .tools dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 env-uv:
 	@$(ENVIRONMENT) uv
@@ -61,3 +74,6 @@ env-dev:
 
 env-bench:
 	@$(ENVIRONMENT) bench
+
+env-lowest:
+	@$(ENVIRONMENT) lowest

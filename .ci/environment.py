@@ -1,6 +1,6 @@
 """Builds .venv from uv.lock with the python3 and pip at hand. Standard library only.
 
-Changes nothing outside the repository: uv goes into .tools, everything else into .venv, or for `bench` .venv-bench.
+Changes nothing outside the repository: uv goes into .tools, everything else into .venv (.venv-bench, .venv-lowest).
 Does nothing, and needs no network, when the environment already holds what uv.lock says.
 """
 
@@ -16,8 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 STAMP = "kimi-vertex-environment"
-# Dependency groups of pyproject.toml; in each environment, each contains the one before.
-LEVELS = {".venv": ("demo", "test", "dev"), ".venv-bench": ("bench",)}
+# Dependency groups of pyproject.toml; in each environment, each contains the one before. `lowest` is no group:
+# it is `test` in the lowest versions that pyproject.toml allows, whatever the lock says.
+LEVELS = {".venv": ("demo", "test", "dev"), ".venv-bench": ("bench",), ".venv-lowest": ("lowest",)}
 OLDEST = (3, 11)
 WINDOWS = os.name == "nt"
 BIN = "Scripts" if WINDOWS else "bin"
@@ -134,6 +135,13 @@ def install(level: str, venv: Path, env: dict[str, str]) -> None:
         run(*pip, *project, env=pip_environment())
 
 
+def install_lowest(venv: Path, env: dict[str, str]) -> None:
+    """Install the lowest versions that pyproject.toml allows of what it names; of the rest, the newest."""
+    print(f"==> installing the lowest versions into {venv.name}", flush=True)
+    uv_pip = (UV, "pip", "install", "--quiet", "--python", python_of(venv), "--resolution", "lowest-direct")
+    run(*uv_pip, "--editable", ".[all,testing]", "--group", "test", env=env)
+
+
 def prepare(level: str) -> None:
     """Bring the environment of `level` to it (or leave it at a higher one)."""
     name, levels = next((name, levels) for name, levels in LEVELS.items() if level in levels)
@@ -148,7 +156,10 @@ def prepare(level: str) -> None:
     env = uv_environment()
     make_venv(venv, env)
     mark.unlink(missing_ok=True)
-    install(level, venv, env)
+    if level == "lowest":
+        install_lowest(venv, env)
+    else:
+        install(level, venv, env)
     mark.write_text(f"{digest.hexdigest()} {level}\n", encoding="utf-8")
     print(f"==> {name} is ready ({time.monotonic() - started:.0f} s)", flush=True)
 

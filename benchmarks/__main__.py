@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from benchmarks import plots, report
+from benchmarks import pages, plots, report
 from benchmarks.probes import Probe
 from benchmarks.rows import IMPORTS, Section, sections
 from benchmarks.runner import Bench, Outcome
@@ -38,6 +38,11 @@ def _arguments() -> argparse.Namespace:
         help="exactly so many rounds (default: up to 5 in two minutes, with --full 7)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put the figures into docs/measurements.md and docs/performance.md",
+    )
     return parser.parse_args()
 
 
@@ -75,8 +80,12 @@ def main() -> int:
     print(f"\n{time.monotonic() - start:.0f} seconds. Medians of the rounds, with the range of their ratios.")
     if arguments.json:
         report.write_json(arguments.json, where, found, table)
+    docs = Path(__file__).resolve().parent.parent / "docs"
     if arguments.full:
-        print(plots.draw(table, where, Path(__file__).resolve().parent.parent / "docs"))
+        print(plots.draw(table, where, docs))
+    if arguments.write:
+        pages.write(docs / "measurements.md", pages.document(chosen, table, where))
+        pages.write(docs / "performance.md", pages.short(table, where))
     return int(
         any(line.problem and "lost" in line.problem for measured in table.values() for line in measured)
     )

@@ -20,7 +20,7 @@ from benchmarks.probes import Probe
 from benchmarks.rows import Row, Section
 from benchmarks.runner import Outcome
 
-__all__ = ["Line", "lines", "machine", "render", "write_json"]
+__all__ = ["Line", "figure", "lines", "machine", "render", "write_json"]
 
 _PACKAGES: Final = (
     "kimi-vertex",
@@ -186,9 +186,9 @@ def _cells(line: Line, *, excess: bool) -> tuple[str, ...]:
     low, high = line.spread
     return (
         line.subject,
-        _figure(line.value),
+        figure(line.value),
         line.against,
-        _figure(line.base),
+        figure(line.base),
         form(line.result),
         f"({form(low)} to {form(high)})",
         goal,
@@ -196,7 +196,8 @@ def _cells(line: Line, *, excess: bool) -> tuple[str, ...]:
     )
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """A figure with as many digits as mean something."""
     if value is None or math.isnan(value):
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -13,8 +13,8 @@ from llama_index.core.tools import QueryEngineTool
 from llama_index_kimi_vertex import KimiVertex
 
 SUBJECTS = {
-    "authentication.md": "Credentials, tokens, roles, projects, locations, endpoints.",
-    "core.md": "The client: events, thinking, tool calls, errors, retries, timeouts.",
+    "deploy.md": "Credentials, tokens, roles, projects, locations, endpoints.",
+    "troubleshooting.md": "The client: which errors it raises, by type and by status.",
 }
 QUESTIONS = ("Which roles do my credentials need?", "Which errors does the client raise?")
 

@@ -1,1 +1,1 @@
-"""An audit: which of Kimi's rules general clients keep when they talk to the emulator, ours beside them."""
+"""Conformance: which of Kimi's rules general clients keep when they talk to the emulator, ours beside them."""

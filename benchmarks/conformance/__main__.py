@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.conformance.peers import LABELS, OURS
 from benchmarks.conformance.rules import RULES
-from benchmarks.conformance.table import audit, document, insert
+from benchmarks.conformance.table import check, document, insert
 
 
 def _arguments() -> argparse.Namespace:
@@ -51,7 +51,7 @@ def _loopback_only(event: str, args: tuple[Any, ...]) -> None:
     except ValueError:
         local = False
     if not local:
-        raise ConnectionRefusedError(f"the audit connects to this machine only, not to {host}")
+        raise ConnectionRefusedError(f"the check connects to this machine only, not to {host}")
 
 
 def _progress(text: str) -> None:
@@ -70,7 +70,7 @@ def main() -> int:
         os.environ.pop(name.lower(), None)
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    found = audit(clients, rules, progress=_progress)
+    found = check(clients, rules, progress=_progress)
     _progress("")
     text = document(found)
     print(text, end="")

@@ -1,4 +1,4 @@
-"""What every audited client can be asked to do, and what of its answer a rule looks at."""
+"""What every checked client can be asked to do, and what of its answer a rule looks at."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class OpenAI(_ChatModel):
 
     def make(self, base_url: str, settings: dict[str, Any]) -> Any:
         found = importlib.import_module("langchain_openai").ChatOpenAI
-        return found(model=MODEL, base_url=base_url, api_key="audit", timeout=self.seconds, **settings)
+        return found(model=MODEL, base_url=base_url, api_key="conformance", timeout=self.seconds, **settings)
 
 
 class DeepSeek(_ChatModel):
@@ -83,7 +83,7 @@ class DeepSeek(_ChatModel):
 
     def make(self, base_url: str, settings: dict[str, Any]) -> Any:
         found = importlib.import_module("langchain_deepseek").ChatDeepSeek
-        return found(model=MODEL, api_base=base_url, api_key="audit", timeout=self.seconds, **settings)
+        return found(model=MODEL, api_base=base_url, api_key="conformance", timeout=self.seconds, **settings)
 
 
 class LiteLLM(_ChatModel):
@@ -98,7 +98,7 @@ class LiteLLM(_ChatModel):
         return found(
             model=f"openai/{MODEL}",
             api_base=base_url,
-            api_key="audit",
+            api_key="conformance",
             request_timeout=self.seconds,
             **({"stream_options": {"include_usage": True}} if settings else {}),
         )

@@ -94,7 +94,7 @@ class OpenAILike(_LLM):
         self.llm = found(
             model=MODEL,
             api_base=base_url,
-            api_key="audit",
+            api_key="conformance",
             is_chat_model=True,
             is_function_calling_model=True,
             context_window=262_144,

@@ -1,4 +1,4 @@
-"""The audited clients by name. What they measure is imported only when they are loaded."""
+"""The checked clients by name. What they measure is imported only when they are loaded."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class OpenAI(_Dicts):
 
     def __init__(self, base_url: str, *, usage: bool = False) -> None:
         module = importlib.import_module("openai")
-        self.client: Any = module.OpenAI(base_url=base_url, api_key="audit", timeout=self.seconds)
+        self.client: Any = module.OpenAI(base_url=base_url, api_key="conformance", timeout=self.seconds)
         self.options: dict[str, Any] = {"stream_options": {"include_usage": True}} if usage else {}
 
     def fill(self, reply: Reply, history: Sequence[Any], *, tools: bool, force: bool, stream: bool) -> None:
@@ -142,7 +142,7 @@ class LiteLLM(_Dicts):
         self.options: dict[str, Any] = {
             "model": f"{self.route}/{MODEL}",
             "api_base": base_url,
-            "api_key": "audit",
+            "api_key": "conformance",
             "timeout": self.seconds,
         }
         self.usage: dict[str, Any] = {"stream_options": {"include_usage": True}} if usage else {}

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from benchmarks.conformance.peers import LABELS, installed, load
 from benchmarks.conformance.rules import RULES, Make, Rule, Verdict
 
-__all__ = ["Findings", "audit", "bounded", "document", "insert"]
+__all__ = ["Findings", "bounded", "check", "document", "insert"]
 
 Findings: TypeAlias = Mapping[str, Mapping[str, Verdict] | None]
 """The verdicts by rule of each client; `None` for one that is not installed."""
@@ -22,7 +22,7 @@ _MARKER: Final = "<!-- python -m benchmarks.conformance -->"
 _MISSING: Final = "not installed"
 
 
-def audit(
+def check(
     names: Iterable[str], rules: Iterable[str] = RULES, *, progress: Callable[[str], object] = lambda _: None
 ) -> Findings:
     """Ask every client about every rule, one after the other.
@@ -60,7 +60,7 @@ def bounded(rule: Rule, make: Make, seconds: float = _SECONDS) -> Verdict:
             verdicts.append(Verdict("no", type(error).__name__))
 
     # Nobody can stop a thread, and one that hangs must not keep the process alive.
-    thread = threading.Thread(target=run, name="audit", daemon=True)
+    thread = threading.Thread(target=run, name="conformance", daemon=True)
     thread.start()
     thread.join(seconds)
     return verdicts[0] if verdicts else Verdict("no", f"nothing within {seconds:.0f} s")

@@ -18,7 +18,7 @@ _NAME: Final = TOOL["function"]["name"]
 
 def _event(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
     chunk = {
-        "id": "audit",
+        "id": "conformance",
         "object": "chat.completion.chunk",
         "created": 1_770_000_000,
         "model": MODEL,

@@ -20,7 +20,7 @@ MORE = {
     "citations": ["documents in docs/", "[1] ", "[2] "],
     "chat": ["  from core.md", "4 messages in memory"],
     "handoff": ["agent desk:", "handoff", "agent weather:", "get_weather", "convert_temperature"],
-    "router": ["chosen: authentication", "chosen: core"],
+    "router": ["chosen: deploy", "chosen: troubleshooting"],
 }
 
 
@@ -73,4 +73,4 @@ def test_index_on_disk(emulator: Emulator, tmp_path: Path) -> None:
     assert (store / "docstore.json").exists()
     assert " 0 embedded now" not in first
     assert " 0 embedded now" in second
-    assert "core.md, Retries and timeouts" in second
+    assert "operate.md, Timeouts" in second

@@ -105,7 +105,16 @@ def test_wheel_carries_the_licence(wheel: set[str]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["tests/conftest.py", "Makefile", "uv.lock", "README.md", "CHANGELOG.md", ".ci/run", "docs/README.md"],
+    [
+        "tests/conftest.py",
+        "Makefile",
+        "uv.lock",
+        "README.md",
+        "CHANGELOG.md",
+        ".ci/run",
+        "docs/index.md",
+        "mkdocs.yml",
+    ],
 )
 def test_sdist_holds_what_a_distributor_needs(name: str, sdist: set[str]) -> None:
     """A distribution can build, read and test the project from the sdist."""

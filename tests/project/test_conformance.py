@@ -1,4 +1,4 @@
-"""The audit of clients works, this project's clients keep every rule, and the page shows what the audit says."""
+"""The check of clients works, this project's clients keep every rule, and the page shows what it found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.conformance.rules import RULES, Make, Rule, Verdict
 from benchmarks.conformance.suites import MARKER as SUITES_MARKER
 from benchmarks.conformance.suites import SUITES, Outcome, run
 from benchmarks.conformance.suites import document as table_of
-from benchmarks.conformance.table import audit, bounded, document, insert
+from benchmarks.conformance.table import bounded, check, document, insert
 from kimi_vertex_emulator import Emulator
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
@@ -42,7 +42,7 @@ class Forgetful(Core):
 
 @pytest.fixture(scope="module")
 def found() -> Mapping[str, Mapping[str, Verdict] | None]:
-    return audit(OURS)
+    return check(OURS)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -116,7 +116,7 @@ def test_the_table_is_put_between_the_markers_of_a_page(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_every_rule_and_every_client() -> None:
-    """The documented table was made by an audit with today's rules and clients, ours keeping all of them."""
+    """The documented table was made by a check with today's rules and clients, ours keeping all of them."""
     _, shown, _ = PAGE.read_text(encoding="utf-8").split(MARKER)
     head, _, *rows, _ = [line for line in shown.splitlines() if line.startswith("| ")]
     assert head == f"| rule | {' | '.join(LABELS.values())} |"

@@ -1,0 +1,236 @@
+"""The Python snippets of the pages: where they are, what they need, what they print.
+
+`python -m tests.project.support_pages docs/langchain.md` runs a page's snippets and writes what they print below them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypedDict
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from kimi_vertex_emulator import Emulator, Script
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RUNNER = Path(__file__).with_name("run_snippets.py")
+ANSWERS = Path(__file__).with_name("page_answers.yaml")
+_FILE = re.compile(r"^<!-- file: (?P<path>\S+) -->\n+^```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_SNIPPET = re.compile(
+    r"(?:^ *<!-- snippet: (?P<option>[^\n]*?) -->\n+)?"
+    r"^(?P<indent> *)```python\n(?P<code>.*?)^(?P=indent)```$"
+    r"(?:\n\n(?P=indent)```text\n(?P<output>.*?)^(?P=indent)```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+_SHELL = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Result(TypedDict):
+    """What a block did."""
+
+    output: str
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fence with Python in it."""
+
+    line: int
+    code: str
+    output: str | None
+    span: tuple[int, int]
+    """Where the output stands in the page, or would stand."""
+    indent: str
+
+
+@dataclass
+class Snippet:
+    """One runnable piece of a page: a block and the blocks that continue it."""
+
+    path: Path
+    line: int
+    blocks: list[Block] = field(default_factory=list)
+    skip: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Where to find it."""
+        return f"{self.path.relative_to(ROOT).as_posix()}:{self.line}"
+
+
+def text_of(path: Path) -> str:
+    """A page without the blocks that are files; every other line stays where it is."""
+    text = path.read_text(encoding="utf-8")
+    return _FILE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+
+
+def files_of(path: Path) -> dict[str, str]:
+    """The files that a page shows, by their paths."""
+    return {match["path"]: match["text"] for match in _FILE.finditer(path.read_text(encoding="utf-8"))}
+
+
+def snippets_of(path: Path) -> Iterator[Snippet]:
+    """The snippets of one page, in order."""
+    text = text_of(path)
+    current: Snippet | None = None
+    for match in _SNIPPET.finditer(text):
+        line = text.count("\n", 0, match.start("code"))
+        output = match["output"]
+        end = match.end()
+        span = (match.start("output"), match.end("output")) if output is not None else (end, end)
+        shown = None if output is None else textwrap.dedent(output)
+        block = Block(line, textwrap.dedent(match["code"]), shown, span, match["indent"])
+        option = match["option"] or ""
+        if option == "continues":
+            assert current is not None, f"{path.name}:{line} continues nothing"
+            current.blocks.append(block)
+            continue
+        if current is not None:
+            yield current
+        assert not option or option.startswith("skip="), f"{path.name}:{line} unknown option {option!r}"
+        current = Snippet(path, line, [block], option.removeprefix("skip=") if option else None)
+    if current is not None:
+        yield current
+
+
+def requirements_of(path: Path) -> list[str]:
+    """What the page tells its reader to install: the arguments of each `pip install` in its shell blocks."""
+    found: list[str] = []
+    for shell in _SHELL.findall(path.read_text(encoding="utf-8")):
+        for line in shell.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:2] == ["pip", "install"]:
+                found += [re.sub(r"^\.(?=\[|$)", "kimi-vertex", word) for word in words[2:]]
+    return found
+
+
+def hidden_modules(requirements: Sequence[str]) -> list[str]:
+    """The modules of this environment that `pip install` of the requirements would not have brought."""
+    allowed: set[str] = set()
+    todo = [(Requirement(text), "") for text in requirements]
+    seen: set[tuple[str, str]] = set()
+    while todo:
+        requirement, extra = todo.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(requirement.name)
+        for wanted in ("", *requirement.extras):
+            if (name, wanted) not in seen:
+                seen.add((name, wanted))
+                allowed.add(name)
+                requires = metadata.requires(name) or []
+                todo += [(Requirement(line), wanted) for line in requires]
+    ours: set[str] = set()
+    others: set[str] = set()
+    for distribution, names in _installed().items():
+        (ours if distribution in allowed else others).update(names)
+    hidden = others - ours
+    return sorted(name for name in hidden if not hidden.intersection(_parents(name)))
+
+
+def _parents(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+@cache
+def _installed() -> dict[str, frozenset[str]]:
+    """The modules of each distribution in this environment."""
+    return {canonicalize_name(d.metadata["Name"]): frozenset(_modules(d)) for d in metadata.distributions()}
+
+
+def _modules(distribution: metadata.Distribution) -> Iterator[str]:
+    for file in distribution.files or []:
+        if file.suffix in {".py", ".so", ".pyd"} and ".." not in file.parts:
+            parts = [*file.parts[:-1], file.name.partition(".")[0]]
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def run_page(path: Path, snippets: Sequence[Snippet]) -> list[list[Result]]:
+    """Run snippets of one page in one process that sees only what the page installs."""
+    job: dict[str, Any] = {
+        "path": str(path),
+        "hidden": hidden_modules(requirements_of(path)),
+        "snippets": [[[block.line, block.code] for block in snippet.blocks] for snippet in snippets],
+    }
+    with Emulator(script=Script.from_yaml(ANSWERS)) as emulator, tempfile.TemporaryDirectory() as folder:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "KIMI_", "LANGSMITH_"))}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(RUNNER)],
+            cwd=folder,
+            env=kept
+            | {
+                "HOME": folder,
+                "KIMI_VERTEX_EMULATOR_HOST": emulator.host,
+                "KIMI_VERTEX_ENDPOINT": "projects/my-project/locations/us-central1/endpoints/1234567890",
+                "NO_GCE_CHECK": "true",
+                "PYTHONIOENCODING": "utf-8",
+            },
+            input=json.dumps(job),
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=200,
+        )
+    assert done.returncode == 0, done.stderr
+    results: list[list[Result]] = json.loads(done.stdout)
+    return results
+
+
+def plain(output: str) -> str:
+    """Printed text as a page shows it: without styles, and without blanks at the ends of lines."""
+    return "\n".join(line.rstrip() for line in _STYLE.sub("", output).strip().splitlines())
+
+
+def agrees(shown: str, printed: str) -> bool:
+    """Whether a page's output is what was printed; `...` in the page stands for anything on a line, or for lines."""
+    lines = [
+        "(?s:.*?)" if line.strip() == "..." else re.escape(line).replace(re.escape("..."), r"[^\n]*")
+        for line in plain(shown).splitlines()
+    ]
+    return re.fullmatch("\n".join(lines), plain(printed)) is not None
+
+
+def rewrite(path: Path) -> None:
+    """Put below each snippet what it prints, where the page does not say so yet."""
+    text = path.read_text(encoding="utf-8")
+    runnable = [snippet for snippet in snippets_of(path) if snippet.skip is None]
+    changes: list[tuple[tuple[int, int], str]] = []
+    for snippet, results in zip(runnable, run_page(path, runnable), strict=True):
+        for block, result in zip(snippet.blocks, results, strict=True):
+            if result["error"]:
+                sys.stderr.write(f"{snippet.id}: {result['error']}\n")
+                continue
+            if block.output is not None and agrees(block.output, result["output"]):
+                continue
+            shown = textwrap.indent(plain(result["output"]) + "\n", block.indent)
+            fence = f"\n\n{block.indent}```text\n{shown}{block.indent}```"
+            if block.output is not None:
+                changes.append((block.span, shown))
+            elif shown.strip():
+                changes.append((block.span, fence))
+    for (start, end), new in sorted(changes, reverse=True):
+        text = text[:start] + new + text[end:]
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        rewrite(Path(name).resolve())
