@@ -90,16 +90,14 @@ def test_default_credentials_are_shared_as_the_environment_has_them(
 def test_different_credentials_share_nothing(emulator: Emulator, account: dict[str, str]) -> None:
     """Two credentials objects are two identities, even with the same content; so are two tokens, and none."""
     make = service_account.Credentials.from_service_account_info
-    clients = [
-        KimiVertexClient(base_url=emulator.base_url, **settings)
-        for settings in (
-            {"credentials": make(account)},  # type: ignore[no-untyped-call]
-            {"credentials": make(account)},  # type: ignore[no-untyped-call]
-            {"access_token": "a"},
-            {"access_token": "b"},
-            {},
-        )
+    choices: list[dict[str, Any]] = [
+        {"credentials": make(account)},  # type: ignore[no-untyped-call]
+        {"credentials": make(account)},  # type: ignore[no-untyped-call]
+        {"access_token": "a"},
+        {"access_token": "b"},
+        {},
     ]
+    clients = [KimiVertexClient(base_url=emulator.base_url, **settings) for settings in choices]
     for client in clients:
         client.complete("Hi")
     assert token_requests(emulator) == 2
@@ -171,10 +169,8 @@ def test_nothing_outlives_the_clients(emulator: Emulator) -> None:
             KimiVertexClient(base_url=emulator.base_url, access_token=f"token-{number}")
             for number in range(20)
         ]
-        for client in clients:
-            client.complete("Hi")
+        assert all([client.complete("Hi").text for client in clients])
         held = [weakref.ref(client._shared) for client in clients]
-        del client
         clients.clear()
         gc.collect()
         assert [each() for each in held] == [None] * 20
