@@ -169,7 +169,7 @@ def test_nothing_outlives_the_clients(emulator: Emulator) -> None:
             KimiVertexClient(base_url=emulator.base_url, access_token=f"token-{number}")
             for number in range(20)
         ]
-        assert all([client.complete("Hi").text for client in clients])
+        assert all(client.complete("Hi").text for client in clients)
         held = [weakref.ref(client._shared) for client in clients]
         clients.clear()
         gc.collect()
