@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ChatRequest", "PastCall", "PastMessage", "Tool"]
+__all__ = ["ChatRequest", "PastCall", "PastMessage", "Tool", "objects"]
 
 _OFF: tuple[tuple[str, str, Any], ...] = (
     ("chat_template_kwargs", "thinking", False),
@@ -83,7 +83,7 @@ class ChatRequest:
         return cls(
             model=model,
             messages=[_message(message) for message in body["messages"]],
-            tools=[_tool(tool) for tool in _objects(body.get("tools"))],
+            tools=[_tool(tool) for tool in objects(body.get("tools"))],
             tool_choice=choice,
             named_tool=named,
             response_format=_mapping(body.get("response_format")) or None,
@@ -104,7 +104,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _objects(value: Any) -> list[Mapping[str, Any]]:
+def objects(value: Any) -> list[Mapping[str, Any]]:
     """The objects in a list; empty for anything but a list."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
@@ -112,11 +112,11 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "\n".join(str(part["text"]) for part in _objects(content) if isinstance(part.get("text"), str))
+    return "\n".join(str(part["text"]) for part in objects(content) if isinstance(part.get("text"), str))
 
 
 def _message(message: Mapping[str, Any]) -> PastMessage:
-    calls = [_call(call) for call in _objects(message.get("tool_calls"))]
+    calls = [_call(call) for call in objects(message.get("tool_calls"))]
     call_id = message.get("tool_call_id")
     return PastMessage(
         role=str(message.get("role")),

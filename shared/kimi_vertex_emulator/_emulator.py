@@ -14,7 +14,7 @@ from kimi_vertex_emulator._requests import Recorded, is_chat
 from kimi_vertex_emulator._server import Server
 from kimi_vertex_emulator._service import Service
 from kimi_vertex_emulator._sources import Route, Sources
-from kimi_vertex_emulator.answers import CHUNKINGS, DIALECTS, Answer, Chunking, Dialect, known
+from kimi_vertex_emulator.answers import CHUNKINGS, DIALECTS, Answer, Chunking, Dialect, known, not_negative
 from kimi_vertex_emulator.cassette import Cassette
 from kimi_vertex_emulator.quota import Quota
 from kimi_vertex_emulator.rules import Rules
@@ -87,6 +87,7 @@ class Emulator(Server):
         replay: Cassette | str | Path | None = None,
     ) -> None:
         super().__init__(self._handle, host, port)
+        not_negative(pace=pace, token_lifetime=token_lifetime)
         known(dialect, (*DIALECTS, "random"), "dialect")
         known(chunking, CHUNKINGS, "chunking")
         for name in (dialects or {}).values():
@@ -252,13 +253,13 @@ class Emulator(Server):
     def _handle(self, request: Recorded) -> Reply:
         if request.path == JOURNAL:
             return journal_page(self._journal, request)
-        exchange, began = self._journal.open(request)
+        exchange = self._journal.open(request)
         self.requests.append(request)
         self._journal.trim(self.requests)
         try:
             reply, surprise = self._service.answer(request)
         except Exception:
-            self._journal.fail(exchange, began)
+            self._journal.fail(exchange)
             raise
         if surprise:
             self.unexpected.append(request)
@@ -267,4 +268,4 @@ class Emulator(Server):
         _LOG.info(
             "kimi-vertex emulator (not the real service): %s %s -> %s", request.method, request.path, status
         )
-        return self._journal.note(exchange, began, reply)
+        return self._journal.note(exchange, reply)

@@ -11,17 +11,15 @@ from kimi_vertex_emulator._dialects import event
 from kimi_vertex_emulator._reply import EVENT_STREAM, Reply, body_reply, json_reply
 from kimi_vertex_emulator.answers import Fault, Part
 
-__all__ = ["breaks_an_answer", "early_reply", "exhausted", "strike"]
+__all__ = ["INVALID_CREDENTIALS", "breaks_an_answer", "early_reply", "exhausted", "strike"]
 
+INVALID_CREDENTIALS: Final = (
+    "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or "
+    "other valid authentication credential."
+)
 _STATUSES: Final[dict[str, tuple[str, str]]] = {
     "400": ("INVALID_ARGUMENT", "Request contains an invalid argument."),
-    "401": (
-        "UNAUTHENTICATED",
-        (
-            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
-            "valid authentication credential."
-        ),
-    ),
+    "401": ("UNAUTHENTICATED", INVALID_CREDENTIALS),
     "403": (
         "PERMISSION_DENIED",
         (
@@ -70,19 +68,6 @@ def _page(kind: str, status: int, fault: Fault) -> Reply:
     return body_reply(page, "text/html; charset=UTF-8", status, _retry_after(fault))
 
 
-def _shaped(value: dict[str, Any], streaming: bool) -> Reply:
-    """JSON that is not an answer, where one is expected."""
-    if not streaming:
-        return json_reply(value)
-    return Reply(200, (event(value), b"data: [DONE]\n\n"), {"content-type": EVENT_STREAM})
-
-
-def _choices(choices: Any, streaming: bool) -> Reply:
-    name = "chat.completion.chunk" if streaming else "chat.completion"
-    shell = {"id": "emulator", "object": name, "created": 0, "model": "emulator"}
-    return _shaped({**shell, "choices": choices}, streaming)
-
-
 def _head_of(streaming: bool) -> dict[str, str]:
     return {"content-type": EVENT_STREAM if streaming else "application/json"}
 
@@ -97,9 +82,6 @@ _EARLY: Final[dict[str, Callable[[Fault, bool], Reply]]] = {
     "502": lambda fault, _: _page("502", 502, fault),
     "stall-head": lambda fault, streaming: Reply(200, (fault.seconds, "cut"), _head_of(streaming)),
     "empty-body": lambda _fault, streaming: Reply(200, (), _head_of(streaming)),
-    "empty-choices": lambda _fault, streaming: _choices([], streaming),
-    "null-choices": lambda _fault, streaming: _choices(None, streaming),
-    "wrong-shape": lambda _fault, streaming: _shaped({"answer": "Hello"}, streaming),
     "wrong-content-type": lambda fault, _: _page("502", 200, fault),
     "bad-gzip": lambda _fault, streaming: Reply(
         200, (b"this is not gzip",), {**_head_of(streaming), "content-encoding": "gzip"}
@@ -121,14 +103,6 @@ _BREAKS: Final[dict[str, Callable[[Fault], tuple[Part, ...]]]] = {
     "half-event": lambda _: (b'data: {"choices":[{"index":0,"delta":{"content":"bro',),
     "malformed-json": lambda _: (b'data: {"choices":[{"delta":{"content":"bro\n\n',),
 }
-
-
-def _trickle(fault: Fault, parts: Iterable[Part], _: bool) -> Iterator[Part]:
-    whole = [part for part in parts if isinstance(part, bytes)]
-    pieces = [part[at : at + 16] for part in whole for at in range(0, len(part), 16)]
-    for piece in pieces:
-        yield fault.seconds / len(pieces)
-        yield piece
 
 
 def _kept_alive(fault: Fault, parts: Iterable[Part], streaming: bool) -> Iterator[Part]:
@@ -171,7 +145,6 @@ def _open_end(fault: Fault, parts: Iterable[Part], streaming: bool) -> Iterator[
 
 _ODD: Final[dict[str, Callable[[Fault, Iterable[Part], bool], Iterable[Part]]]] = {
     # The fault, the parts of the answer, whether it is a stream -> all of it, but oddly sent.
-    "trickle": _trickle,
     "keep-alive": _kept_alive,
     "oversized-line": _long_line,
     "plain-text": lambda _fault, parts, _: parts,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-from kimi_vertex_emulator._chat import ChatRequest
+from kimi_vertex_emulator._chat import ChatRequest, objects
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply
 from kimi_vertex_emulator._requests import Recorded, is_chat, json_object, summary
 from kimi_vertex_emulator.answers import Call, Part
@@ -56,6 +56,8 @@ class Exchange:
     ending: Ending = "running"
     duration: float | None = None
     """Seconds from the request to the end; `None` while it runs."""
+    began: float = field(default_factory=time.monotonic, repr=False)
+    """When the request had arrived in full, on the monotonic clock."""
 
     @property
     def body(self) -> bytes:
@@ -99,10 +101,7 @@ class Exchange:
     @property
     def messages(self) -> list[Mapping[str, Any]]:
         """The messages of the request; empty if it is not a chat request."""
-        given = (json_object(self.request) or {}).get("messages")
-        return (
-            [message for message in given if isinstance(message, Mapping)] if isinstance(given, list) else []
-        )
+        return objects((json_object(self.request) or {}).get("messages"))
 
     @property
     def thinking(self) -> str:
@@ -137,16 +136,12 @@ class Exchange:
         return next((str(reason) for reason in reversed(reasons) if reason), None)
 
     def __str__(self) -> str:
-        parts = [
-            f"{len(self.thinking)} thinking" if self.thinking else "",
-            f"{len(self.text)} text" if self.text else "",
-            *(f"{call.name}({len(call.arguments_text)})" for call in self.tool_calls),
-            self.finish_reason or "",
-            "" if self.ending == "complete" else self.ending,
-        ]
-        status = "no head" if self.status is None else str(self.status)
-        answer = ", ".join(filter(None, parts))
-        line = f"{summary(self.request)} -> {status}{' stream' if self.streamed else ''}{': ' if answer else ''}{answer}"
+        sizes = [f"{len(text)} {name}" for name in ("thinking", "text") if (text := getattr(self, name))]
+        sizes += [f"{call.name}({len(call.arguments_text)})" for call in self.tool_calls]
+        ends = [self.finish_reason or "", self.ending if self.ending != "complete" else ""]
+        status = f"{self.status or 'no head'}{' stream' if self.streamed else ''}"
+        answer = ", ".join(filter(None, [*sizes, *ends]))
+        line = f"{summary(self.request)} -> {status}{': ' if answer else ''}{answer}"
         # What a request says must not steer a terminal.
         return "".join(char if char.isprintable() else "?" for char in line)
 
@@ -182,18 +177,10 @@ class Exchange:
         return "".join(str(_side(choice).get(name) or "") for choice in self._choices())
 
     def _choices(self) -> Iterator[Mapping[str, Any]]:
-        for sent in self._bodies():
-            body = sent.get("predictions", sent) if isinstance(sent, Mapping) else {}
-            choices = body.get("choices") if isinstance(body, Mapping) else None
-            yield from (choices or ())[:1] if isinstance(choices, list) else ()
-
-    def _bodies(self) -> list[Any]:
-        if self.streamed:
-            return [data for _, data in self.events]
-        try:
-            return [self.json]
-        except ValueError:
-            return []
+        sent = [data for _, data in self.events] if self.streamed else [_read(self.body)]
+        for data in objects(sent):
+            body = data.get("predictions", data)
+            yield from objects(body.get("choices"))[:1] if isinstance(body, Mapping) else ()
 
 
 def _side(choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -202,9 +189,12 @@ def _side(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _event(block: bytes) -> Any:
     lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
-    if not lines:
-        return None
-    text = b"\n".join(lines).decode("utf-8", "replace")
+    return _read(b"\n".join(lines)) if lines else None
+
+
+def _read(data: bytes) -> Any:
+    """JSON if it is JSON, else text."""
+    text = data.decode("utf-8", "replace")
     try:
         return json.loads(text)
     except ValueError:
@@ -266,70 +256,61 @@ class Journal:
         more = [f"  and {len(words) - _MOST_RULES} more"] if len(words) > _MOST_RULES else []
         return [f"not scripted: {summary(request)}", *words[:_MOST_RULES], *more]
 
-    def open(self, request: Recorded) -> tuple[Exchange, float]:
-        """Begins an exchange; also returns its beginning on the monotonic clock."""
+    def open(self, request: Recorded) -> Exchange:
+        """Begins an exchange."""
         exchange = Exchange(request, time.time())
         with self._lock:
             self._kept.append(exchange)
-        return exchange, time.monotonic()
+        return exchange
 
-    def fail(self, exchange: Exchange, began: float) -> None:
+    def fail(self, exchange: Exchange) -> None:
         """Notes that the emulator itself failed, which the connection answers with status 500."""
-        exchange.status, exchange.ending, exchange.duration = 500, "complete", time.monotonic() - began
-        self._tell(exchange)
+        exchange.status = 500
+        self._end(exchange, "complete")
 
-    def _tell(self, exchange: Exchange) -> None:
+    def note(self, exchange: Exchange, reply: Reply) -> Reply:
+        """The same reply, noting what of it is sent."""
+        exchange.headers = {name.lower(): value for name, value in reply.headers.items()}
+
+        def done() -> None:
+            answered = _DONE in b"".join(piece.data for piece in exchange.pieces[-2:])
+            self._end(exchange, "complete" if answered else "left")
+
+        return replace(reply, parts=self._noted(exchange, reply), done=done)
+
+    def _noted(self, exchange: Exchange, reply: Reply) -> Iterator[Part]:
+        # Asked for the first part, the connection has just sent the head.
+        exchange.status = reply.status
+        missing = int(exchange.headers.get("content-length", -1))
+        for part in reply.parts:
+            if isinstance(part, bytes):
+                exchange.pieces.append(Piece(time.monotonic() - exchange.began, part))
+                missing -= len(part)
+            # The client may be done with a body of declared length before the next part is asked for.
+            if missing == 0 or part == "end":
+                self._end(exchange, "complete")
+            elif part in ("reset", "cut"):
+                self._end(exchange, part)
+            yield part
+        self._end(exchange, "complete" if reply.status is not None else "cut")
+
+    def _end(self, exchange: Exchange, ending: Ending) -> None:
+        if exchange.ending != "running":
+            return
+        exchange.duration, exchange.ending = time.monotonic() - exchange.began, ending
         for watcher in self.watchers:
             try:
                 watcher(exchange)
             except Exception:  # noqa: BLE001  # a watcher must not break what it watches
                 _LOG.exception("emulator: a watcher failed")
 
-    def note(self, exchange: Exchange, began: float, reply: Reply) -> Reply:
-        """The same reply, noting what of it is sent."""
-        exchange.headers = {name.lower(): value for name, value in reply.headers.items()}
-
-        def end(ending: Ending) -> None:
-            if exchange.ending == "running":
-                exchange.duration, exchange.ending = time.monotonic() - began, ending
-                self._tell(exchange)
-
-        def done() -> None:
-            answered = _DONE in b"".join(piece.data for piece in exchange.pieces[-2:])
-            end("complete" if answered else "left")
-
-        return replace(reply, parts=_noted(exchange, began, reply, end), done=done)
-
-
-def _noted(exchange: Exchange, began: float, reply: Reply, end: Callable[[Ending], None]) -> Iterator[Part]:
-    # Asked for the first part, the connection has just sent the head.
-    exchange.status = reply.status
-    missing = int(exchange.headers.get("content-length", -1))
-    for part in reply.parts:
-        if isinstance(part, bytes):
-            exchange.pieces.append(Piece(time.monotonic() - began, part))
-            missing -= len(part)
-            # The client may be done with a body of declared length before the next part is asked for.
-            if missing == 0:
-                end("complete")
-        elif part == "reset":
-            end("reset")
-        elif part == "cut":
-            end("cut")
-        elif part == "end":
-            break
-        yield part
-    end("complete" if reply.status is not None else "cut")
-
 
 def _chat_of(request: Recorded) -> ChatRequest | None:
     """What a request asks the model, if it does so readably."""
     body = (json_object(request) or {}) if is_chat(request) else {}
-    given = body.get("messages")
-    messages = [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
-    if not messages:
-        return None
-    return ChatRequest.from_body({**body, "messages": messages}, model=str(body.get("model") or ""))
+    messages = objects(body.get("messages"))
+    model = str(body.get("model") or "")
+    return ChatRequest.from_body({**body, "messages": messages}, model=model) if messages else None
 
 
 def journal_page(journal: Journal, request: Recorded) -> Reply:

@@ -120,11 +120,15 @@ class _Rule(BaseModel):
     def _answers(self) -> Self:
         if self.answer is None and self.always is None:
             raise ValueError("a rule needs `answer` or `always`")
+        self.matching()
         return self
 
-    def made(self) -> Rule:
+    def matching(self) -> Match:
         given: Any = dict(self.match)
-        rule = Rule(Match(**{name: given[name] for name in self.match.model_fields_set}))
+        return Match(**{name: given[name] for name in self.match.model_fields_set})
+
+    def made(self) -> Rule:
+        rule = Rule(self.matching())
         if self.answer is not None:
             rule.answer(*self.answer, times=self.times)
         if self.always is not None:

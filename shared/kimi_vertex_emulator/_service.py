@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from kimi_vertex_emulator import _auth
 from kimi_vertex_emulator._catalog import list_models
 from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._faults import breaks_an_answer, early_reply, exhausted, strike
+from kimi_vertex_emulator._faults import INVALID_CREDENTIALS, breaks_an_answer, early_reply, exhausted, strike
 from kimi_vertex_emulator._pieces import estimate
 from kimi_vertex_emulator._render import Style, stream_parts, whole_body
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply, raw_reply, stream_reply
@@ -202,8 +202,7 @@ class Service:
         return google_error(
             401,
             "UNAUTHENTICATED",
-            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or "
-            "other valid authentication credential.",
+            INVALID_CREDENTIALS,
             reason="ACCESS_TOKEN_EXPIRED" if expired else "ACCESS_TOKEN_TYPE_UNSUPPORTED",
             metadata=_METHOD,
             wrapped=streaming,

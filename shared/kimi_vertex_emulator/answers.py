@@ -16,7 +16,6 @@ __all__ = [
     "Chunking",
     "Dialect",
     "Fault",
-    "FaultKind",
     "Part",
     "Raw",
     "Turn",
@@ -73,62 +72,26 @@ Chunking: TypeAlias = Literal["default", "whole", "token", "character", "random"
 CHUNKINGS: Final[tuple[Chunking, ...]] = get_args(Chunking)
 """Every way of cutting."""
 
-FaultKind: TypeAlias = Literal[
-    "reset",
-    "close",
-    "garbage",
-    "stall",
-    "400",
-    "401",
-    "403",
-    "404",
-    "408",
-    "413",
-    "429",
-    "500",
-    "502",
-    "503",
-    "504",
-    "stall-head",
-    "empty-body",
-    "empty-choices",
-    "null-choices",
-    "wrong-shape",
-    "wrong-content-type",
-    "bad-gzip",
-    "error-200",
-    "reset-mid",
-    "cut-mid",
-    "stall-mid",
-    "no-finish",
-    "half-event",
-    "error-event",
-    "error-event-list",
-    "error-event-flat",
-    "malformed-json",
-    "trickle",
-    "keep-alive",
-    "oversized-line",
-    "plain-text",
-    "no-reason",
-    "no-done",
-    "open-end",
-]
-"""How an answer fails.
+FAULTS: Final[tuple[str, ...]] = (
+    *("reset", "close", "garbage", "stall"),
+    *("400", "401", "403", "404", "408", "413", "429", "500", "502", "503", "504"),
+    *("stall-head", "empty-body", "wrong-content-type", "bad-gzip", "error-200"),
+    *("reset-mid", "cut-mid", "stall-mid", "no-finish", "half-event", "malformed-json"),
+    *("error-event", "error-event-list", "error-event-flat"),
+    *("keep-alive", "oversized-line", "plain-text", "no-reason", "no-done", "open-end"),
+)
+"""Every kind of fault.
 
 - Before the head: `reset` (TCP RST), `close` (clean), `garbage` (not HTTP), `stall` (silence).
 - A status in Google's shape, or in the token endpoint's; `413` and `502` are pages of HTML.
-- A useless 200: `stall-head` (silence after it), `empty-body`, `empty-choices`, `null-choices`, `wrong-shape` (other
-  JSON), `wrong-content-type` (HTML), `bad-gzip`, `error-200` (an error object).
+- A useless 200: `stall-head` (silence after it), `empty-body`, `wrong-content-type` (HTML), `bad-gzip`,
+  `error-200` (an error object).
 - After a part of the answer: `reset-mid`, `cut-mid`, `stall-mid`, `no-finish` (a clean end without finish reason and
-  `[DONE]`), `half-event` (a clean end inside an event), `error-event` (an object, `-list` in a list, `-flat` in vLLM's
-  shape), `malformed-json`.
-- Whole but odd: `trickle` (slow, in small pieces), `keep-alive` (comments first), `oversized-line` (a comment of 2 MB),
-  `plain-text`, `no-reason` (the finish reason is null), `no-done`, `open-end` (the connection stays open for a while).
+  `[DONE]`), `half-event` (a clean end inside an event), `malformed-json`, `error-event` (an object, `-list` in a list,
+  `-flat` in vLLM's shape).
+- Whole but odd: `keep-alive` (comments first), `oversized-line` (a comment of 2 MB), `plain-text`, `no-reason` (the
+  finish reason is null), `no-done`, `open-end` (the connection stays open for a while).
 """
-
-FAULTS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
-"""Every kind of fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +119,9 @@ class Turn:
 
     A `str` is cut into several deltas, the same way every time; a sequence gives exactly its
     elements as deltas. Scripted turns are sent in full, whatever `max_tokens` and `stop` say.
+
+    Raises:
+        ValueError: A dialect or a way of cutting is unknown, or a number is negative.
     """
 
     thinking: str | Sequence[str] | None = None
@@ -176,6 +142,7 @@ class Turn:
     """How a `str` is cut into deltas; a sequence stays as it is. Default: the emulator's setting."""
 
     def __post_init__(self) -> None:
+        not_negative(pause=self.pause, delay=self.delay)
         if self.dialect is not None:
             known(self.dialect, DIALECTS, "dialect")
         if self.chunking is not None:
@@ -187,7 +154,7 @@ class Raw:
     """An answer in exact bytes: for faults, foreign dialects and recorded captures.
 
     Raises:
-        ValueError: A part is a `str` other than the three commands.
+        ValueError: A part is a `str` other than the three commands, or a negative pause.
     """
 
     parts: Sequence[Part]
@@ -202,6 +169,8 @@ class Raw:
                 raise ValueError(
                     f"Raw part {part!r} is not a command; use bytes, seconds or one of {_COMMANDS}"
                 )
+            if isinstance(part, int | float):
+                not_negative(pause=part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +178,15 @@ class Fault:
     """An answer that fails.
 
     Raises:
-        ValueError: The kind is unknown.
+        ValueError: The kind is unknown, or a number is negative.
     """
 
-    kind: FaultKind
+    kind: str
+    """One of `FAULTS`."""
     after: int = 3
     """How many events of a stream come before a fault in the middle. Of a whole body, half comes."""
     seconds: float = 30.0
-    """How long a stall and an `open-end` are silent, and how long a `trickle` and `keep-alive` comments take."""
+    """How long a stall and an `open-end` are silent, and how long `keep-alive` comments take."""
     retry_after: str | None = None
     """The `Retry-After` header of an HTTP status: seconds or an HTTP date. Default: no such header."""
     turn: Turn | None = None
@@ -224,6 +194,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         known(self.kind, FAULTS, "fault")
+        not_negative(after=self.after, seconds=self.seconds)
 
 
 Answer: TypeAlias = Turn | Raw | Fault
@@ -238,3 +209,14 @@ def known(value: object, names: Sequence[str], what: str) -> None:
     """
     if value not in names:
         raise ValueError(f"{what} {value!r} is unknown; it must be one of {', '.join(names)}")
+
+
+def not_negative(**values: float) -> None:
+    """Refuses a negative number.
+
+    Raises:
+        ValueError: One is; the text names it.
+    """
+    for name, value in values.items():
+        if value < 0:
+            raise ValueError(f"{name} {value} is negative; it must be 0 or more")

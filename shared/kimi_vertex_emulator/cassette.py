@@ -15,7 +15,7 @@ from kimi_vertex_emulator._requests import ENDPOINT, Recorded
 
 __all__ = ["Cassette", "Interaction"]
 
-FORMAT: Final = "kimi-vertex cassette 1"
+FORMAT: Final = "kimi-vertex cassette 2"
 _KEPT_HEADERS = ("content-type", "retry-after")
 _FRAMES: Final = {"event": "data: {}\n\n", "json": "{}"}
 
@@ -100,15 +100,19 @@ class Cassette:
         """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
-            form = data["format"]
+            layout = str(data["format"])
             items = [
-                {**item, "parts": [_read(part) for part in item["parts"]]} for item in data["interactions"]
+                {**item, "parts": [_read(part) for part in item["parts"]]}
+                for item in (data["interactions"] if layout == FORMAT else ())
             ]
             cassette = cls([Interaction(**item) for item in items], redact)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a cassette: {type(error).__name__}: {error}") from error
-        if form != FORMAT:
-            raise ValueError(f"{path} is not a cassette that this version reads: its format is {form!r}")
+        if layout != FORMAT:
+            raise ValueError(
+                f"{path} is not a cassette that this version reads: its layout is {layout!r}, not {FORMAT!r}. "
+                "Record it again."
+            )
         return cassette
 
     def save(self, path: str | Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeAlias, TypedDict, Unpack
 
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._requests import Recorded
-from kimi_vertex_emulator.answers import Answer, Fault, Raw, Turn
+from kimi_vertex_emulator.answers import Answer, Fault, Raw, Turn, not_negative
 
 __all__ = ["Brain", "Conditions", "Match", "Rule", "Script", "TextMatch"]
 
@@ -54,12 +54,14 @@ class Match:
 
     Raises:
         TypeError: A condition is unknown.
+        ValueError: `turn` is negative.
     """
 
     def __init__(self, text: TextMatch | None = None, **conditions: Unpack[Conditions]) -> None:
         if unknown := sorted(set(conditions) - set(_UNMET)):
             raise TypeError(f"condition {unknown[0]!r} is unknown; there are {', '.join(_UNMET)}")
         given: dict[str, Any] = {"text": text, **conditions}
+        not_negative(turn=given.get("turn") or 0)
         self._wanted = {name: wanted for name, wanted in given.items() if wanted is not None}
 
     def unmet(self, chat: ChatRequest, request: Recorded) -> list[str]:

@@ -93,6 +93,15 @@ def test_what_is_no_cassette_is_named(tmp_path: Path, content: str) -> None:
         Emulator(replay=file)
 
 
+def test_an_old_layout_is_refused_in_words(tmp_path: Path) -> None:
+    """A cassette of an earlier version says that it has to be recorded again."""
+    file = tmp_path / "c.json"
+    old = {"request": {"method": "POST", "path": PATH}, "response": {"status": 200, "parts": []}}
+    file.write_text(json.dumps({"format": "kimi-vertex cassette 1", "interactions": [old]}), "utf-8")
+    with pytest.raises(ValueError, match=r"its layout is 'kimi-vertex cassette 1', not .* Record it again"):
+        Cassette.load(file)
+
+
 WORDS = st.lists(st.sampled_from(["my-project-7", "MY-PROJECT-7", "a", " ", "é", '"', "\n"]), max_size=8)
 
 

@@ -225,9 +225,8 @@ def test_a_client_that_expects_100_continue_gets_it(emulator: Emulator) -> None:
 async def test_it_carries_500_concurrent_streams(caplog: pytest.LogCaptureFixture) -> None:
     """500 streams that are open at the same time, in any dialect and cut, come through whole or end as scripted."""
     turn = Turn(thinking="I think. " * 10, text="I speak. " * 10)
-    fates = ["whole"] * 20 + ["429", "cut-mid", "error-event", "trickle", "open-end"]
-    connected = asyncio.Barrier(500)
-    open_then: list[int] = []
+    fates = ["whole"] * 20 + ["429", "cut-mid", "error-event", "keep-alive", "open-end"]
+    all_open = asyncio.Event()
 
     def brain(chat: ChatRequest) -> Turn | Fault:
         kind: Any = chat.messages[-1].text
@@ -236,8 +235,7 @@ async def test_it_carries_500_concurrent_streams(caplog: pytest.LogCaptureFixtur
     async def stream(emulator: Emulator, fate: str) -> str:
         host, _, port = emulator.host.partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        await connected.wait()
-        open_then.append(emulator.open_connections)
+        await all_open.wait()
         body = json.dumps(
             {"messages": [{"role": "user", "content": fate}], "model": "a/b", "stream": True}
         ).encode()
@@ -252,10 +250,14 @@ async def test_it_carries_500_concurrent_streams(caplog: pytest.LogCaptureFixtur
         return "whole" if received.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") else "cut-mid"
 
     with Emulator(brain=brain, dialect="random", chunking="random") as emulator:
-        ends = await asyncio.gather(*(stream(emulator, fate) for fate in fates * 20))
+        streams = asyncio.gather(*(stream(emulator, fate) for fate in fates * 20))
+        while emulator.open_connections < 500:
+            await asyncio.sleep(0.01)
+        all_open.set()
+        ends = await streams
+        assert emulator.connections_opened == 500
         left = [exchange.ending for exchange in emulator.exchanges if exchange.ending in {"running", "left"}]
-    assert ends == ["whole" if fate in {"trickle", "open-end"} else fate for fate in fates] * 20
-    assert 400 < max(open_then) <= 500
+    assert ends == ["whole" if fate in {"keep-alive", "open-end"} else fate for fate in fates] * 20
     assert left == []
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 

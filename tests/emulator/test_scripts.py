@@ -236,8 +236,12 @@ RULE = "rules:\n  - match: first\n    answer: x\n  - match: {}\n    {}\n"
         (RULE.format("x", "answer: []"), "rules[1].answer: Value should have at least 1 item"),
         (
             RULE.format("x", "answer: [y, {fault: 418}]"),
-            "rules[1].answer[1].fault.kind: Input should be 'reset'",
+            "rules[1].answer[1].fault: Value error, fault '418' is unknown; it must be one of reset, ",
         ),
+        (RULE.format("x", "answer: {text: y, pause: -1}"), "turn: Value error, pause -1.0 is negative"),
+        (RULE.format("x", "answer: {fault: 429, after: -1}"), "fault: Value error, after -1 is negative"),
+        (RULE.format("x", "answer: {raw: [-0.5]}"), "raw: Value error, pause -0.5 is negative"),
+        (RULE.format("{turn: -1}", "answer: y"), "rules[1]: Value error, turn -1 is negative"),
         (
             RULE.format("x", "answer: {fault: 429, after: soon}"),
             "rules[1].answer[0].fault.after: Input should be",
@@ -303,7 +307,7 @@ def test_unknown_names_are_refused() -> None:
     for make in (
         lambda: Emulator(dialect="latin"),  # type: ignore[arg-type]
         lambda: Emulator(chunking="bites"),  # type: ignore[arg-type]
-        lambda: Fault("gremlin"),  # type: ignore[arg-type]
+        lambda: Fault("gremlin"),
     ):
         with pytest.raises(ValueError, match="must be one of"):
             make()

@@ -21,7 +21,7 @@ PUBLIC = {
     """,
     "kimi_vertex_emulator": """
         Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking Conditions DIALECTS Dialect Emulator Ending Exchange
-        FAULTS Fault FaultKind Interaction Match OnBreach Part PastCall PastMessage Piece Quota Raw Recorded
+        FAULTS Fault Interaction Match OnBreach Part PastCall PastMessage Piece Quota Raw Recorded
         Recorder Rule Rules Script TextMatch Tool Turn respond
     """,
     "langchain_kimi_vertex": """

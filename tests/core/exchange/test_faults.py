@@ -22,7 +22,7 @@ from kimi_vertex import (
     StreamInterruptedError,
     Timeouts,
 )
-from kimi_vertex_emulator import Emulator, Fault, FaultKind, Part, Raw, Turn
+from kimi_vertex_emulator import Emulator, Fault, Part, Raw, Turn
 
 from ..support_core import (
     DONE,
@@ -77,12 +77,12 @@ def alike(raw: Raw) -> Maker:
     return lambda _: raw
 
 
-def emulated(kind: FaultKind, after: int = 3, seconds: float = STALL) -> Maker:
+def emulated(kind: str, after: int = 3, seconds: float = STALL) -> Maker:
     """The emulator's own fault; with `after=3` the role, the thinking and the text come before it."""
     return lambda _: Fault(kind, after=after, seconds=seconds, turn=Turn(thinking=["Hm. "], text=["Hello"]))
 
 
-ERRORS: list[tuple[str, FaultKind, type[APIError], str]] = [
+ERRORS: list[tuple[str, str, type[APIError], str]] = [
     ("object", "error-event", RateLimitError, r"HTTP 429 \(RESOURCE_EXHAUSTED\) .*exhausted"),
     ("list", "error-event-list", RateLimitError, r"HTTP 429 \(RESOURCE_EXHAUSTED\) .*exhausted"),
     ("flat", "error-event-flat", InternalServerError, "HTTP 500 .*engine died"),
