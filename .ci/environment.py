@@ -138,7 +138,17 @@ def install(level: str, venv: Path, env: dict[str, str]) -> None:
 def install_lowest(venv: Path, env: dict[str, str]) -> None:
     """Install the lowest versions that pyproject.toml allows of what it names; of the rest, the newest."""
     print(f"==> installing the lowest versions into {venv.name}", flush=True)
-    uv_pip = (UV, "pip", "install", "--quiet", "--python", python_of(venv), "--resolution", "lowest-direct")
+    uv_pip = (
+        UV,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python_of(venv),
+        "--upgrade",
+        "--resolution",
+        "lowest-direct",
+    )
     run(*uv_pip, "--editable", ".[all,testing]", "--group", "test", env=env)
 
 
