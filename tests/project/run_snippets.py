@@ -1,6 +1,6 @@
-"""Runs the snippets of one page; a process of its own, started by support_pages.py. Standard library only.
+"""Runs the snippets of one page; a process of its own, started by support_pages.py.
 
-Modules that the page does not tell its reader to install cannot be imported, and no connection leaves this machine.
+The modules that the page does not tell its reader to install are hidden by then; no connection leaves this machine.
 """
 
 from __future__ import annotations
@@ -13,22 +13,7 @@ import json
 import sys
 import traceback
 import warnings
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
 from typing import Any
-
-
-class Hidden(MetaPathFinder):
-    """Makes modules as absent as if they were not installed."""
-
-    def __init__(self, names: list[str]) -> None:
-        self._names = frozenset(names)
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        """Refuse a hidden module; leave every other to the next finder."""
-        if fullname in self._names:
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-        return None
 
 
 def stay_here(event: str, args: tuple[Any, ...]) -> None:
@@ -65,7 +50,6 @@ def run(blocks: list[tuple[int, str]], path: str) -> list[dict[str, Any]]:
 def main() -> None:
     """Read a job from stdin, write its results to stdout."""
     job = json.load(sys.stdin)
-    sys.meta_path.insert(0, Hidden(job["hidden"]))
     sys.addaudithook(stay_here)
     # LlamaIndex's agents use what pydantic and its workflow engine have deprecated; its memory has no `close`.
     warnings.filterwarnings("ignore", "(The|Accessing the) .* is deprecated", DeprecationWarning)

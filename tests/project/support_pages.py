@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -24,6 +23,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from kimi_vertex_emulator import Emulator, Script
+
+from .support_scripts import Start, run_scripts
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,6 +38,7 @@ _SNIPPET = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SHELL = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_SLOW = {"langchain": "langchain_core.language_models.chat_models", "llama-index": "llama_index.core"}
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -163,35 +165,44 @@ def _modules(distribution: metadata.Distribution) -> Iterator[str]:
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def run_page(path: Path, snippets: Sequence[Snippet]) -> list[list[Result]]:
-    """Run snippets of one page in one process that sees only what the page installs."""
-    job: dict[str, Any] = {
-        "path": str(path),
-        "hidden": hidden_modules(requirements_of(path)),
-        "snippets": [[[block.line, block.code] for block in snippet.blocks] for snippet in snippets],
-    }
-    with Emulator(script=Script.from_yaml(ANSWERS)) as emulator, tempfile.TemporaryDirectory() as folder:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "KIMI_", "LANGSMITH_"))}
-        done = subprocess.run(
-            [sys.executable, "-W", "error", str(RUNNER)],
-            cwd=folder,
-            env=kept
-            | {
+def run_pages(pages: Mapping[Path, Sequence[Snippet]]) -> dict[Path, list[list[Result]]]:
+    """Run snippets of pages, each page in a process that sees only what the page installs.
+
+    Pages that install the same frameworks share the seconds that loading them takes.
+    """
+    groups: dict[tuple[str, ...], list[Path]] = {}
+    for path in pages:
+        extras = {extra for text in requirements_of(path) for extra in Requirement(text).extras}
+        groups.setdefault(tuple(_SLOW[extra] for extra in sorted(extras & set(_SLOW))), []).append(path)
+    results: dict[Path, list[list[Result]]] = {}
+    for load, paths in groups.items():
+        results.update(zip(paths, _run_group(load, {path: pages[path] for path in paths}), strict=True))
+    return results
+
+
+def _run_group(load: Sequence[str], pages: Mapping[Path, Sequence[Snippet]]) -> list[list[list[Result]]]:
+    hidden = {path: hidden_modules(requirements_of(path)) for path in pages}
+    with ExitStack() as stack:
+        starts: list[Start] = []
+        for path, snippets in pages.items():
+            emulator = stack.enter_context(Emulator(script=Script.from_yaml(ANSWERS)))
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            job: dict[str, Any] = {
+                "path": str(path),
+                "snippets": [[[block.line, block.code] for block in snippet.blocks] for snippet in snippets],
+            }
+            environment = {
                 "HOME": folder,
                 "KIMI_VERTEX_EMULATOR_HOST": emulator.host,
                 "KIMI_VERTEX_ENDPOINT": "projects/my-project/locations/us-central1/endpoints/1234567890",
                 "NO_GCE_CHECK": "true",
-                "PYTHONIOENCODING": "utf-8",
-            },
-            input=json.dumps(job),
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=200,
-        )
-    assert done.returncode == 0, done.stderr
-    results: list[list[Result]] = json.loads(done.stdout)
-    return results
+            }
+            starts.append(Start(str(RUNNER), folder, environment, input=json.dumps(job), hidden=hidden[path]))
+        everything = sorted(set().union(*hidden.values()))
+        ends = run_scripts(starts, load=load, hidden=everything, options=["-W", "error"])
+    for path, end in zip(pages, ends, strict=True):
+        assert end.status == 0, f"{path.name}: {end.err}"
+    return [json.loads(end.out) for end in ends]
 
 
 def plain(output: str) -> str:
@@ -213,7 +224,7 @@ def rewrite(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     runnable = [snippet for snippet in snippets_of(path) if snippet.skip is None]
     changes: list[tuple[tuple[int, int], str]] = []
-    for snippet, results in zip(runnable, run_page(path, runnable), strict=True):
+    for snippet, results in zip(runnable, run_pages({path: runnable})[path], strict=True):
         for block, result in zip(snippet.blocks, results, strict=True):
             if result["error"]:
                 sys.stderr.write(f"{snippet.id}: {result['error']}\n")

@@ -29,7 +29,7 @@ from .support_pages import (
     hidden_modules,
     plain,
     requirements_of,
-    run_page,
+    run_pages,
     snippets_of,
 )
 
@@ -41,17 +41,20 @@ RUNNABLE = [snippet for snippet in SNIPPETS if snippet.skip is None]
 
 
 @cache
-def results_of(path: Path) -> dict[str, list[Result]]:
-    """What the snippets of a page did; they run together, because starting Python for each would take minutes."""
-    snippets = [snippet for snippet in RUNNABLE if snippet.path == path]
-    return {s.id: results for s, results in zip(snippets, run_page(path, snippets), strict=True)}
+def results() -> dict[str, list[Result]]:
+    """What each snippet did; those of a page run together, because starting Python for each would take minutes."""
+    pages: dict[Path, list[Snippet]] = {}
+    for snippet in RUNNABLE:
+        pages.setdefault(snippet.path, []).append(snippet)
+    ran = run_pages(pages)
+    return {s.id: done for path in pages for s, done in zip(pages[path], ran[path], strict=True)}
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("snippet", [pytest.param(snippet, id=snippet.id) for snippet in RUNNABLE])
 def test_snippet_prints_what_the_page_shows(snippet: Snippet) -> None:
     """With the page's packages alone, the code works as it stands, and its output is the one below it."""
-    for block, result in zip(snippet.blocks, results_of(snippet.path)[snippet.id], strict=True):
+    for block, result in zip(snippet.blocks, results()[snippet.id], strict=True):
         assert not result["error"], result["error"]
         shown, printed = block.output or "", result["output"]
         assert agrees(shown, printed), (

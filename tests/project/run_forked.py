@@ -1,0 +1,92 @@
+"""Runs scripts, each in a process of its own, after one Python has loaded what is slow to load. Standard library only.
+
+Reads a job from stdin and writes what each script did to stdout, both as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import runpy
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+
+class Hidden(MetaPathFinder):
+    """Makes modules as absent as if they were not installed."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = frozenset(names)
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """Refuse a hidden module; leave every other to the next finder."""
+        if fullname in self._names:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        return None
+
+
+def load(modules: list[str], hidden: list[str]) -> None:
+    """Load what every script needs, so that each finds it loaded; what is hidden cannot be part of it."""
+    finder = Hidden(hidden)
+    sys.meta_path.insert(0, finder)
+    for module in modules:
+        import_module(module)
+    sys.meta_path.remove(finder)
+    gc.freeze()  # what every script shares is not searched for garbage in each of them
+
+
+def run(script: dict[str, Any]) -> dict[str, Any]:
+    """Run one script in a forked process; how it ended and what it wrote."""
+    with contextlib.ExitStack() as stack:
+        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        given.write(script["input"].encode())
+        given.seek(0)
+        child = os.fork()
+        if child == 0:
+            for number, file in enumerate((given, out, err)):
+                os.dup2(file.fileno(), number)
+            os._exit(begin(script))
+        _, status = os.waitpid(child, 0)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode())
+    return {"status": os.waitstatus_to_exitcode(status), "out": texts[0], "err": texts[1]}
+
+
+def begin(script: dict[str, Any]) -> int:
+    """In the child: become the script, as `python SCRIPT` would; the exit status."""
+    status = 1
+    try:
+        os.chdir(script["folder"])
+        os.environ.update(script["environment"])
+        sys.meta_path.insert(0, Hidden(script["hidden"]))
+        sys.argv = [script["path"], *script["arguments"]]
+        sys.path.insert(0, os.path.dirname(script["path"]))  # noqa: PTH120  # pathlib would be one more module
+        runpy.run_path(script["path"], run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
+
+
+def main() -> None:
+    """Read a job from stdin, write its results to stdout."""
+    job = json.load(sys.stdin)
+    load(job["load"], job["hidden"])
+    json.dump([run(script) for script in job["scripts"]], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
