@@ -6,11 +6,14 @@ The limit under test is short and all others are long, so an error that names it
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import httpx
@@ -30,8 +33,28 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
 SILENCE: tuple[bytes, ...] = ()
 
-each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
-on_a_loop = pytest.mark.parametrize("transport", ON_A_LOOP)
+
+def each_transport(test: Callable[..., None], transports: Sequence[str] = TRANSPORTS) -> Callable[..., None]:
+    """Runs a test over every transport at the same time, because what it does is to wait."""
+
+    @wraps(test)
+    def at_once(**rows: Any) -> None:
+        with ThreadPoolExecutor(len(transports)) as pool:
+            running = {name: pool.submit(test, transport=name, **rows) for name in transports}
+        for name, outcome in running.items():
+            if error := outcome.exception():
+                error.add_note(f"over {name}")
+                raise error
+
+    signature = inspect.signature(test)
+    rows = [given for name, given in signature.parameters.items() if name != "transport"]
+    at_once.__signature__ = signature.replace(parameters=rows)  # type: ignore[attr-defined]
+    return at_once
+
+
+def on_a_loop(test: Callable[..., None]) -> Callable[..., None]:
+    """The same, over the transports of an event loop."""
+    return each_transport(test, ON_A_LOOP)
 
 
 def limits(**short: float) -> Timeouts:
@@ -146,11 +169,11 @@ def test_bytes_that_drip_are_no_sign_of_life(transport: str, begin: bytes) -> No
 
 
 @each_transport
-@pytest.mark.parametrize("comment", [b": ping\n\n", b":\n", b": ping\r\n\r\n"], ids=repr)
-def test_comments_are_a_sign_of_life(transport: str, comment: bytes) -> None:
-    """A keep-alive comment begins the wait anew, with a blank line after it or without."""
-    with server(HEAD, THINKING, *[comment] * 16, TEXT, FINISH, DONE, pause=0.1) as raw:
-        assert ask(transport, raw.base_url, limits(idle=1.0)).text == "Hello"
+def test_comments_are_a_sign_of_life(transport: str) -> None:
+    """A keep-alive comment begins the wait anew, with a blank line after it or without; each form for longer than `idle`."""
+    comments = [comment for comment in (b": ping\n\n", b":\n", b": ping\r\n\r\n") for _ in range(16)]
+    with server(HEAD, THINKING, *comments, TEXT, FINISH, DONE) as raw:
+        assert ask(transport, raw.base_url, limits(idle=0.6)).text == "Hello"
 
 
 @each_transport
@@ -159,8 +182,8 @@ def test_a_long_line_is_a_sign_of_life(transport: str) -> None:
     long = "x" * 16 * 2000
     line = TEXT.replace(b"Hello", long.encode())
     pieces = [line[at : at + 2000] for at in range(0, len(line), 2000)]
-    with server(HEAD, *pieces, FINISH, DONE, pause=0.1) as raw:
-        assert ask(transport, raw.base_url, limits(idle=1.0)).text == long
+    with server(HEAD, *pieces, FINISH, DONE) as raw:
+        assert ask(transport, raw.base_url, limits(idle=0.6)).text == long
 
 
 @each_transport
@@ -190,7 +213,7 @@ def test_the_first_token_is_the_first_only(transport: str, implicit_thinking: bo
 def test_an_answer_that_does_not_end(transport: str) -> None:
     """`total` ends a stream that is never silent."""
     with server(HEAD, then=[TEXT]) as raw:
-        error = fails("total", lambda: ask(transport, raw.base_url, limits(total=1.0)))
+        error = fails("total", lambda: ask(transport, raw.base_url, limits(total=2 * SHORT)))
     assert error.partial is not None
     assert error.partial.text.startswith("Hello")
 
@@ -199,7 +222,7 @@ def test_an_answer_that_does_not_end(transport: str) -> None:
 def test_an_answer_that_stalls_beyond_the_total(transport: str) -> None:
     """`total` ends a pause that `idle` would allow."""
     with server(HEAD, THINKING) as raw:
-        fails("total", lambda: ask(transport, raw.base_url, limits(total=1.0)))
+        fails("total", lambda: ask(transport, raw.base_url, limits(total=2 * SHORT)))
 
 
 @each_transport
@@ -207,7 +230,7 @@ def test_an_answer_that_stalls_beyond_the_total(transport: str) -> None:
 def test_a_whole_answer_that_does_not_end(transport: str, drips: bool) -> None:
     """`total` ends a body that drips, or stalls."""
     with server(JSON_HEAD, b'{"choices": ', then=[b" "] if drips else SILENCE) as raw:
-        fails("total", lambda: ask(transport, raw.base_url, limits(total=1.0), stream=False))
+        fails("total", lambda: ask(transport, raw.base_url, limits(total=2 * SHORT), stream=False))
 
 
 @each_transport
