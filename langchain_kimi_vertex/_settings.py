@@ -17,12 +17,14 @@ from kimi_vertex import (
     CLIENT_SETTINGS,
     KimiVertexClient,
     KimiVertexError,
+    ModelInfo,
     RequestStats,
     Timeouts,
     __version__,
     estimate_conversation_tokens,
     estimate_tokens,
 )
+from kimi_vertex.models import Server
 from langchain_kimi_vertex._keys import PROVIDER
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import format_tools
@@ -35,6 +37,14 @@ _NOT_IDENTITY: Final = frozenset(
     {"access_token", "extra_headers", "timeout", "max_retries", "max_retry_seconds", *_SHARED}
 )
 """Settings that do not change what the model answers: no part of LangChain's cache key."""
+
+
+def _effort_profile(info: ModelInfo, server: Server | None) -> dict[str, Any]:
+    """What a profile says about `reasoning_effort`: nothing where it is not known."""
+    levels = info.efforts_on(server) if server is not None else info.efforts
+    if info.family == "unknown" or not levels:
+        return {}
+    return {"reasoning_effort_levels": list(levels), "reasoning_effort_default": info.default_effort}
 
 
 class KimiVertexSettings(BaseChatModel):
@@ -94,6 +104,10 @@ class KimiVertexSettings(BaseChatModel):
     """What to do with a turn that has neither answer nor call; `flag` sets `response_metadata["empty_turn"]`."""
     implicit_thinking: bool | None = None
     """Whether text before a lone `</think>` is thinking. Default: for models that think."""
+    reasoning_effort: Literal["none", "low", "medium", "high", "max"] | None = None
+    """How much the model thinks, in the words of model and server; refused if the model does not have the level."""
+    server: Literal["vllm", "sglang", "moonshot"] | None = None
+    """What serves the model. Default: learned from the answers."""
     tool_validation: Literal["off", "flag", "repair", "reask"] = "off"
     """What to do about calls that do not fit their tool's schema. Whole schemas need `kimi-vertex[validate]`."""
 
@@ -178,19 +192,20 @@ class KimiVertexSettings(BaseChatModel):
         return kwargs.get("model") or self._client.model
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        info = self._client.model_info
+        client = self._client
+        info = client.model_info
         known = ModelProfile.__annotations__
         profile = {
             "max_input_tokens": info.context_window,
             "max_output_tokens": info.max_output_tokens,
             "text_inputs": True,
             "image_inputs": info.images,
-            "image_url_inputs": info.images,
+            "image_url_inputs": info.images and (info.public_image_urls or client.server != "moonshot"),
             "image_tool_message": False,
             "pdf_inputs": False,
             "pdf_tool_message": False,
             "audio_inputs": False,
-            "video_inputs": False,
+            "video_inputs": info.video,
             "text_outputs": True,
             "image_outputs": False,
             "audio_outputs": False,
@@ -203,7 +218,10 @@ class KimiVertexSettings(BaseChatModel):
             # model write nothing but the schema, so that it never calls a tool, without an error:
             # https://github.com/vllm-project/vllm/issues/39929, https://github.com/sgl-project/sglang/pull/25777
             "structured_output": False,
-            "temperature": True,
+            "temperature": not info.fixed_sampling or client.server != "moonshot",
+            "mid_conversation_tools": info.mid_conversation_tools,
+            "mid_conversation_system_messages": True,
+            **_effort_profile(info, client.server),
         }
         return cast("ModelProfile", {key: value for key, value in profile.items() if key in known})
 

@@ -107,6 +107,13 @@ class ClientSettings(FunctionCallingLLM):
     implicit_thinking: bool | None = Field(
         default=None, description="Whether text before a lone </think> is thinking; default: known by model."
     )
+    reasoning_effort: Literal["none", "low", "medium", "high", "max"] | None = Field(
+        default=None,
+        description="How much the model thinks, in the words of model and server; default: the model's own.",
+    )
+    server: Literal["vllm", "sglang", "moonshot"] | None = Field(
+        default=None, description="What serves the model; default: learned from the answers."
+    )
     tool_validation: Literal["off", "flag", "repair", "reask"] = Field(
         default="off",
         description="What happens to tool calls that the tool's schema does not admit; all but off need "
@@ -134,7 +141,7 @@ class ClientSettings(FunctionCallingLLM):
     )
     additional_kwargs: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of every request: response_format, reasoning_effort, chat_template_kwargs ...",
+        description="Options of every request: response_format, chat_template_kwargs, thinking ...",
     )
 
     _built: tuple[dict[str, Any], KimiVertexClient] | None = PrivateAttr(default=None)

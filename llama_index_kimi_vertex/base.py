@@ -70,11 +70,12 @@ class KimiVertex(ClientSettings, StructuredCalls):
         credentials, access_token: Default: application default credentials.
         timeout: Seconds or `Timeouts(connect=10, first_byte=600, idle=300)`.
         temperature, top_p, max_tokens, stop, seed, extra_body: Sent only if set.
+        reasoning_effort: How much the model thinks: `"none"`, `"low"`, `"medium"`, `"high"` or `"max"`.
         on_thinking: Told each piece of thinking as it arrives, whatever the method; see below.
         replay_thinking, empty_turn: How Kimi's rules for histories are kept.
         structured_output: `"tool"` (default) or `"json_schema"`.
         context_window: For a self-deployed model that serves less than its weights allow.
-        additional_kwargs: Options of every request, for example `{"reasoning_effort": "low"}`.
+        additional_kwargs: Options of every request, for example `{"thinking": {"keep": "all"}}`.
 
     Thinking:
         A finished message holds it in a `ThinkingBlock` (first block) and in

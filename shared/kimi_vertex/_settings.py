@@ -11,6 +11,7 @@ from typing import Any, Final, cast, get_args
 from ._answer.validation import load_validators
 from ._version import __version__
 from .errors import ConfigurationError
+from .models import EFFORTS, Server
 from .options import (
     EmptyTurnPolicy,
     ReplayThinking,
@@ -30,6 +31,7 @@ _CHOICES: Final = {
     "replay_thinking": get_args(ReplayThinking),
     "empty_turn": get_args(EmptyTurnPolicy),
     "tool_validation": get_args(ToolValidation),
+    "server": (*get_args(Server), None),
 }
 
 
@@ -67,6 +69,14 @@ def _check_numbers(options: RequestOptions) -> None:
         raise ConfigurationError(f"max_tokens is {limit!r}; it must be 1 or more. Leave it out for no limit.")
 
 
+def _check_effort(effort: Any) -> None:
+    if effort is not None and effort not in EFFORTS:
+        raise ConfigurationError(
+            f"reasoning_effort is {effort!r}; it must be one of {', '.join(map(repr, EFFORTS))}. Other words of a "
+            "server's own go into extra_body."
+        )
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -95,6 +105,7 @@ def merge_options(*layers: RequestOptions) -> RequestOptions:
                 raise ConfigurationError(f"{name} is a {type(value).__name__}; it must be a mapping.")
     options = cast(RequestOptions, merged)
     _check_numbers(options)
+    _check_effort(options.get("reasoning_effort"))
     _check_headers(merged.get("extra_headers", {}))
     return options
 

@@ -26,6 +26,8 @@ class History:
     """The ids of all earlier calls, as the caller knows them."""
     calls: int = 0
     """How many calls there were; Kimi counts on from here."""
+    prefix: str = "functions."
+    """What stands before `NAME:NUMBER` in the ids that the model gives."""
 
 
 @dataclass(frozen=True, slots=True)

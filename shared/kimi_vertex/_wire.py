@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .events import FinishReason, Usage
+from .models import Server
 
 __all__ = [
     "THINKING_FIELDS",
@@ -107,6 +108,8 @@ class Notes:
     usage: Mapping[str, Any] | None
     metadata: Mapping[str, Any]
     logprobs: list[Any]
+    server: Server | None = None
+    """The kind of server, if what it says beside the answer shows it."""
 
 
 @dataclass(slots=True)
@@ -397,6 +400,13 @@ def _notes(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Notes:
     google = _mapping(_mapping(_mapping(usage).get("extra_properties")).get("google"))
     if google.get("traffic_type") is not None:
         found["traffic_type"] = google["traffic_type"]
+    server: Server | None = None
+    if str(chunk.get("system_fingerprint")).startswith("fpv0_"):
+        server = "moonshot"
+    elif choice is not None and ("matched_stop" in choice or version is not None):
+        server = "sglang"
+    elif choice is not None and ("stop_reason" in choice or "token_ids" in choice):
+        server = "vllm"
     entries = _mapping(_mapping(choice).get("logprobs")).get("content")
     return Notes(
         response_id=_text(chunk.get("id")),
@@ -404,6 +414,7 @@ def _notes(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Notes:
         usage=usage,
         metadata=found,
         logprobs=entries if isinstance(entries, list) else [],
+        server=server,
     )
 
 

@@ -19,6 +19,7 @@ from ._exchange.flow import run
 from ._exchange.state import Exchange
 from ._exchange.stats import RequestStats
 from ._request.body import build
+from ._request.rules import Rules
 from ._settings import check_settings, default_headers, merge_options, read_timeouts
 from ._target.facts import Fact
 from ._target.target import Api, resolve_target
@@ -27,7 +28,7 @@ from .completion import Completion
 from .events import Event
 from .listener import atell, tell
 from .messages import MessageLike
-from .models import ModelInfo, model_info, retirement_warning
+from .models import Effort, ModelInfo, Server, model_info, retirement_warning
 from .options import (
     EmptyTurnPolicy,
     ReplayThinking,
@@ -105,6 +106,9 @@ class KimiVertexClient:
         implicit_thinking: Whether text before a lone `</think>` is thinking (servers without a reasoning parser).
             Text that comes before any thinking is then held back until that is decided. Default: for models
             that think; set it to `False` for a server that separates thinking and to stream text at once.
+        reasoning_effort: How much the model thinks: `none`, `low`, `medium`, `high` or `max`, written as model and
+            server want it. A level that the model does not have is refused. Default: the model's own.
+        server: What serves the model: `vllm`, `sglang` or `moonshot`. Default: learned from the answers.
         tool_validation: What to do about tool calls whose arguments the tool's schema does not admit: nothing (`off`),
             `flag` them as invalid, `repair` what is certain first, or flag them and `reask` the model once. `flag`
             and `repair` need `kimi-vertex[validate]`; without it, `reask` sees only calls that cannot be read or
@@ -145,6 +149,8 @@ class KimiVertexClient:
         replay_thinking: ReplayThinking = "all",
         empty_turn: EmptyTurnPolicy = "flag",
         implicit_thinking: bool | None = None,
+        reasoning_effort: Effort | None = None,
+        server: Server | None = None,
         tool_validation: ToolValidation = "off",
         on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
@@ -171,6 +177,7 @@ class KimiVertexClient:
                         max_tokens=max_tokens,
                         stop=stop,
                         seed=seed,
+                        reasoning_effort=reasoning_effort,
                         extra_body=extra_body,
                         extra_headers=extra_headers,
                         on_thinking=on_thinking,
@@ -179,6 +186,7 @@ class KimiVertexClient:
                 replay_thinking=replay_thinking,
                 empty_turn=empty_turn,
                 implicit_thinking=implicit_thinking,
+                server=server,
                 tool_validation=tool_validation,
                 max_retries=max_retries,
                 max_retry_seconds=max_retry_seconds,
@@ -189,6 +197,7 @@ class KimiVertexClient:
         if access_token is not None or credentials is not None or self._target.needs_credentials:
             self._credentials = CredentialSettings.checked(credentials, access_token)
         self._on_request = on_request
+        self._told: set[str] = set()
         self._shared = share(self._target, self._credentials, (http_client, http_async_client))
 
     @property
@@ -210,6 +219,11 @@ class KimiVertexClient:
     def facts(self) -> Mapping[str, Fact]:
         """What has been learned about the target so far, shared by all clients of its target and credentials."""
         return self._shared.facts
+
+    @property
+    def server(self) -> Server | None:
+        """The kind of server, as far as it was said or has been learned."""
+        return self._settings.server or self._target.server or self._shared.facts.value("server")
 
     @property
     def model_info(self) -> ModelInfo:
@@ -283,7 +297,7 @@ class KimiVertexClient:
                 merged,
                 settings=self._settings,
                 target=self._target,
-                info=info,
+                rules=Rules(info, self.server, self._told),
                 model=model,
                 stream=streamed,
             ),

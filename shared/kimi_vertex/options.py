@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from .models import Effort, Server
+
 __all__ = ["RequestOptions", "Settings", "ThinkingCallback", "Timeouts", "ToolChoice"]
 
 ToolChoice: TypeAlias = str | bool | Mapping[str, Any] | None
@@ -49,7 +51,8 @@ class RequestOptions(TypedDict, total=False):
     seed: int | None
     chat_template_kwargs: Mapping[str, Any] | None
     """For vLLM and SGLang, such as `{"thinking": False}`."""
-    reasoning_effort: str | None
+    reasoning_effort: Effort | None
+    """How much the model thinks, in the words of its server; refused if the model does not have the level."""
     thinking: Mapping[str, Any] | None
     """For Moonshot's own dialect: `{"type": "enabled" | "disabled", "keep": "all"}`."""
     extra_body: Mapping[str, Any] | None
@@ -73,6 +76,7 @@ class Settings:
     replay_thinking: ReplayThinking = "all"
     empty_turn: EmptyTurnPolicy = "flag"
     implicit_thinking: bool | None = None
+    server: Server | None = None
     tool_validation: ToolValidation = "off"
     max_retries: int = 2
     max_retry_seconds: float = 120.0

@@ -23,6 +23,7 @@ from kimi_vertex._wire import (
 )
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.events import EmptyTurn, Event, Finish, FinishReason, TextDelta, ThinkingDelta
+from kimi_vertex.models import Server
 from kimi_vertex.options import ToolValidation
 
 from .channels import ContentChannel, ThinkingChannel
@@ -91,6 +92,8 @@ class Decoder:
         self._metadata: dict[str, Any] = {}
         self._chunks = 0
         self._noted = False  # a chunk's id, model and metadata have been read
+        self.server: Server | None = None
+        """The kind of server, as far as the answer shows it."""
         self.done = False
         """Whether the server has sent `[DONE]`."""
         self.failure: StreamErrorEvent | None = None
@@ -192,6 +195,7 @@ class Decoder:
         self._response_id = notes.response_id or self._response_id
         self._model = notes.model or self._model
         self._logprobs += notes.logprobs
+        self.server = notes.server or self.server
         self._metadata.update(notes.metadata)
 
     def _give(self, events: list[Event]) -> list[Event]:

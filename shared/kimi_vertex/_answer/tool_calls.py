@@ -55,6 +55,7 @@ class ToolCallAssembler:
         self._validation = validation
         self._taken = set(history.ids)
         self._next_number = history.calls
+        self._prefix = history.prefix
         self._seen: list[_Call] = []
         self._calls: list[_Call] = []  # those that the caller knows, in order
         self._by_index: dict[int, _Call] = {}
@@ -175,7 +176,7 @@ class ToolCallAssembler:
         number = self._next_number + len(self._calls)
         chosen = identity
         while not chosen or chosen in self._taken:
-            chosen = f"functions.{name or 'unknown'}:{number}"
+            chosen = f"{self._prefix}{name or 'unknown'}:{number}"
             number += 1
         self._taken.add(chosen)
         return chosen

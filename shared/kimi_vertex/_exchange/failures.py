@@ -39,6 +39,7 @@ __all__ = [
     "empty_text",
     "parse_retry_after",
     "refuses_forced_choice",
+    "refuses_sampling",
     "retryable",
     "status_error",
     "unreachable",
@@ -64,6 +65,11 @@ _OVERFLOW: Final = re.compile(
 )
 _FORCED: Final = re.compile(
     r"tool_choice.{0,80}(?:incompatible|not (?:supported|allowed|compatible)|unsupported|invalid|thinking)",
+    re.IGNORECASE | re.DOTALL,
+)
+# Moonshot: "invalid temperature: only 1 is allowed for this model", "... cannot be modified".
+_FIXED: Final = re.compile(
+    r"\b(?:temperature|top_p|n|(?:presence|frequency)_penalty)\b.{0,40}(?:only .{0,20}is allowed|cannot be modified)",
     re.IGNORECASE | re.DOTALL,
 )
 # A quota that waiting for a moment does not refill, unlike overload and quotas by the minute.
@@ -183,6 +189,11 @@ def refuses_forced_choice(error: APIStatusError) -> bool:
     Moonshot's words are "tool_choice 'required' is incompatible with thinking enabled".
     """
     return error.status_code in (400, 422) and bool(_FORCED.search(error.message))
+
+
+def refuses_sampling(error: APIStatusError) -> bool:
+    """Whether a server says that a temperature, or the like, is fixed for the model."""
+    return error.status_code in (400, 422) and bool(_FIXED.search(error.message))
 
 
 def parse_retry_after(value: str | None, now: datetime | None) -> float | None:

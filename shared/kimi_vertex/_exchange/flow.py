@@ -16,7 +16,7 @@ from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder, StreamErrorEvent, UnreadableData
 from kimi_vertex._answer.reask import reject
 from kimi_vertex._json import loads
-from kimi_vertex._request.body import Payload, without_forced_choice
+from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice
 from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Completion
 from kimi_vertex.errors import (
@@ -43,7 +43,7 @@ from .commands import (
     Steps,
     TransportFailure,
 )
-from .failures import broken, empty_text, refuses_forced_choice, unreachable, unreadable
+from .failures import broken, empty_text, refuses_forced_choice, refuses_sampling, unreachable, unreadable
 from .state import Exchange
 
 __all__ = ["run"]
@@ -142,6 +142,8 @@ def _attempt(exchange: Exchange) -> Steps[None]:
             "broken", "the server closed the stream without a finish reason and without [DONE]"
         )
         raise broken(cut, exchange.place, _partial(exchange, decoder))
+    if decoder.server is not None and exchange.target.self_deployed and not exchange.facts.knows("server"):
+        exchange.facts.learn("server", decoder.server, "what came beside an answer")
     yield from _finish(exchange, decoder)
     if streamed:
         yield Drain()
@@ -334,7 +336,9 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
         exchange.refreshed = True
         exchange.refused_token = exchange.token
         return True
-    if isinstance(error, APIStatusError) and _give_up_forced_choice(exchange, error):
+    if isinstance(error, APIStatusError) and (
+        _give_up_forced_choice(exchange, error) or _give_up_sampling(exchange, error)
+    ):
         return True
     settings, total = exchange.settings, exchange.timeouts.total
     if not error.is_retryable or exchange.retries >= settings.max_retries:
@@ -367,4 +371,18 @@ def _give_up_forced_choice(exchange: Exchange, error: APIStatusError) -> bool:
             exchange.place,
         )
     exchange.payload = without_forced_choice(exchange.payload)
+    return True
+
+
+def _give_up_sampling(exchange: Exchange, error: APIStatusError) -> bool:
+    """Leave out the temperature and its like, where the server fixes them for the model."""
+    payload = without_fixed_sampling(exchange.payload)
+    if payload is exchange.payload or not refuses_sampling(error):
+        return False
+    facts, model = exchange.facts, payload.model
+    how = f"HTTP {error.status_code}: {error.message}"
+    facts.learn("fixes_sampling", True, how, model=model, lasts=_RELEARN)
+    left_out = ", ".join(sorted(exchange.payload.body.keys() - payload.body.keys()))
+    logger.warning("The server fixes %s for this model; left out from now on (%s).", left_out, exchange.place)
+    exchange.payload = payload
     return True

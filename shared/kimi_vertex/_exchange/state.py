@@ -9,7 +9,7 @@ from datetime import datetime
 from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder
 from kimi_vertex._answer.reask import Rejected, correction
-from kimi_vertex._request.body import Payload, without_forced_choice
+from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Completion
@@ -68,6 +68,8 @@ class Exchange:
         self.stats = StatsRecorder(self.clock, self.on_request)
         if self.payload.forced_choice and self.facts.value("refuses_forced_choice", model=self.payload.model):
             self.payload = without_forced_choice(self.payload)
+        if self.facts.value("fixes_sampling", model=self.payload.model):
+            self.payload = without_fixed_sampling(self.payload)
 
     @property
     def completion(self) -> Completion:

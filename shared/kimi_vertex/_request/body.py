@@ -16,13 +16,14 @@ from kimi_vertex._tools import DeclaredTools, History
 from kimi_vertex._wire import THINKING_FIELDS
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike
-from kimi_vertex.models import ModelInfo
+from kimi_vertex.models import SAMPLING
 from kimi_vertex.options import RequestOptions, Settings
 
 from .order import Entry, order
 from .reading import read_messages
+from .rules import Rules
 
-__all__ = ["Payload", "build", "without_forced_choice"]
+__all__ = ["Payload", "build", "without_fixed_sampling", "without_forced_choice"]
 
 logger = logging.getLogger("kimi_vertex.payload")
 
@@ -34,11 +35,8 @@ _FIELDS: Final = (
     "response_format",
     "seed",
     "chat_template_kwargs",
-    "reasoning_effort",
     "thinking",
 )
-# Kimi's template prints the field whether or not it has text; a blank keeps the turn's shape without words.
-_PLACEHOLDER: Final = " "
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class Payload:
             InvalidRequestError: The turn has lost its thinking, and that is not to be sent.
         """
         conversation = (*self.conversation, *turn)
-        ordered = order(conversation)
+        ordered = order(conversation, self.history.prefix)
         written = map(self.writer.write, ordered.entries[-len(turn) :])
         added = [wire for wire in written if wire is not None]
         body = {**self.body, "messages": [*self.body["messages"], *added]}
@@ -99,7 +97,7 @@ def build(
     *,
     settings: Settings,
     target: Target,
-    info: ModelInfo,
+    rules: Rules,
     model: str | None,
     stream: bool,
 ) -> Payload:
@@ -110,7 +108,7 @@ def build(
         options: The client's defaults and the request's own options, merged.
         settings: How to treat thinking.
         target: Where the request goes.
-        info: What is known of the model.
+        rules: The rules of the model on its server.
         model: The model's name for the body; `None` leaves it out.
         stream: Whether to ask for a stream, with its usage.
 
@@ -120,11 +118,14 @@ def build(
     extra = options.get("extra_body") or {}
     tools = _checked_tools(extra["tools"] if "tools" in extra else options.get("tools"))
     declared = DeclaredTools.of(tools)
-    fields = _fields(options, tools, declared, stream=stream)
-    thinks = info.thinking != "never" and not _thinking_disabled(fields)
+    fields = _fields(options, tools, declared, rules, stream=stream)
+    thinks = rules.info.thinking != "never" and not _thinking_disabled(fields)
+    forced = _forced(fields.get("tool_choice"), declared)
+    if forced is not None and "tool_choice" not in extra and not rules.named_choice:
+        _demand_any(fields)
     conversation = read_messages(messages)
-    ordered = order(conversation)
-    writer = _MessageWriter(settings, info, both_fields=_is_self_deployed(target), thinks=thinks)
+    ordered = order(conversation, rules.info.call_id_prefix)
+    writer = _MessageWriter(settings, rules, both_fields=target.self_deployed, thinks=thinks)
     body: dict[str, Any] = {} if model is None else {"model": model}
     written = [wire for wire in map(writer.write, ordered.entries) if wire is not None]
     body["messages"] = written
@@ -141,16 +142,21 @@ def build(
         conversation=tuple(conversation),
         writer=writer,
         own_messages="messages" not in extra,
-        forced=_forced(fields.get("tool_choice"), declared),
+        forced=forced,
         as_instance=target.api == "predict",
     )
 
 
 def _fields(
-    options: RequestOptions, tools: list[Mapping[str, Any]], declared: DeclaredTools, *, stream: bool
+    options: RequestOptions,
+    tools: list[Mapping[str, Any]],
+    declared: DeclaredTools,
+    rules: Rules,
+    *,
+    stream: bool,
 ) -> dict[str, Any]:
     """All of the body but the model and the messages."""
-    fields = {name: value for name in _FIELDS if (value := options.get(name)) is not None}
+    fields = rules.fields(options, _FIELDS)
     stop = options.get("stop")
     if stop:
         fields["stop"] = _stop(stop)
@@ -204,9 +210,10 @@ def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
 
 def without_forced_choice(payload: Payload) -> Payload:
     """The same request with the choice left to the model, and a system message that asks for the call instead."""
-    choice = payload.body.get("tool_choice")
-    named = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else None
-    what = f"the tool `{named}`" if named else "one of the tools"
+    choice, forced = payload.body.get("tool_choice"), payload.forced
+    names = forced.names if forced is not None else frozenset()
+    named = isinstance(choice, Mapping) or names != payload.tools.names
+    what = f"the tool `{next(iter(names))}`" if named and names else "one of the tools"
     nudge = {"role": "system", "content": f"Answer only with a call of {what}, not with text."}
     messages = list(payload.body["messages"])
     # A trailing assistant message is the beginning of the answer and has to stay the last.
@@ -215,12 +222,20 @@ def without_forced_choice(payload: Payload) -> Payload:
     return replace(payload, body={**payload.body, "tool_choice": "auto", "messages": messages})
 
 
+def without_fixed_sampling(payload: Payload) -> Payload:
+    """The same request without the values that a server may fix for its model; the payload itself if it has none."""
+    body = {name: value for name, value in payload.body.items() if name not in SAMPLING}
+    return payload if len(body) == len(payload.body) else replace(payload, body=body)
+
+
 class _MessageWriter:
     """Writes messages as the wire has them, under one set of rules."""
 
-    def __init__(self, settings: Settings, info: ModelInfo, *, both_fields: bool, thinks: bool) -> None:
+    def __init__(self, settings: Settings, rules: Rules, *, both_fields: bool, thinks: bool) -> None:
         self._settings = settings
-        self._info = info
+        self._rules = rules
+        self._info = rules.info
+        # A vLLM may read only `reasoning` (vllm-project/vllm#38488).
         self._fields = THINKING_FIELDS if both_fields else THINKING_FIELDS[:1]
         self._thinks = thinks
         self._warned = False
@@ -264,41 +279,36 @@ class _MessageWriter:
         policy = self._settings.replay_thinking
         if policy == "none" or (policy == "tools" and not message.tool_calls):
             return None
-        if message.thinking is not None or not (message.tool_calls and self._thinks):
+        needed = self._thinks and (message.tool_calls or self._info.thinking_of == "all")
+        if message.thinking is not None or not needed:
             return message.thinking
         if not self._warned:
             self._warned = True
-            logger.info("Tool-call turns without thinking are sent with a blank in its place.")
-        return _PLACEHOLDER
+            logger.info("Turns without thinking are sent with a blank in its place.")
+        # Kimi's template prints the field whether or not it has text; a blank keeps the turn's shape without words.
+        return self._info.empty_thinking
 
     def _parts(self, parts: Sequence[Mapping[str, Any]], position: int) -> str | list[Mapping[str, Any]]:
         kept = [part for part in parts if part["type"] != "text" or part["text"]]
-        media = next((part["type"] for part in kept if part["type"] != "text"), None)
-        if media is None:
+        media = [part for part in kept if part["type"] != "text"]
+        if not media:
             # Early Kimi templates cannot print a list.
             return "".join(part["text"] for part in kept)
-        if not self._info.images:
-            raise InvalidRequestError(
-                f"The model {self._info.id!r} reads only text, but message {position} has a part of type {media!r}. "
-                "The service would ignore it and guess. Send text, or use a model that takes images (Kimi K2.5 or "
-                "later)."
-            )
+        for part in media:
+            self._rules.check_media(part, position)
         return kept
-
-
-def _is_self_deployed(target: Target) -> bool:
-    """Whether the server may be a vLLM that reads only `reasoning` (vllm-project/vllm#38488)."""
-    if target.kind == "base_url":
-        return not (target.base_url or "").endswith("/endpoints/openapi")
-    return target.kind == "endpoint"
 
 
 def _thinking_disabled(fields: Mapping[str, Any]) -> bool:
     template, thinking = fields.get("chat_template_kwargs"), fields.get("thinking")
     return (
-        isinstance(template, Mapping)
-        and (template.get("thinking") is False or template.get("enable_thinking") is False)
-    ) or (isinstance(thinking, Mapping) and thinking.get("type") == "disabled")
+        fields.get("reasoning_effort") == "none"
+        or (
+            isinstance(template, Mapping)
+            and (template.get("thinking") is False or template.get("enable_thinking") is False)
+        )
+        or (isinstance(thinking, Mapping) and thinking.get("type") == "disabled")
+    )
 
 
 def _tool_choice(choice: Any, names: Sequence[str]) -> str | dict[str, Any] | None:
@@ -323,6 +333,15 @@ def _tool_choice(choice: Any, names: Sequence[str]) -> str | dict[str, Any] | No
     if not isinstance(named, str) or named not in names:
         _refuse_choice(choice if named is None else named, names)
     return {"type": "function", "function": {"name": named}}
+
+
+def _demand_any(fields: dict[str, Any]) -> None:
+    """Demand a call of one tool by offering that tool alone."""
+    choice = fields["tool_choice"]
+    if isinstance(choice, Mapping):
+        name = choice["function"]["name"]
+        fields["tool_choice"] = "required"
+        fields["tools"] = [tool for tool in fields["tools"] if tool.get("function", {}).get("name") == name]
 
 
 def _forced(choice: Any, tools: DeclaredTools) -> DeclaredTools | None:

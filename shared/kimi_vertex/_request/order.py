@@ -1,7 +1,8 @@
 """Finds the order and the ids that Kimi's templates need for a conversation, which stays as it is.
 
-In an assistant's call the id is the only place where Kimi's template prints the tool's name, so ids go out as
-`functions.NAME:N` whatever the framework calls them; results follow their calls, in the order of the calls.
+In an assistant's call the id is the only place where K2's template prints the tool's name, so ids go out as
+`functions.NAME:N` whatever the framework calls them, to K3 as `NAME:N`; results follow their calls, in the order of the
+calls.
 See https://github.com/MoonshotAI/Kimi-K2/blob/main/docs/tool_call_guidance.md.
 """
 
@@ -42,16 +43,20 @@ class Order:
     """What an answer's new calls must not collide with: the caller's ids, and those on the wire."""
 
 
-def order(messages: Sequence[Message]) -> Order:
+def order(messages: Sequence[Message], prefix: str = _PREFIX) -> Order:
     """Give every call its native id, and every result its call's id and place.
 
     Results go to the end of the assistant turn that they follow, before a user's message that came between them.
     Calls without a result stay as they are: a run that broke off must not make the conversation unusable.
 
+    Args:
+        messages: The conversation.
+        prefix: What stands before `NAME:N` in the ids that the model gives.
+
     Raises:
         InvalidRequestError: A result belongs to no call before it.
     """
-    ids = _Ids(messages)
+    ids = _Ids(messages, prefix)
     calls = _Calls()
     ordered: list[Entry] = []
     # Of what follows the last assistant's message: where it begins, and each message's rank, by which it stands.
@@ -91,7 +96,8 @@ def _sent(call: ToolCall, ids: _Ids) -> ToolCall:
 class _Ids:
     """Chooses the id that each call is sent with."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[Message], prefix: str) -> None:
+        self._prefix = prefix
         self._seen: set[str] = set()
         self._taken: set[str] = set()
         self._next = 0
@@ -99,7 +105,7 @@ class _Ids:
         for message in messages:
             for call in message.tool_calls:
                 self._seen.add(call.id)
-                number = None if call.id in self._taken else _native_number(call)
+                number = None if call.id in self._taken else _native_number(call, prefix)
                 if number is not None:
                     self._taken.add(call.id)
                 kept.append(number)
@@ -116,7 +122,7 @@ class _Ids:
             self._next = max(self._next, number) + 1
             return call.id
         number = self._next
-        while (identity := f"{_PREFIX}{call.name}:{number}") in self._taken:
+        while (identity := f"{self._prefix}{call.name}:{number}") in self._taken:
             number += 1
         self._next = number + 1
         self._taken.add(identity)
@@ -124,13 +130,17 @@ class _Ids:
 
     def history(self) -> History:
         """All ids in use, once every call has been asked for."""
-        return History(frozenset((self._seen | self._taken) - {""}), self._next)
+        return History(frozenset((self._seen | self._taken) - {""}), self._next, self._prefix)
 
 
-def _native_number(call: ToolCall) -> int | None:
-    """The number in an id of the form that Kimi gives to calls of this tool; `None` if the id has another form."""
+def _native_number(call: ToolCall, prefix: str) -> int | None:
+    """The number in an id of the form that Kimi gives to calls of this tool; `None` if the id has another form.
+
+    Where the template prints no ids, those of the other form may stay: K3 goes on with a conversation of K2's.
+    """
     start, _, number = call.id.rpartition(":")
-    if start != _PREFIX + call.name or not (number.isascii() and number.isdecimal()):
+    native = start == prefix + call.name or (not prefix and start == _PREFIX + call.name)
+    if not (native and number.isascii() and number.isdecimal()):
         return None
     return int(number) if len(number) <= _LONGEST_NUMBER else None
 

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 __all__ = ["Fact", "FactName", "TargetFacts"]
 
-FactName: TypeAlias = Literal["dedicated_dns", "refuses_forced_choice"]
+FactName: TypeAlias = Literal["dedicated_dns", "refuses_forced_choice", "fixes_sampling", "server"]
 """`dedicated_dns`: the endpoint's own host name, `None` if it has none. `refuses_forced_choice`: whether the model
-cannot be made to call a tool."""
+cannot be made to call a tool. `fixes_sampling`: whether values such as the temperature are refused. `server`: its kind."""
 
 logger: Final = logging.getLogger("kimi_vertex.facts")
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from kimi_vertex.errors import ConfigurationError
-from kimi_vertex.models import MANAGED_MODEL
+from kimi_vertex.models import MANAGED_MODEL, Server
 
 from .names import (
     EndpointName,
@@ -97,6 +98,19 @@ class Target:
     def emulator(self) -> bool:
         """Whether an emulator stands in for Google's hosts."""
         return self.emulator_origin is not None
+
+    @property
+    def server(self) -> Server | None:
+        """The kind of server, where the address says it."""
+        host = urlsplit(self.base_url or "").hostname or ""
+        return "moonshot" if host.startswith("api.moonshot.") else None
+
+    @property
+    def self_deployed(self) -> bool:
+        """Whether the server may be any: it is not Google's managed service."""
+        if self.kind == "base_url":
+            return not (self.base_url or "").endswith(_MANAGED_PATH)
+        return self.kind == "endpoint"
 
     @property
     def needs_credentials(self) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from kimi_vertex._request.body import Payload, build
+from kimi_vertex._request.rules import Rules
 from kimi_vertex._target.target import resolve_target
-from kimi_vertex.models import model_info
+from kimi_vertex.models import Server, model_info
 from kimi_vertex.options import RequestOptions, Settings
 
 MANAGED = "moonshotai/kimi-k2-thinking-maas"
@@ -23,6 +24,7 @@ def payload(
     stream: bool = False,
     settings: Settings | None = None,
     target: Mapping[str, Any] | None = None,
+    server: Server | None = None,
     **options: Any,
 ) -> Payload:
     return build(
@@ -30,7 +32,7 @@ def payload(
         cast(RequestOptions, options),
         settings=settings or Settings(),
         target=resolve_target(environ={}, **(target or {"model": MANAGED, "project": "my-proj"})),
-        info=model_info(model),
+        rules=Rules(model_info(model), server),
         model=model,
         stream=stream,
     )

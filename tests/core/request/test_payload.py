@@ -56,8 +56,8 @@ OPTIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     (
         "thinking switches",
-        {"chat_template_kwargs": {"thinking": False}, "reasoning_effort": "low", "thinking": {"type": "disabled"}},
-        {"chat_template_kwargs": {"thinking": False}, "reasoning_effort": "low", "thinking": {"type": "disabled"}},
+        {"chat_template_kwargs": {"thinking": False}, "thinking": {"type": "disabled"}},
+        {"chat_template_kwargs": {"thinking": False}, "thinking": {"type": "disabled"}},
     ),
     ("any field", {"extra_body": {"top_k": 4, "extra_body": {"google": {}}}}, {"top_k": 4, "extra_body": {"google": {}}}),
     ("extra fields win", {"temperature": 1.0, "extra_body": {"temperature": 0.6}}, {"temperature": 0.6}),

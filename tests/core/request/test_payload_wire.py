@@ -211,7 +211,7 @@ def test_every_setting_at_once(emulator: Emulator) -> None:
     emulator.enqueue(Turn(text="Warm."))
     options = RequestOptions(
         temperature=1.0, max_tokens=16000, stop=["END"], response_format={"type": "json_object"}, seed=1,
-        chat_template_kwargs={"thinking": True, "preserve_thinking": True}, reasoning_effort="high",
+        chat_template_kwargs={"thinking": True, "preserve_thinking": True}, thinking={"type": "enabled"},
         extra_body={"top_k": 5}, tools=[TOOL],
     )  # fmt: skip
     with client_of(emulator, top_p=0.95) as client:
@@ -226,7 +226,7 @@ def test_every_setting_at_once(emulator: Emulator) -> None:
         "response_format": {"type": "json_object"},
         "seed": 1,
         "chat_template_kwargs": {"thinking": True, "preserve_thinking": True},
-        "reasoning_effort": "high",
+        "thinking": {"type": "enabled"},
         "tools": [TOOL],
         "stream": True,
         "stream_options": {"include_usage": True},

@@ -1,0 +1,134 @@
+"""What the model's rules make of a request's options: effort, limit, sampling, the choice of a tool."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, MutableSet
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kimi_vertex.errors import InvalidRequestError
+from kimi_vertex.models import Effort, ModelInfo, Server
+from kimi_vertex.options import RequestOptions
+
+__all__ = ["Rules"]
+
+logger: Final = logging.getLogger("kimi_vertex.payload")
+
+_SAMPLING: Final = ("temperature", "top_p")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one model on one server."""
+
+    info: ModelInfo
+    server: Server | None = None
+    """The kind of server, as far as it is known."""
+    told: MutableSet[str] = field(default_factory=set)
+    """What has been warned of."""
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether the server is known to be an engine that serves weights, which knows other rules than Moonshot."""
+        return self.server in ("vllm", "sglang")
+
+    @property
+    def named_choice(self) -> bool:
+        """Whether a call of one tool can be demanded by its name."""
+        return self.info.named_tool_choice or self.is_engine
+
+    def fields(self, options: RequestOptions, names: tuple[str, ...]) -> dict[str, Any]:
+        """The options of these names as fields of the body, each under the name that the model's server knows.
+
+        Raises:
+            InvalidRequestError: The model does not have this effort.
+        """
+        fields: dict[str, Any] = {}
+        for name in names:
+            value = options.get(name)
+            if value is None or (name in _SAMPLING and self._leaves_out(name, value)):
+                continue
+            fields[self.info.output_limit if name == "max_tokens" else name] = value
+        effort = options.get("reasoning_effort")
+        if effort is not None:
+            # What the caller has set in the server's own words is stronger.
+            for name, value in self._effort(effort).items():
+                given = fields.get(name)
+                if isinstance(given, Mapping):
+                    fields[name] = {**value, **given}
+                elif not (name == "reasoning_effort" and "effort" in (options.get("thinking") or {})):
+                    fields[name] = value
+        return fields
+
+    def check_media(self, part: Mapping[str, Any], position: int) -> None:
+        """Refuse an image or a video that the model or its server would ignore.
+
+        Raises:
+            InvalidRequestError: It would.
+        """
+        kind, info = part["type"], self.info
+        takes = info.video if kind == "video_url" else info.images
+        if not takes:
+            raise InvalidRequestError(
+                f"The model {info.id!r} reads only text, but message {position} has a part of type {kind!r}. "
+                "The service would ignore it and guess. Send text, or use a model that takes images (Kimi K2.5 or "
+                "later)."
+            )
+        if kind == "video_url" and self.server == "sglang" and not info.public_image_urls:
+            raise InvalidRequestError(
+                f"Message {position} has a video, which SGLang drops without a word for {info.family}: it takes "
+                "images only. Send frames as images, or use another server."
+            )
+        url = str(part[kind].get("url"))
+        if self.server == "moonshot" and not info.public_image_urls and url.lower().startswith("http"):
+            raise InvalidRequestError(
+                f"Message {position} has a part of type {kind!r} with a public URL. For {info.family}, Moonshot's "
+                "service takes the data itself (data:...;base64,...) or the id of an uploaded file (ms://...)."
+            )
+
+    def _leaves_out(self, name: str, value: object) -> bool:
+        if self.server != "moonshot" or name not in self.info.fixed_sampling:
+            return False
+        if name not in self.told:
+            self.told.add(name)
+            logger.warning(
+                "%s=%r is left out: Moonshot's service fixes it for %s, and refuses another value.",
+                name,
+                value,
+                self.info.family,
+            )
+        return True
+
+    def _effort(self, effort: str) -> dict[str, Any]:
+        """An effort in the words of model and server."""
+        info = self.info
+        levels = info.efforts_on(self.server)
+        if effort not in levels:
+            raise InvalidRequestError(_refusal(effort, levels, info))
+        if effort == "none" and info.off_on_engines:
+            # `reasoning_effort` would reach the template, but not the parser of the answer.
+            return {"chat_template_kwargs": {"thinking": False}}
+        return {"reasoning_effort": effort} if "low" in levels else self._switch(on=effort != "none")
+
+    def _switch(self, *, on: bool) -> dict[str, Any]:
+        """Thinking switched on or off, for models that have no levels between."""
+        # Kimi K2.6 takes the thinking of earlier turns only if it is asked to keep it.
+        keeps = on and self.info.keeps_thinking_if_asked
+        kind = {"type": "enabled" if on else "disabled", **({"keep": "all"} if keeps else {})}
+        template = {"thinking": on, **({"preserve_thinking": True} if keeps else {})}
+        if self.server == "moonshot":
+            return {"thinking": kind}
+        if self.is_engine or on:
+            return {"chat_template_kwargs": template}
+        return {"thinking": kind, "chat_template_kwargs": template}
+
+
+def _refusal(effort: str, levels: tuple[Effort, ...], info: ModelInfo) -> str:
+    name = info.family if info.family != "unknown" else "the model"
+    if not levels:
+        thinks = {"always": "it always thinks", "never": "it never thinks"}.get(info.thinking, "")
+        return f"{name} has no reasoning_effort{': ' + thinks if thinks else ''}; leave {effort!r} out."
+    shown = [repr(level) for level in levels]
+    listed = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+    return f"{name} takes the reasoning_effort {listed}, not {effort!r}."

@@ -1,0 +1,82 @@
+"""What a server teaches about its kind and its model, and what one setting of the client makes of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from kimi_vertex import KimiVertexClient
+from kimi_vertex.errors import ConfigurationError
+from kimi_vertex_emulator import Emulator, Raw, Turn
+from kimi_vertex_emulator.rules import Rules
+
+from ..support_core import each_form, perform
+
+K3 = "moonshotai/kimi-k3"
+
+
+@each_form
+def test_sampling_that_the_server_fixes(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused temperature is left out, then and later, and the log says so once."""
+    with Emulator(rules=Rules(temperature=True)) as emulator, caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            client = KimiVertexClient(K3, base_url=emulator.base_url, temperature=0.2)
+            keep = KimiVertexClient(K3, base_url=emulator.base_url)
+            assert perform(client, form).text
+        sent = ["temperature" in request.json for request in emulator.requests if request.json]
+        assert keep.facts["fixes_sampling[moonshotai/kimi-k3]"].value
+    assert sent == [True, False, False]
+    assert len([r for r in caplog.records if "fixes temperature" in r.message]) == 1
+
+
+SHOWN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("moonshot", {"system_fingerprint": "fpv0_abc"}, {}),
+    ("sglang", {}, {"matched_stop": 163586}),
+    ("vllm", {}, {"stop_reason": None, "token_ids": None}),
+]
+
+
+@pytest.mark.parametrize(("server", "top", "choice"), SHOWN, ids=[row[0] for row in SHOWN])
+def test_kind_of_server_is_learned(server: str, top: dict[str, Any], choice: dict[str, Any]) -> None:
+    """What stands beside an answer shows what sent it; the setting wins over it."""
+    answer = {
+        **top,
+        "choices": [
+            {**choice, "index": 0, "message": {"role": "assistant", "content": "A"}, "finish_reason": "stop"}
+        ],
+    }
+    with Emulator() as emulator:
+        url = emulator.base_url.replace("/endpoints/openapi", "/endpoints/7")
+        emulator.enqueue(Raw([json.dumps(answer).encode()], headers={"content-type": "application/json"}))
+        with KimiVertexClient(K3, base_url=url) as client:
+            assert client.server is None
+            client.complete("Hi")
+            assert client.server == server
+            assert client.facts["server"].how
+            with KimiVertexClient(K3, base_url=url, server="vllm") as other:
+                assert other.server == "vllm"
+
+
+def test_address_of_moonshot() -> None:
+    """Moonshot's own address needs no setting."""
+    assert KimiVertexClient(base_url="https://api.moonshot.ai/v1", access_token="x").server == "moonshot"
+
+
+def test_unknown_kind_of_server() -> None:
+    """A server of another kind is refused when the client is made."""
+    with pytest.raises(ConfigurationError, match="server is 'ollama'"):
+        KimiVertexClient(base_url="http://localhost:1/v1", server="ollama")  # type: ignore[arg-type]
+
+
+@each_form
+def test_effort(form: str) -> None:
+    """The client's effort goes with every request, and that of a request wins."""
+    with Emulator() as emulator:
+        for options in ({}, {"reasoning_effort": "low"}):
+            emulator.enqueue(Turn(text="A"))
+            client = KimiVertexClient(K3, base_url=emulator.base_url, reasoning_effort="max")
+            assert perform(client, form, **options).text == "A"
+        assert [request.json["reasoning_effort"] for request in emulator.requests] == ["max", "low"]
