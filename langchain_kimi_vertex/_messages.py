@@ -24,6 +24,7 @@ from kimi_vertex import InvalidRequestError, Message, ToolCall
 from kimi_vertex.messages import Role
 from langchain_kimi_vertex._invalid import original_arguments
 from langchain_kimi_vertex._keys import THINKING_KEY
+from langchain_kimi_vertex._tools import added_tools
 
 __all__ = ["to_core_messages"]
 
@@ -44,11 +45,14 @@ _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _CALL_TYPES: Final = frozenset({"tool_call", "tool_use", "function_call"})
 
 
-def to_core_messages(messages: Sequence[BaseMessage]) -> list[Message]:
+def to_core_messages(
+    messages: Sequence[BaseMessage], tools: Mapping[str, dict[str, Any]] | None = None
+) -> list[Message]:
     """Convert a conversation.
 
     Args:
         messages: LangChain messages, from this or any other chat model.
+        tools: The tools that a message may add by name, in OpenAI's form.
 
     Raises:
         InvalidRequestError: A message's type or role is unknown, or it holds content that no Kimi server takes.
@@ -57,7 +61,7 @@ def to_core_messages(messages: Sequence[BaseMessage]) -> list[Message]:
     for message in messages:
         plain = _plain(message)
         if plain is None:
-            converted += _convert(message)
+            converted += _convert(message, tools or {})
         else:
             converted.append(plain)
     return converted
@@ -84,13 +88,13 @@ def _plain(message: BaseMessage) -> Message | None:
     return None
 
 
-def _convert(message: BaseMessage) -> Iterator[Message]:
+def _convert(message: BaseMessage, tools: Mapping[str, dict[str, Any]]) -> Iterator[Message]:
     if isinstance(message, AIMessage):
         yield _assistant(message)
     elif isinstance(message, HumanMessage):
         yield from _user(message)
     elif isinstance(message, SystemMessage):
-        yield Message(role="system", content=_content(message.content))
+        yield from _system(message, tools)
     elif isinstance(message, ToolMessage):
         yield Message(
             role="tool",
@@ -175,6 +179,27 @@ def _media_url(block: Mapping[str, Any], kind: str) -> str:
         f"The {kind} block has neither a url nor base64 data with its mime_type; file ids of other providers "
         "cannot be sent to Kimi."
     )
+
+
+def _system(message: SystemMessage, tools: Mapping[str, dict[str, Any]]) -> Iterator[Message]:
+    """A system's message; the tools that it adds come first, in a message of their own."""
+    if isinstance(message.content, str):
+        yield Message("system", message.content)
+        return
+    added: list[dict[str, Any]] = []
+    parts: list[_Part] = []
+    changes = False
+    for block in _blocks(message.content):
+        found = added_tools(block, tools)
+        changes = changes or found is not None
+        if found is None:
+            parts.append(_part(block))
+        else:
+            added += [tool for tool in found if tool not in added]
+    if added:
+        yield Message("system", tools=added)
+    if parts or not changes:
+        yield Message("system", _joined(parts))
 
 
 def _user(message: HumanMessage) -> Iterator[Message]:

@@ -9,7 +9,7 @@ from langchain_core.messages import BaseMessage
 
 from kimi_vertex import Message, RequestOptions
 from langchain_kimi_vertex._messages import to_core_messages
-from langchain_kimi_vertex._tools import format_tools, response_format
+from langchain_kimi_vertex._tools import DEFERRED, format_tools, response_format
 
 __all__ = ["Request", "prepare"]
 
@@ -39,8 +39,16 @@ def prepare(messages: Sequence[BaseMessage], arguments: Mapping[str, Any]) -> Re
     extra = {name: options.pop(name) for name in list(options) if name not in RequestOptions.__annotations__}
     if extra:
         options["extra_body"] = {**(options.get("extra_body") or {}), **extra}
+    known: dict[str, dict[str, Any]] = {}
     if options.get("tools"):
-        options["tools"] = format_tools(options["tools"])
+        options["tools"], known = _offered(format_tools(options["tools"]))
     if options.get("response_format") is not None:
         options["response_format"] = response_format(options["response_format"])
-    return Request(to_core_messages(messages), cast("RequestOptions", options))
+    return Request(to_core_messages(messages, known), cast("RequestOptions", options))
+
+
+def _offered(tools: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The tools that are offered from the start, and all, by name, as a message may add them."""
+    bare = [{key: value for key, value in tool.items() if key != DEFERRED} for tool in tools]
+    known = {tool["function"]["name"]: tool for tool in bare if isinstance(tool.get("function"), Mapping)}
+    return [plain for tool, plain in zip(tools, bare, strict=True) if DEFERRED not in tool], known

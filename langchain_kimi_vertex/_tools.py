@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
+
+from kimi_vertex import InvalidRequestError
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 else:
     BaseTool = Any  # LangChain loads its tools when they are used, not when annotations are read
 
-__all__ = ["Method", "Schema", "ToolLike", "format_tools", "response_format"]
+__all__ = ["DEFERRED", "Method", "Schema", "ToolLike", "added_tools", "format_tools", "response_format"]
 
 ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
 """A tool as LangChain takes it: dict, pydantic class, TypedDict, function or `BaseTool`."""
@@ -20,13 +22,77 @@ ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
 Schema: TypeAlias = dict[str, Any] | type
 """A schema of structured output: pydantic class, TypedDict, JSON schema or OpenAI function."""
 
+DEFERRED: Final = "defer_loading"
+"""LangChain's mark of a tool that is bound, but not offered before a message of the conversation adds it."""
+
 Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
 """How structured output is asked for."""
 
 
 def format_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> list[dict[str, Any]]:
-    """Convert tools of any kind to OpenAI's form."""
-    return [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+    """Convert tools of any kind to OpenAI's form; `defer_loading` of their `extras` stays, as ChatOpenAI has it."""
+    return [_format_tool(tool, strict=strict) for tool in tools]
+
+
+def _format_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
+    formatted = convert_to_openai_tool(tool, strict=strict)
+    if isinstance(tool, Mapping):
+        deferred = tool.get(DEFERRED) or _mapping(tool.get("extras")).get(DEFERRED)
+    else:
+        deferred = _mapping(getattr(tool, "extras", None)).get(DEFERRED)
+    return {**formatted, DEFERRED: True} if deferred is True else formatted
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def added_tools(block: Mapping[str, Any], tools: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """The tools that a block of a system message adds to the conversation; `None` if the block is another.
+
+    There are two spellings of it: Anthropic's `tool_addition`, with a definition or a reference to a tool that is known,
+    and OpenAI's `additional_tools`.
+
+    Args:
+        block: The block.
+        tools: The tools that may be added by name.
+
+    Raises:
+        InvalidRequestError: It takes a tool away, or names one that is not known.
+    """
+    kind = block.get("type")
+    if kind == "additional_tools":
+        return [_definition(tool) for tool in block.get("tools") or ()]
+    if kind == "tool_removal":
+        raise InvalidRequestError(
+            "A system message takes a tool away, which Kimi cannot: what the conversation has declared stays."
+        )
+    if kind != "tool_addition":
+        return None
+    tool = _mapping(block.get("tool"))
+    if tool.get("type") != "tool_reference":
+        return [_definition(tool.get("definition"))]
+    name = tool.get("name") or tool.get("tool_name")
+    if not isinstance(name, str) or name not in tools:
+        known = ", ".join(sorted(tools)) or "none"
+        raise InvalidRequestError(
+            f"A system message adds the tool {name!r}, which is not among those bound to the model: {known}."
+        )
+    return [tools[name]]
+
+
+def _definition(tool: Any) -> dict[str, Any]:
+    """A tool that a block defines, in OpenAI's form: from Anthropic's, from that of Responses, or as it is."""
+    if isinstance(tool, Mapping) and tool.get("type") == "function" and "function" not in tool:
+        function = {
+            key: tool[key] for key in ("name", "description", "parameters", "strict") if tool.get(key)
+        }
+        return {"type": "function", "function": function}
+    try:
+        formatted = convert_to_openai_tool(tool)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"A system message adds a tool of an unknown form: {error}") from None
+    return {name: value for name, value in formatted.items() if name != DEFERRED}
 
 
 def response_format(schema: Any, *, strict: bool | None = None) -> dict[str, Any]:

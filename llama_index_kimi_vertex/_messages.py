@@ -18,12 +18,20 @@ from llama_index.core.base.llms.types import (
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
+    VideoBlock,
 )
 from llama_index.core.tools.types import BaseTool
 
 from kimi_vertex import InvalidRequestError, Message, Role, ToolCall
 
-__all__ = ["arguments_text", "legacy_tool_calls", "renamed_tools", "to_core_messages", "wire_name"]
+__all__ = [
+    "arguments_text",
+    "legacy_tool_calls",
+    "renamed_tools",
+    "to_core_messages",
+    "tool_dict",
+    "wire_name",
+]
 
 _ROLES: Final[Mapping[MessageRole, Role]] = {
     MessageRole.SYSTEM: "system",
@@ -72,7 +80,15 @@ def _to_core(message: ChatMessage) -> Message:
             tool_call_id=_text_or_none(identity),
             name=None if name is None else wire_name(str(name)),
         )
+    if role == "system" and (tools := message.additional_kwargs.get("tools")) is not None:
+        return Message(role, content or None, tools=[tool_dict(tool) for tool in tools])
     return Message(role, content)
+
+
+def tool_dict(tool: BaseTool | dict[str, Any]) -> dict[str, Any]:
+    """A tool in OpenAI's form."""
+    # Kimi's servers have no limit for a description's length.
+    return tool.metadata.to_openai_tool(skip_length_check=True) if isinstance(tool, BaseTool) else tool
 
 
 def _text(blocks: Iterable[object]) -> str | None:
@@ -102,6 +118,8 @@ def _parts(block: object, role: Role) -> list[dict[str, Any]]:
         return [_text_part(block.text)]
     if isinstance(block, ImageBlock):
         return [{"type": "image_url", "image_url": {"url": _image_url(block)}}]
+    if isinstance(block, VideoBlock):
+        return [{"type": "video_url", "video_url": {"url": _video_url(block)}}]
     if isinstance(block, CitableBlock):
         heading = [_text_part(block.title)] if block.title else []
         return [*heading, *(part for nested in block.content for part in _parts(nested, role))]
@@ -112,7 +130,7 @@ def _parts(block: object, role: Role) -> list[dict[str, Any]]:
         return []
     raise InvalidRequestError(
         f"A {type(block).__name__} cannot be sent to Kimi on Vertex AI. Turn it into text, or into an image "
-        "for a model that reads images."
+        "or a video for a model that takes them."
     )
 
 
@@ -122,6 +140,12 @@ def _text_part(text: str) -> dict[str, Any]:
 
 def _image_url(block: ImageBlock) -> str:
     if block.url and not block.image and not block.path:
+        return str(block.url)
+    return block.inline_url()
+
+
+def _video_url(block: VideoBlock) -> str:
+    if block.url and not block.video and not block.path:
         return str(block.url)
     return block.inline_url()
 

@@ -31,7 +31,7 @@ from llama_index_instrumentation import get_dispatcher
 from kimi_vertex import Message, RequestOptions, ThinkingDelta
 
 from ._callbacks import has_handler, where_handled
-from ._messages import renamed_tools, to_core_messages, wire_name
+from ._messages import renamed_tools, to_core_messages, tool_dict, wire_name
 from ._responses import (
     ResponseBuilder,
     chat_response,
@@ -200,7 +200,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         names = options.pop("tool_names", {})
         check_options(options)
         if tools := options.pop("tools", None):
-            options["tools"] = [_tool_dict(tool) for tool in tools]
+            options["tools"] = [tool_dict(tool) for tool in tools]
             names = {**names, **renamed_tools(tools, options["tools"])}
         else:
             options.pop("tool_choice", None)
@@ -273,7 +273,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         messages = list(chat_history or [])
         if user_msg is not None:
             messages.append(user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg))
-        offered = [_tool_dict(tool) for tool in tools]
+        offered = [tool_dict(tool) for tool in tools]
         prepared: dict[str, Any] = {**kwargs, "messages": messages, "tools": offered}
         if names := renamed_tools(tools, offered):
             prepared["tool_names"] = names
@@ -317,8 +317,3 @@ class KimiVertex(ClientSettings, StructuredCalls):
                 f"Expected at least one tool call, but got none (finish_reason={reason}).{detail}"
             )
         return selections
-
-
-def _tool_dict(tool: BaseTool | dict[str, Any]) -> dict[str, Any]:
-    # Kimi's servers have no limit for a description's length.
-    return tool.metadata.to_openai_tool(skip_length_check=True) if isinstance(tool, BaseTool) else tool

@@ -51,6 +51,8 @@ def estimate_conversation_tokens(
     for message in read_messages(given) if given else ():
         texts = [message.thinking or ""]
         texts += [f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls]
+        if message.tools:
+            texts.append(json.dumps(message.tools, ensure_ascii=False, default=str))
         content = message.content or ""
         for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             if part["type"] == "text":

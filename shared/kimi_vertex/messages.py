@@ -38,6 +38,12 @@ class Message:
     """For role `tool`: the id of the call that this is the result of."""
     name: str | None = None
     """For role `tool`: the tool's name. Not sent for other roles, where Kimi's template would print it as the role."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    """For role `system`, without content: further tools in OpenAI's form, which the model may call from here on.
+
+    What was sent before stays the same, so that the server's cache of it holds. For a model that does not know such
+    messages, the tools go to the others of the request.
+    """
 
 
 MessageLike: TypeAlias = Message | Mapping[str, Any] | str

@@ -225,6 +225,33 @@ def test_usage_callback(emulator: Emulator, model: ChatKimiVertex) -> None:
     assert handler.usage_metadata["moonshotai/kimi-k2-thinking-maas"]["total_tokens"] == 16
 
 
+@pytest.mark.parametrize(
+    ("model", "server", "expected"),
+    [
+        ("kimi-k3", "moonshot", (1048576, 1048576, True, False, True, ["low", "high", "max"], "max", False)),
+        ("kimi-k3.1-pro", "sglang", (1048576, 1048576, True, True, True, ["none", "low", "high", "max"], "max", True)),
+        ("kimi-k2.7-code", None, (262144, 262144, True, True, False, None, None, True)),
+        ("Kimi-K2.6", "moonshot", (262144, 262144, True, True, False, ["none", "high"], "high", False)),
+        ("Kimi-Linear-48B-A3B-Instruct", None, (1048576, 1048576, False, False, False, None, None, True)),
+        (None, None, (262144, 262144, True, True, False, None, None, True)),
+    ],
+)  # fmt: skip
+def test_profile_of_each_model(model: str | None, server: Any, expected: tuple[Any, ...]) -> None:
+    """The profile has each model's limits, inputs and levels of effort, as its server takes them."""
+    profile: Any = ChatKimiVertex(model=model, server=server, base_url="http://localhost:1/v1").profile
+    assert (
+        profile["max_input_tokens"],
+        profile["max_output_tokens"],
+        profile["video_inputs"],
+        profile["image_url_inputs"],
+        profile["mid_conversation_tools"],
+        profile.get("reasoning_effort_levels"),
+        profile.get("reasoning_effort_default"),
+        profile["temperature"],
+    ) == expected
+    assert profile["mid_conversation_system_messages"] is True
+
+
 def test_profile() -> None:
     """The profile says what the model can, and may be replaced."""
     profile: Any = ChatKimiVertex(model="moonshotai/kimi-k2-thinking-maas", project="a-project").profile

@@ -19,6 +19,7 @@ from kimi_vertex.messages import Message, MessageLike
 from kimi_vertex.models import SAMPLING
 from kimi_vertex.options import RequestOptions, Settings
 
+from .declared import Declarations
 from .order import Entry, order
 from .reading import read_messages
 from .rules import Rules
@@ -117,15 +118,23 @@ def build(
     """
     extra = options.get("extra_body") or {}
     tools = _checked_tools(extra["tools"] if "tools" in extra else options.get("tools"))
-    declared = DeclaredTools.of(tools)
-    fields = _fields(options, tools, declared, rules, stream=stream)
+    conversation = read_messages(messages)
+    declarations = Declarations(tools, conversation, rules)
+    declared = DeclaredTools.of(declarations.all)
+    fields = _fields(options, declarations.all, rules, stream=stream)
     thinks = rules.info.thinking != "never" and not _thinking_disabled(fields)
     forced = _forced(fields.get("tool_choice"), declared)
-    if forced is not None and "tool_choice" not in extra and not rules.named_choice:
-        _demand_any(fields)
-    conversation = read_messages(messages)
+    if (
+        isinstance(fields.get("tool_choice"), Mapping)
+        and "tool_choice" not in extra
+        and not rules.named_choice
+    ):
+        fields["tool_choice"] = "required"
+        declarations.narrow(*forced.names if forced else ())
+    if declarations.top:
+        fields["tools"] = declarations.top
     ordered = order(conversation, rules.info.call_id_prefix)
-    writer = _MessageWriter(settings, rules, both_fields=target.self_deployed, thinks=thinks)
+    writer = _MessageWriter(settings, rules, declarations, both_fields=target.self_deployed, thinks=thinks)
     body: dict[str, Any] = {} if model is None else {"model": model}
     written = [wire for wire in map(writer.write, ordered.entries) if wire is not None]
     body["messages"] = written
@@ -148,27 +157,22 @@ def build(
 
 
 def _fields(
-    options: RequestOptions,
-    tools: list[Mapping[str, Any]],
-    declared: DeclaredTools,
-    rules: Rules,
-    *,
-    stream: bool,
+    options: RequestOptions, offered: Sequence[Mapping[str, Any]], rules: Rules, *, stream: bool
 ) -> dict[str, Any]:
-    """All of the body but the model and the messages."""
+    """All of the body but the model, the tools and the messages."""
     fields = rules.fields(options, _FIELDS)
     stop = options.get("stop")
     if stop:
         fields["stop"] = _stop(stop)
-    choice = _tool_choice(options.get("tool_choice"), sorted(declared.names))
-    if choice is not None and tools:
+    choice = _tool_choice(options.get("tool_choice"), sorted(DeclaredTools.of(offered).names))
+    if choice is not None and offered:
         fields["tool_choice"] = choice
     if stream:
         fields["stream"] = True
         fields["stream_options"] = {"include_usage": True}
-    fields.update(options.get("extra_body") or {})
-    if tools:
-        fields["tools"] = tools
+    fields.update(
+        {name: value for name, value in (options.get("extra_body") or {}).items() if name != "tools"}
+    )
     return fields
 
 
@@ -231,9 +235,12 @@ def without_fixed_sampling(payload: Payload) -> Payload:
 class _MessageWriter:
     """Writes messages as the wire has them, under one set of rules."""
 
-    def __init__(self, settings: Settings, rules: Rules, *, both_fields: bool, thinks: bool) -> None:
+    def __init__(
+        self, settings: Settings, rules: Rules, declarations: Declarations, *, both_fields: bool, thinks: bool
+    ) -> None:
         self._settings = settings
         self._rules = rules
+        self._declarations = declarations
         self._info = rules.info
         # A vLLM may read only `reasoning` (vllm-project/vllm#38488).
         self._fields = THINKING_FIELDS if both_fields else THINKING_FIELDS[:1]
@@ -244,6 +251,8 @@ class _MessageWriter:
         """One message; `None` for an assistant turn without content, which strict servers refuse."""
         position, message, calls = entry
         content = message.content
+        if message.tools:
+            return self._declarations.write(position)
         if not isinstance(content, str):
             content = self._parts(content or (), position)
         if message.role == "assistant":
@@ -333,15 +342,6 @@ def _tool_choice(choice: Any, names: Sequence[str]) -> str | dict[str, Any] | No
     if not isinstance(named, str) or named not in names:
         _refuse_choice(choice if named is None else named, names)
     return {"type": "function", "function": {"name": named}}
-
-
-def _demand_any(fields: dict[str, Any]) -> None:
-    """Demand a call of one tool by offering that tool alone."""
-    choice = fields["tool_choice"]
-    if isinstance(choice, Mapping):
-        name = choice["function"]["name"]
-        fields["tool_choice"] = "required"
-        fields["tools"] = [tool for tool in fields["tools"] if tool.get("function", {}).get("name") == name]
 
 
 def _forced(choice: Any, tools: DeclaredTools) -> DeclaredTools | None:

@@ -13,6 +13,8 @@ from kimi_vertex._wire import thinking_text
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike, Role, ToolCall
 
+from .declared import read_declaration
+
 __all__ = ["read_messages"]
 
 _ROLES: Final[frozenset[Any]] = frozenset(get_args(Role))
@@ -60,6 +62,7 @@ def _is_ready(message: MessageLike) -> TypeGuard[Message]:
         and type(message.content) in _TEXT_OR_NONE
         and type(message.thinking) in _TEXT_OR_NONE
         and type(message.tool_call_id) in _TEXT_OR_NONE
+        and not message.tools
         and (not message.tool_calls or (role == "assistant" and _are_ready(message.tool_calls)))
     )
 
@@ -92,6 +95,8 @@ def _read(message: MessageLike, position: int) -> Message:
         _fail(position, f"has thinking of type {type(message.thinking).__name__}; expected text.")
     if message.tool_calls and role != "assistant":
         _fail(position, f"has tool calls, but its role is {role!r}; only an assistant makes tool calls.")
+    if message.tools != ():
+        return _declaration(message, role, position)
     content = _content(message.content, position, role)
     calls = _calls(message.tool_calls, position) if message.tool_calls else ()
     identity: Any = message.tool_call_id
@@ -100,6 +105,14 @@ def _read(message: MessageLike, position: int) -> Message:
     if role is message.role and content is message.content and not calls and identity is message.tool_call_id:
         return message
     return Message(cast(Role, role), content, message.thinking, calls, identity, message.name)
+
+
+def _declaration(message: Message, role: Any, position: int) -> Message:
+    if role != "system":
+        _fail(position, f"has tools, but its role is {role!r}; only a system message declares tools.")
+    if message.content:
+        _fail(position, "has tools beside its content; declare them in a system message of their own.")
+    return Message("system", tools=read_declaration(message.tools, position))
 
 
 def _from_dict(message: Mapping[str, Any], position: int) -> Message:
@@ -113,6 +126,7 @@ def _from_dict(message: Mapping[str, Any], position: int) -> Message:
         tool_calls=message.get("tool_calls") or (),
         tool_call_id=message.get("tool_call_id"),
         name=message.get("name"),
+        tools=() if message.get("tools") is None else message["tools"],
     )
 
 
