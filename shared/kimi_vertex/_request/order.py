@@ -9,11 +9,10 @@ See https://github.com/MoonshotAI/Kimi-K2/blob/main/docs/tool_call_guidance.md.
 from __future__ import annotations
 
 import json
-import sys
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, NoReturn, TypeAlias
 
 from kimi_vertex._json import is_object, normalize_arguments
@@ -21,17 +20,16 @@ from kimi_vertex._tools import History
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, ToolCall
 
-__all__ = ["Entry", "Order", "order"]
+__all__ = ["NOT_EXECUTED", "Entry", "Order", "order"]
 
 _PREFIX: Final = "functions."
 _LONGEST_NUMBER: Final = 9
-_BEHIND_RESULTS: Final = sys.maxsize
+NOT_EXECUTED: Final = "Not executed: the conversation went on without a result of this call."
+"""What stands for the result of a call that has none."""
 
 Entry: TypeAlias = tuple[int, Message, Sequence[ToolCall]]
 """A message with its position in the caller's conversation, and as they are sent the calls that it makes, or the one
 that it answers."""
-_NumberedCall: TypeAlias = tuple[int, ToolCall]
-"""A call as it is sent, behind its number in the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +41,39 @@ class Order:
     """What an answer's new calls must not collide with: the caller's ids, and those on the wire."""
 
 
+@dataclass(slots=True)
+class _Turn:
+    """What one assistant's message begins; the first turn begins without one."""
+
+    assistant: list[Entry] = field(default_factory=list)
+    first: int = 0
+    """The number of its first call."""
+    results: list[tuple[int, Entry]] = field(default_factory=list)
+    """Each behind the number of its call."""
+    others: list[Entry] = field(default_factory=list)
+
+    def entries(self) -> list[Entry]:
+        """All of it as it is sent."""
+        answered = {number for number, _ in self.results}
+        for position, _, sent in self.assistant:
+            for number, call in enumerate(sent, self.first):
+                if number not in answered:
+                    message = Message("tool", NOT_EXECUTED, tool_call_id=call.id)
+                    self.results.append((number, (position, message, (call,))))
+        self.results.sort(key=itemgetter(0))
+        return [*self.assistant, *(entry for _, entry in self.results), *self.others]
+
+
+_NumberedCall: TypeAlias = tuple[int, ToolCall, _Turn]
+"""A call as it is sent, behind its number in the conversation and before the turn that made it."""
+
+
 def order(messages: Sequence[Message], prefix: str = _PREFIX) -> Order:
     """Give every call its native id, and every result its call's id and place.
 
-    Results go to the end of the assistant turn that they follow, before a user's message that came between them.
-    Calls without a result stay as they are: a run that broke off must not make the conversation unusable.
+    Results stand behind the assistant turn that made their calls, before a user's message that came between them.
+    A call without a result gets one that says so: strict servers refuse the conversation otherwise, and other models
+    lose the thread.
 
     Args:
         messages: The conversation.
@@ -58,32 +84,19 @@ def order(messages: Sequence[Message], prefix: str = _PREFIX) -> Order:
     """
     ids = _Ids(messages, prefix)
     calls = _Calls()
-    ordered: list[Entry] = []
-    # Of what follows the last assistant's message: where it begins, and each message's rank, by which it stands.
-    start, ranks, last = 0, list[int](), 0
+    turns = [_Turn()]
     for position, message in enumerate(messages):
-        sent: Sequence[ToolCall] = ()
         if message.role == "assistant":
-            if message.tool_calls:
-                sent = [_sent(call, ids) for call in message.tool_calls]
-                calls.add_turn(message.tool_calls, sent)
-            ordered.append((position, message, sent))
-            start, ranks, last = len(ordered), [], 0
-            continue
-        if message.role == "tool":
-            rank, answered = calls.answered_by(message, position)
-            sent = (answered,)
+            sent = [_sent(call, ids) for call in message.tool_calls]
+            turn = _Turn([(position, message, sent)], calls.count)
+            turns.append(turn)
+            calls.add_turn(message.tool_calls, sent, turn)
+        elif message.role == "tool":
+            number, answered, turn = calls.answered_by(message, position)
+            turn.results.append((number, (position, message, (answered,))))
         else:
-            rank = _BEHIND_RESULTS
-        if rank >= last:
-            last = rank
-            ranks.append(rank)
-            ordered.append((position, message, sent))
-        else:
-            place = bisect_right(ranks, rank)
-            ranks.insert(place, rank)
-            ordered.insert(start + place, (position, message, sent))
-    return Order(ordered, ids.history())
+            turns[-1].others.append((position, message, ()))
+    return Order([entry for turn in turns for entry in turn.entries()], ids.history())
 
 
 def _sent(call: ToolCall, ids: _Ids) -> ToolCall:
@@ -149,7 +162,7 @@ class _Calls:
     """Finds the call that a result answers, and its number in the conversation."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._open: dict[str | None, deque[_NumberedCall]] = {}
         """The calls of each of the caller's ids, and under `None` all of them: the latest turn's first, in its order.
         Some may have been answered in the meantime."""
@@ -158,18 +171,18 @@ class _Calls:
         """The latest call of each of the caller's ids, open or not."""
         self._on_wire: dict[str, _NumberedCall] = {}
 
-    def add_turn(self, asked: Sequence[ToolCall], sent: Sequence[ToolCall]) -> None:
+    def add_turn(self, asked: Sequence[ToolCall], sent: Sequence[ToolCall], turn: _Turn) -> None:
         """Take the calls of a turn, as the caller has them and as they are sent."""
-        turn = list(zip(asked, enumerate(sent, self._count), strict=True))
-        self._count += len(turn)
-        for call, numbered in turn:
-            self._latest[call.id] = self._on_wire[numbered[1].id] = numbered
-        for call, numbered in reversed(turn):
+        numbered = [(number, call, turn) for number, call in enumerate(sent, self.count)]
+        self.count += len(numbered)
+        for call, made in zip(asked, numbered, strict=True):
+            self._latest[call.id] = self._on_wire[made[1].id] = made
+        for call, made in zip(reversed(asked), reversed(numbered), strict=True):
             for key in (call.id, None):
-                self._open.setdefault(key, deque()).appendleft(numbered)
+                self._open.setdefault(key, deque()).appendleft(made)
 
     def answered_by(self, result: Message, position: int) -> _NumberedCall:
-        """The call that a result answers, as it is sent, and its number.
+        """The call that a result answers, as it is sent, with its number and its turn.
 
         Of several with its id, the first of the latest turn that is still open, because ids may be used again;
         without an id, the first open one of the latest turn; for a second result of a call, that call.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
-from kimi_vertex._request.order import Entry, Order, order
+from kimi_vertex._request.order import NOT_EXECUTED, Entry, Order, order
 from kimi_vertex._request.reading import read_messages
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike, ToolCall
@@ -52,7 +53,7 @@ IDS: list[tuple[str, Sequence[Message], list[list[str]]]] = [
     ("another tool's name", [calls("functions.g:0"), result("functions.g:0")], [["functions.f:0"], ["functions.f:0"]]),
     ("sanitised", [calls("functions_f_0"), result("functions_f_0")], [["functions.f:0"], ["functions.f:0"]]),
     ("digits of another script", [calls("functions.f:\u0663"), result("functions.f:\u0663")], [["functions.f:0"], ["functions.f:0"]]),
-    ("endless number", [calls("functions.f:" + "9" * 5000)], [["functions.f:0"]]),
+    ("endless number", [calls("functions.f:" + "9" * 5000)], [["functions.f:0"], ["functions.f:0"]]),
     ("missing", [calls("", ""), result(None), result("")], [["functions.f:0", "functions.f:1"], ["functions.f:0", "functions.f:1"]]),
     (
         "twice in one turn, as in Google's example",
@@ -72,7 +73,7 @@ IDS: list[tuple[str, Sequence[Message], list[list[str]]]] = [
     (
         "used again after a call without result",
         [calls("c"), USER, calls("c"), result("c")],
-        [["functions.f:0"], ["functions.f:1"], ["functions.f:1"]],
+        [["functions.f:0"], ["functions.f:0"], ["functions.f:1"], ["functions.f:1"]],
     ),
     (
         "model switched to Kimi",
@@ -90,9 +91,9 @@ IDS: list[tuple[str, Sequence[Message], list[list[str]]]] = [
         [["functions.f:1"], ["functions.f:1"], ["functions.f:0"], ["functions.f:0"]],
     ),
     ("order of calls", [calls("a", "b"), result("b"), result("a")], [["functions.f:0", "functions.f:1"], ["functions.f:0", "functions.f:1"]]),
-    ("a result is missing", [calls("a", "b"), result("b"), USER], [["functions.f:0", "functions.f:1"], ["functions.f:1"]]),
+    ("a result is missing", [calls("a", "b"), result("b"), USER], [["functions.f:0", "functions.f:1"], ["functions.f:0", "functions.f:1"]]),
     ("two results of a call", [calls("a"), result("a"), result("a")], [["functions.f:0"], ["functions.f:0", "functions.f:0"]]),
-    ("a result of an earlier turn", [calls("a"), calls("b"), result("b"), result("a")], [["functions.f:0"], ["functions.f:1"], ["functions.f:0", "functions.f:1"]]),
+    ("a result of an earlier turn", [calls("a"), calls("b"), result("b"), result("a")], [["functions.f:0"], ["functions.f:0"], ["functions.f:1"], ["functions.f:1"]]),
     ("a result with the id of the wire", [calls("a"), result("functions.f:0")], [["functions.f:0"], ["functions.f:0"]]),
 ]  # fmt: skip
 
@@ -109,6 +110,30 @@ def test_order_within_a_turn() -> None:
         Message("system", "s"), USER, calls("a", "b"), result("b"), USER, result("a"), USER, Message("assistant", "x")
     )  # fmt: skip
     assert [position for position, _, _ in sent.entries] == [0, 1, 2, 5, 3, 4, 6, 7]
+
+
+OPEN = [
+    ("at the end", [calls("a", "b")], ["a not", "b not"]),
+    ("one of two", [calls("a", "b"), result("b"), USER], ["a not", "b r"]),
+    ("before a user", [calls("a"), USER, USER], ["a not"]),
+    ("before the next turn", [calls("a"), calls("b"), result("b")], ["a not", "b r"]),
+    ("a late result", [calls("a"), USER, Message("assistant", "x"), result("a")], ["a r"]),
+]
+
+
+@pytest.mark.parametrize(("messages", "results"), [case[1:] for case in OPEN], ids=[case[0] for case in OPEN])
+def test_call_without_result(messages: Sequence[Message], results: list[str]) -> None:
+    """A call that has no result anywhere gets one in its place; the assistant's turns are followed by theirs."""
+    entries = ordered(USER, *messages).entries
+    names = {"functions.f:0": "a", "functions.f:1": "b"}
+    found = [
+        f"{names[sent[0].id]} {'not' if message.content == NOT_EXECUTED else message.content}"
+        for _, message, sent in entries
+        if message.role == "tool"
+    ]
+    assert found == results
+    for before, (_, message, _) in pairwise(entries):
+        assert message.role != "tool" or before[1].role in ("assistant", "tool")
 
 
 def test_result_is_named_after_its_tool() -> None:

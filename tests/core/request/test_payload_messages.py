@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kimi_vertex._request.order import NOT_EXECUTED
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, ToolCall
 from kimi_vertex.options import Settings
@@ -44,14 +45,14 @@ REPLAY: list[tuple[Message, str, Any]] = [
 @pytest.mark.parametrize(("message", "policy", "thinking"), REPLAY)
 def test_replayed_thinking(message: Message, policy: Any, thinking: Any) -> None:
     """`replay_thinking` says which turns go out with their thinking; "" is thinking, and stays."""
-    wire = sent(Message("user", "u"), message, settings=Settings(replay_thinking=policy))[-1]
+    wire = sent(Message("user", "u"), message, settings=Settings(replay_thinking=policy))[1]
     assert wire.get("reasoning_content", NOTHING) == thinking
     assert "reasoning" not in wire
 
 
 def test_lost_thinking() -> None:
     """A turn with tool calls that has lost its thinking gets a blank."""
-    assert sent(Message("user", "u"), FOREIGN)[-1]["reasoning_content"] == " "
+    assert sent(Message("user", "u"), FOREIGN)[1]["reasoning_content"] == " "
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_lost_thinking() -> None:
 def test_no_placeholder_without_thinking(arguments: dict[str, Any]) -> None:
     """A model that does not think needs no blank, and its text is not taken for thinking."""
     built = payload([Message("user", "u"), FOREIGN], **arguments)
-    assert "reasoning_content" not in built.body["messages"][-1]
+    assert "reasoning_content" not in built.body["messages"][1]
     assert not built.implicit_thinking
 
 
@@ -85,7 +86,7 @@ TARGETS: list[tuple[str, dict[str, Any], bool]] = [
 )
 def test_both_fields_for_self_deployed(target: dict[str, Any], both: bool) -> None:
     """A server of one's own may be a vLLM that reads thinking from `reasoning` only: it gets both fields."""
-    wire = sent(Message("user", "u"), CALLED, target=target, model=None)[-1]
+    wire = sent(Message("user", "u"), CALLED, target=target, model=None)[1]
     assert wire["reasoning_content"] == "t"
     assert wire.get("reasoning") == ("t" if both else None)
 
@@ -122,7 +123,16 @@ MESSAGES: list[tuple[str, Any, dict[str, Any] | None]] = [
 )
 def test_message(message: Any, wire: dict[str, Any] | None) -> None:
     """Each message has one form on the wire; an empty assistant turn, which strict servers refuse, has none."""
-    assert sent("u", message) == [{"role": "user", "content": "u"}, *([wire] if wire else [])]
+    messages = [written for written in sent("u", message) if written["role"] != "tool"]
+    assert messages == [{"role": "user", "content": "u"}, *([wire] if wire else [])]
+
+
+def test_call_without_result() -> None:
+    """A call whose result never came is sent with one that says so; the caller's messages stay as they are."""
+    history = [Message("user", "u"), FOREIGN, Message("user", "go on")]
+    wire = sent(*history)
+    assert wire[2] == {"role": "tool", "content": NOT_EXECUTED, "tool_call_id": "functions.f:0", "name": "f"}
+    assert history == [Message("user", "u"), FOREIGN, Message("user", "go on")]
 
 
 def test_result() -> None:
