@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from io import IOBase
+from pathlib import Path
+from typing import Any, Final, cast
 
 from llama_index.core.base.llms.types import (
+    AudioBlock,
     CachePoint,
     ChatMessage,
     CitableBlock,
     CitationBlock,
+    DocumentBlock,
     ImageBlock,
     MessageRole,
     TextBlock,
@@ -21,6 +26,7 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 from llama_index.core.tools.types import BaseTool
+from llama_index.core.utils import resolve_binary
 
 from kimi_vertex import InvalidRequestError, Message, Role, ToolCall
 
@@ -104,7 +110,7 @@ def _text(blocks: Iterable[object]) -> str | None:
 
 
 def _content(message: ChatMessage, role: Role) -> str | list[dict[str, Any]]:
-    """The visible content: one string, or parts in OpenAI's form if an image is among them."""
+    """The visible content: one string, or parts of which some are not text."""
     parts: list[dict[str, Any]] = []
     for block in message.blocks:
         parts.extend(_parts(block, role))
@@ -114,12 +120,18 @@ def _content(message: ChatMessage, role: Role) -> str | list[dict[str, Any]]:
 
 
 def _parts(block: object, role: Role) -> list[dict[str, Any]]:
+    """A block as the core reads parts; the core also refuses what Kimi cannot be sent, or says that it was there."""
     if isinstance(block, TextBlock):
         return [_text_part(block.text)]
     if isinstance(block, ImageBlock):
-        return [{"type": "image_url", "image_url": {"url": _image_url(block)}}]
+        return [_file_part(block, block.image, block.image_mimetype)]
     if isinstance(block, VideoBlock):
-        return [{"type": "video_url", "video_url": {"url": _video_url(block)}}]
+        return [_file_part(block, block.video, block.video_mimetype)]
+    if isinstance(block, AudioBlock):
+        return [_file_part(block, block.audio, f"audio/{block.format}" if block.format else None)]
+    if isinstance(block, DocumentBlock):
+        title = None if block.title == "input_document" else block.title
+        return [_file_part(block, block.data, block.document_mimetype, title=title)]
     if isinstance(block, CitableBlock):
         heading = [_text_part(block.title)] if block.title else []
         return [*heading, *(part for nested in block.content for part in _parts(nested, role))]
@@ -128,26 +140,40 @@ def _parts(block: object, role: Role) -> list[dict[str, Any]]:
         return [] if role == "assistant" else _parts(block.cited_content, role)
     if isinstance(block, ThinkingBlock | ToolCallBlock | CachePoint):
         return []
-    raise InvalidRequestError(
-        f"A {type(block).__name__} cannot be sent to Kimi on Vertex AI. Turn it into text, or into an image "
-        "or a video for a model that takes them."
-    )
+    return [{"type": type(block).__name__}]
 
 
 def _text_part(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _image_url(block: ImageBlock) -> str:
-    if block.url and not block.image and not block.path:
-        return str(block.url)
-    return block.inline_url()
+def _file_part(
+    block: ImageBlock | AudioBlock | VideoBlock | DocumentBlock,
+    data: bytes | IOBase | None,
+    mime_type: str | None,
+    **fields: object,
+) -> dict[str, Any]:
+    """A block's file with its bytes in base64, or with its URL, which is left to the server."""
+    part = {
+        "type": block.block_type,
+        "mime_type": mime_type,
+        "url": None if block.url is None else str(block.url),
+        "filename": None if block.path is None else Path(block.path).name,
+        **fields,
+    }
+    if data or block.path:
+        # A file may be gone when a conversation is taken up again.
+        with suppress(OSError, ValueError):
+            part["base64"] = resolve_binary(_bytes(data), block.path, as_base64=True).read().decode("ascii")
+            part["url"] = None
+    return {name: value for name, value in part.items() if value is not None}
 
 
-def _video_url(block: VideoBlock) -> str:
-    if block.url and not block.video and not block.path:
-        return str(block.url)
-    return block.inline_url()
+def _bytes(data: bytes | IOBase | None) -> bytes | None:
+    if not isinstance(data, IOBase):
+        return data or None
+    data.seek(0)
+    return cast(bytes, data.read())
 
 
 def _thinking(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> str | None:

@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import (
-    AudioBlock,
     CacheControl,
     CachePoint,
     ChatMessage,
     CitableBlock,
     CitationBlock,
-    ImageBlock,
     MessageRole,
     TextBlock,
     ThinkingBlock,
@@ -149,21 +147,6 @@ def test_citations_of_an_answer_are_not_repeated() -> None:
         one(ChatMessage(role="assistant", blocks=[TextBlock(text="It rained."), citation])).content
         == "It rained."
     )
-
-
-def test_image_becomes_a_part() -> None:
-    """An image turns the content into OpenAI's parts; whether the model reads images is the core's to say."""
-    message = ChatMessage(blocks=[TextBlock(text="See:"), ImageBlock(url="https://example.com/a.png")])
-    assert one(message).content == [
-        {"type": "text", "text": "See:"},
-        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
-    ]
-
-
-def test_unsupported_block_is_refused() -> None:
-    """Audio is refused by name instead of being left out."""
-    with pytest.raises(InvalidRequestError, match="AudioBlock"):
-        one(ChatMessage(blocks=[AudioBlock(audio=b"RIFF", format="wav")]))
 
 
 def test_history_is_not_changed() -> None:

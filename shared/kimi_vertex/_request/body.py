@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NoReturn
 
 from kimi_vertex._json import encode
@@ -254,7 +256,7 @@ class _MessageWriter:
         if message.tools:
             return self._declarations.write(position)
         if not isinstance(content, str):
-            content = self._parts(content or (), position)
+            content = self._parts(content or (), position, message.role)
         if message.role == "assistant":
             return self._assistant(entry, content)
         wire: dict[str, Any] = {"role": message.role, "content": content}
@@ -297,15 +299,40 @@ class _MessageWriter:
         # Kimi's template prints the field whether or not it has text; a blank keeps the turn's shape without words.
         return self._info.empty_thinking
 
-    def _parts(self, parts: Sequence[Mapping[str, Any]], position: int) -> str | list[Mapping[str, Any]]:
+    def _parts(
+        self, parts: Sequence[Mapping[str, Any]], position: int, role: str
+    ) -> str | list[Mapping[str, Any]]:
         kept = [part for part in parts if part["type"] != "text" or part["text"]]
-        media = [part for part in kept if part["type"] != "text"]
-        if not media:
-            # Early Kimi templates cannot print a list.
-            return "".join(part["text"] for part in kept)
-        for part in media:
-            self._rules.check_media(part, position)
-        return kept
+        media = False
+        for index, part in enumerate(kept):
+            if part["type"] == "text":
+                continue
+            refusal = self._rules.media_refusal(part, position)
+            if refusal is None:
+                media = True
+            elif role == "tool":
+                kept[index] = _text_part(part["note"])
+            else:
+                raise InvalidRequestError(refusal)
+        # The pieces of a user's text are one text; documents and those of a tool's result are things of their own.
+        border = "\n" if role == "tool" or any(part.get("apart") for part in kept) else ""
+        # Early Kimi templates cannot print a list.
+        return _written(kept, border) if media else border.join(part["text"] for part in kept)
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _written(parts: Iterable[Mapping[str, Any]], border: str) -> list[Mapping[str, Any]]:
+    """Parts as they are sent. Templates put nothing between texts, so those with a border become one."""
+    written: list[Mapping[str, Any]] = []
+    for kind, group in groupby(parts, key=itemgetter("type")):
+        if kind == "text" and border:
+            written.append(_text_part(border.join(part["text"] for part in group)))
+        else:
+            written += [{"type": kind, kind: part[kind]} for part in group]
+    return written
 
 
 def _thinking_disabled(fields: Mapping[str, Any]) -> bool:

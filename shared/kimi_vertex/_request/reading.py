@@ -14,12 +14,12 @@ from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike, Role, ToolCall
 
 from .declared import read_declaration
+from .parts import read_parts
 
 __all__ = ["read_messages"]
 
 _ROLES: Final[frozenset[Any]] = frozenset(get_args(Role))
 _TEXT_OR_NONE: Final = frozenset({str, type(None)})
-_MEDIA: Final = ("image_url", "video_url")
 
 
 def read_messages(messages: Iterable[MessageLike] | str) -> list[Message]:
@@ -134,40 +134,24 @@ def _content(content: Any, position: int, role: str) -> str | list[dict[str, Any
     if content is None or isinstance(content, str):
         return content
     if isinstance(content, Mapping | bytes) or not isinstance(content, Sequence):
-        _fail(
-            position,
-            f"({role}) has content of type {type(content).__name__}; expected text or a list of parts.",
-        )
+        if role != "tool":
+            _fail(
+                position,
+                f"({role}) has content of type {type(content).__name__}; expected text or a list of parts.",
+            )
+        content = [content]
     parts: list[dict[str, Any]] = []
     for index, part in enumerate(content):
-        read = _part(part)
-        if read is None:
+        read = read_parts(part, role)
+        if not read:
             shown = repr(part.get("type")) if isinstance(part, Mapping) else type(part).__name__
             _fail(
                 position,
                 f"({role}) has a content part, number {index}, that Kimi cannot be sent: {shown}. Expected "
                 '{"type": "text", "text": ...} or {"type": "image_url", "image_url": {"url": ...}}.',
             )
-        parts.append(read)
+        parts += read
     return parts
-
-
-def _part(part: Any) -> dict[str, Any] | None:
-    """A content part in the one form that is sent; `None` if it has no such form."""
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    if not isinstance(part, Mapping):
-        return None
-    kind = part.get("type")
-    if kind == "text":
-        text = part.get("text")
-        return {"type": "text", "text": text or ""} if text is None or isinstance(text, str) else None
-    if kind in _MEDIA:
-        media = part.get(kind)
-        media = {"url": media} if isinstance(media, str) else media
-        if isinstance(media, Mapping) and isinstance(media.get("url"), str) and media["url"]:
-            return {"type": kind, kind: dict(media)}
-    return None
 
 
 def _calls(calls: Any, position: int) -> tuple[ToolCall, ...]:

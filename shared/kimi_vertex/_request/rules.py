@@ -61,31 +61,28 @@ class Rules:
                     fields[name] = value
         return fields
 
-    def check_media(self, part: Mapping[str, Any], position: int) -> None:
-        """Refuse an image or a video that the model or its server would ignore.
-
-        Raises:
-            InvalidRequestError: It would.
-        """
+    def media_refusal(self, part: Mapping[str, Any], position: int) -> str | None:
+        """Why an image or a video cannot be sent, which the model or its server would ignore; `None` if it can."""
         kind, info = part["type"], self.info
         takes = info.video if kind == "video_url" else info.images
         if not takes:
-            raise InvalidRequestError(
+            return (
                 f"The model {info.id!r} reads only text, but message {position} has a part of type {kind!r}. "
                 "The service would ignore it and guess. Send text, or use a model that takes images (Kimi K2.5 or "
                 "later)."
             )
         if kind == "video_url" and self.server == "sglang" and not info.public_image_urls:
-            raise InvalidRequestError(
+            return (
                 f"Message {position} has a video, which SGLang drops without a word for {info.family}: it takes "
                 "images only. Send frames as images, or use another server."
             )
         url = str(part[kind].get("url"))
         if self.server == "moonshot" and not info.public_image_urls and url.lower().startswith("http"):
-            raise InvalidRequestError(
+            return (
                 f"Message {position} has a part of type {kind!r} with a public URL. For {info.family}, Moonshot's "
                 "service takes the data itself (data:...;base64,...) or the id of an uploaded file (ms://...)."
             )
+        return None
 
     def _leaves_out(self, name: str, value: object) -> bool:
         if self.server != "moonshot" or name not in self.info.fixed_sampling:
