@@ -9,7 +9,10 @@ except ModuleNotFoundError as error:
         'llama_index_kimi_vertex needs llama-index-core. Run: pip install "kimi-vertex[llama-index]"'
     ) from error
 
+from ._memory import report_lost_memory
 from .base import KimiVertex
 from .events import ThinkingDeltaEvent
 
 __all__ = ["KimiVertex", "ThinkingDeltaEvent"]
+
+report_lost_memory()

@@ -71,3 +71,20 @@ def test_nothing_heavy_comes_along() -> None:
     assert "llama_index_kimi_vertex.base" in loaded
     heavy = ("httpx", "google.auth.transport", "openai", "langchain_core", "kimi_vertex_emulator")
     assert [name for name in loaded if name.startswith(heavy)] == []
+
+
+def test_lost_memory_is_reported() -> None:
+    """A pydantic under which chat stores cannot be written is reported at import, and only such a one."""
+    code = (
+        "import contextlib, io, sys\n"
+        "with contextlib.redirect_stderr(io.StringIO()) as said:\n"
+        "    import llama_index_kimi_vertex\n"
+        "from llama_index.core.memory import ChatMemoryBuffer\n"
+        "memory = ChatMemoryBuffer.from_defaults(token_limit=100)\n"
+        "memory.put(llama_index_kimi_vertex.base.ChatMessage('hi'))\n"
+        "try: lost = 'hi' not in memory.to_string()\n"
+        "except TypeError: lost = True\n"
+        "print(lost, 'has forgotten the earlier turns' in said.getvalue())"
+    )
+    lost, reported = python(code).split()
+    assert reported == lost
