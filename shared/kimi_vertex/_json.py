@@ -176,6 +176,8 @@ def normalize_arguments(text: str) -> str | None:
     fence = _FENCE.match(stripped)
     if fence:
         stripped = stripped[fence.end() :].removesuffix("```").strip()
+        if not stripped:
+            return None
     if stripped in ("", "null"):
         return "{}"
     if is_object(stripped):

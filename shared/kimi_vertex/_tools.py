@@ -75,6 +75,26 @@ class DeclaredTools:
             return None
         return self._by_arguments(arguments)
 
+    def named_by(self, identity: str) -> str | None:
+        """The declared tool that a native id names, in full; `None` for other ids, and names that are not declared."""
+        match = NUMBERED.match(identity)
+        return match["name"] if match and match["name"] in self.schemas else None
+
+    def is_native(self, identity: str) -> bool:
+        """Whether an id is one that the model wrote, so that equal ids are one call."""
+        native = identity.startswith("functions.") and NUMBERED.match(identity) is not None
+        return native or self.named_by(identity) is not None
+
+    def required(self, name: str) -> list[str]:
+        """The arguments that a tool cannot do without."""
+        return missing_arguments(self.schemas.get(name, {}), {})
+
+    def breaks_off(self, name: str) -> bool:
+        """Whether a name that is not declared is the beginning of one that is."""
+        return bool(name) and any(
+            declared.startswith(name) or f"functions.{declared}".startswith(name) for declared in self.schemas
+        )
+
     def _by_arguments(self, arguments: str) -> str | None:
         try:
             given = load_json(arguments, strict=False)

@@ -20,6 +20,7 @@ _OUTSIDE: Final = re.compile(r'"[^"\\\x00-\x1f]*+"|["\\{}\[\]]')
 _INSIDE: Final = re.compile(r'["\\\x00-\x1f]')
 _ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 # What may follow a complete object without meaning: white space, the end of a code fence, a leaked marker.
+_EMPTY: Final = re.compile(r"\{\s*\}")
 _NOISE: Final = re.compile(r"(?:[\s`]|<\|[a-z_]+\|>)*")
 
 
@@ -48,6 +49,16 @@ class ArgumentStream:
         return self._mode == "complete"
 
     @property
+    def empty(self) -> bool:
+        """Whether there are no arguments: nothing but white space, or an object with nothing in it."""
+        return not self.raw or _EMPTY.fullmatch(self.text) is not None
+
+    @property
+    def passed(self) -> str:
+        """What has been passed on so far. An empty object is passed on at the end, since it may stand for nothing."""
+        return self.text if self.is_object and not _EMPTY.fullmatch(self.text) else ""
+
+    @property
     def is_object(self) -> bool:
         """Whether an object has been opened."""
         return self._mode in ("object", "complete")
@@ -60,16 +71,21 @@ class ArgumentStream:
         if self._surrogate or not text.isascii():
             text, self._surrogate = join_surrogates(self._surrogate, text)
         if self._mode == "start":
-            text = text.lstrip()
+            begun = bool(self._parts)
+            text = text if begun else text.lstrip()
             if not text:
                 return ""
             self.raw = True
+            self._parts.append(text)
+            if self._parts[0][0] == "{" and not text[not begun :].strip():
+                return ""  # whether the object is empty is not known yet
+            text, self._parts = "".join(self._parts), []
             self._mode = "object" if text[0] == "{" else "whole"
         if self._mode == "object":
             passed, rest = self.take(text)
             if rest:
                 self._tail.append(rest)
-            return passed
+            return "" if self.complete and _EMPTY.fullmatch(passed) else passed
         (self._tail if self._mode == "complete" else self._parts).append(text)
         return ""
 
@@ -123,19 +139,23 @@ class ArgumentStream:
         if self._mode in ("start", "whole"):
             normal = normalize_arguments(self.text)
             if normal is None:
-                return self.text, "the arguments are not a JSON object"
+                begun = self._parts[0].startswith("{")
+                return (
+                    self.text,
+                    "the arguments break off" if begun else "the arguments are not a JSON object",
+                )
             self._parts = [normal]
             return normal, None
         if self._mode == "object":
             return lost, "the arguments break off"
-        tail = "".join(self._tail)
+        owed, tail = self.text[len(self.passed) :], "".join(self._tail)
         if _NOISE.fullmatch(tail) is None:
             self._parts.append(tail)
-            return tail, "text follows the arguments"
+            return owed + tail, "text follows the arguments"
         if is_object(self.text):
-            return "", None
+            return owed, None
         try:
             load_json(self.text)
         except ValueError as error:
-            return "", f"the arguments are not valid JSON: {error}"
-        return "", None
+            return owed, f"the arguments are not valid JSON: {error}"
+        return owed, None

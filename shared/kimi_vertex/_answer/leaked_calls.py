@@ -126,6 +126,8 @@ def _split_object(text: str) -> tuple[str, str]:
     except (ValueError, RecursionError):
         return text.strip(), ""
     rest = text[end:]
+    if rest.lstrip().startswith("{"):
+        return text.strip(), ""  # two objects are not two calls
     return text[start:end], rest if rest.strip() else ""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from kimi_vertex._json import load_json, normalize_arguments
+from kimi_vertex._json import load_json
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import NUMBERED, DeclaredTools, History
 from kimi_vertex.events import FinishReason, ToolCallDelta
@@ -20,20 +22,43 @@ __all__ = ["ToolCallAssembler"]
 
 
 class _Call:
-    __slots__ = ("arguments", "doubtful", "held", "id", "index", "key", "name", "server_id", "started")
+    __slots__ = (
+        "arguments",
+        "doubtful",
+        "error",
+        "given",
+        "held",
+        "id",
+        "index",
+        "key",
+        "name",
+        "server_id",
+        "started",
+        "tail",
+        "twin",
+        "written",
+    )
 
-    def __init__(self, key: int | None, server_id: str, *, doubtful: bool = False) -> None:
+    def __init__(
+        self, key: int | None, server_id: str, *, doubtful: bool = False, twin: _Call | None = None
+    ) -> None:
         self.key = key
         self.server_id = server_id
         self.doubtful = (
             doubtful  # may only repeat a complete call's name, so that it counts only with arguments
         )
+        self.twin = twin  # another call of the same native id, which this one may complete
+        self.written = ""  # the name as the server wrote it
         self.id = ""
         self.name = ""
         self.index = -1
         self.started = False
         self.held = False  # its arguments are given out at the end, because they may be repaired
         self.arguments = ArgumentStream()
+        # At the end:
+        self.given = ""  # the arguments that the caller has
+        self.tail = ""  # those that are still owed
+        self.error: str | None = None
 
 
 class ToolCallAssembler:
@@ -98,49 +123,55 @@ class ToolCallAssembler:
         if not isinstance(function, dict):
             function = fragment
         name, pieces = function.get("name"), function.get("arguments", fragment.get("arguments"))
-        name = self._clean_name(name) if name and isinstance(name, str) else ""
+        name = without_surrogates(name.strip()) if name and isinstance(name, str) else ""
         identity, index = fragment.get("id"), fragment.get("index")
         identity = "" if identity is None else _identity(identity)
         index = index if type(index) is int else _index(index)
         call = self._new(identity, index) if whole else self._find(identity, index, name, pieces)
         if call is None:
             return
-        call.name = call.name or name
+        call.written = call.written or name
         passed = call.arguments.feed(pieces)
+        if call.twin is not None and _are_two(call.arguments, call.twin.arguments):
+            call.twin = None
         if call.started:
             if passed and not call.held:
                 out.append(ToolCallDelta(call.index, None, None, passed))
-        elif call.name and (call.arguments.is_object or not call.doubtful):
+        elif call.written and call.twin is None and (call.arguments.is_object or not call.doubtful):
             self._start(call, out)
 
-    def _clean_name(self, name: str) -> str:
-        """Undo the one certain damage to a name: the native id in its place."""
-        name = without_surrogates(name.strip())
-        if name in self._tools.schemas or not self._tools.schemas:
-            return name
-        return self._tools.resolve(name, "") or name
+    def _name(self, call: _Call) -> str:
+        """The tool that a call names: the one in its native id, of which servers cut off namespaces, or the name's."""
+        written, named = call.written, self._tools.named_by(call.server_id)
+        if named is not None and (written in named or written not in self._tools.schemas):
+            return named
+        if written in self._tools.schemas or not self._tools.schemas:
+            return written
+        return self._tools.resolve(written, "") or written
 
     def _find(self, identity: str, index: int | None, name: str, pieces: Any) -> _Call | None:
         """The call that a fragment belongs to; `None` for the repetition of a complete one.
 
         A known id decides first, because the index may change inside a call (Gemini's compatibility layer); then a
-        new id, because all indices may be 0; then the index; then the last call. Another name means another call. A
-        complete call is never continued: a fragment that opens an object behind it begins the next call.
+        new id, because all indices may be 0; then the index; then the last call. Another name means another call, and
+        so does a name with an object behind a complete call. An object alone follows the first one in its arguments.
         """
-        if identity:
+        call = self._by_index.get(index) if index is not None else self._last
+        if identity and (call is None or call.server_id != identity):
             call = self._by_id.get(identity) or self._adopt(identity, index, name)
-        else:
-            call = self._by_index.get(index) if index is not None else self._last
-        if call is None or (name and call.name and name != call.name):
+        if call is None or (name and call.written and name != call.written):
             return self._new(identity, index)
+        if name and identity and index != call.key and self._tools.is_native(identity):
+            return self._new(identity, index)  # not a fragment of that call, but its twin
         self._last = call
         if not call.arguments.complete:
             return call
         same_place = bool(identity) and index == call.key
         if _opens_object(pieces):
             given = call.arguments.text
-            repeated = same_place and (pieces == given or _canonical(pieces) == _canonical(given))
-            return None if repeated else self._new(identity, index)
+            if same_place and (pieces == given or _canonical(pieces) == _canonical(given)):
+                return None
+            return self._new(identity, index) if name or identity not in ("", call.server_id) else call
         return self._new(identity, index, doubtful=True) if name and not same_place else call
 
     def _adopt(self, identity: str, index: int | None, name: str) -> _Call | None:
@@ -153,7 +184,8 @@ class ToolCallAssembler:
         return call
 
     def _new(self, identity: str, index: int | None, *, doubtful: bool = False) -> _Call:
-        call = _Call(index, identity, doubtful=doubtful)
+        twin = self._by_id.get(identity) if self._tools.is_native(identity) else None
+        call = _Call(index, identity, doubtful=doubtful, twin=twin and (twin.twin or twin))
         if identity:
             self._by_id[identity] = call
         if index is not None:
@@ -163,12 +195,13 @@ class ToolCallAssembler:
         return call
 
     def _start(self, call: _Call, out: list[ToolCallDelta]) -> None:
+        call.name = call.name or self._name(call)
         call.index = self._first + len(self._calls)
         call.started = True
         call.id = self._unique_id(call.server_id, call.name)
         self._calls.append(call)
         call.held = self._validation == "repair" and call.name in self._tools.schemas
-        passed = call.arguments.text if call.arguments.is_object and not call.held else ""
+        passed = "" if call.held else call.arguments.passed
         out.append(ToolCallDelta(call.index, call.id, call.name, passed))
 
     def _unique_id(self, identity: str, name: str) -> str:
@@ -193,37 +226,62 @@ class ToolCallAssembler:
         """
         out: list[ToolCallDelta] = []
         for call in self._seen:
-            if not call.started:
+            if not call.started and call.twin is None:
                 self._start_nameless(call, out)
+        for call in self._seen:
+            self._close(call, reason)
+        more = [call for call in self._seen if call.twin is not None and not self._merged(call.twin, call)]
+        known = Twins(self._calls, [leak.id for leak in leaked], self._tools)
+        for leak in leaked:
+            call = self._leaked_call(leak)
+            self._close(call, reason)
+            if (call.written or leak.arguments) and not known.hold(call, self._merged):
+                more.append(call)
         for call in self._calls:
             self._judge(call, reason, out)
-        if not leaked:
-            return out
-        structured = [(call.name, call.arguments.text) for call in self._calls]
-        twins = [(name, _canonical(arguments)) for name, arguments in structured]
-        seen: set[tuple[str, str]] = set()
-        for leak in leaked:
-            name = self._tools.resolve(leak.id, leak.arguments)
-            normal = normalize_arguments(leak.arguments)
-            twin = (name or "", _canonical(leak.arguments if normal is None else normal))
-            same = (leak.id, twin[1])
-            if twin in twins:
-                twins.remove(twin)
-            elif same in seen or (normal is None and _begins_one_of(leak.arguments, name, structured)):
-                continue
-            elif leak.id or leak.arguments:
-                if NUMBERED.match(leak.id):
-                    seen.add(same)
-                self._add_leaked(leak, name, normal, reason, out)
+        for call in more:
+            call.tail = call.arguments.text[len(call.arguments.passed) :]
+            self._start(call, out)
+            self._judge(call, reason, out)
         return out
 
+    def _close(self, call: _Call, reason: FinishReason | None) -> None:
+        """End a call's arguments. Nothing at all is never taken for the arguments of a tool that needs some."""
+        arguments = call.arguments
+        call.given = arguments.passed if call.started and not call.held else ""
+        call.tail, error = arguments.finish()
+        if error is None and arguments.empty:
+            needed = self._tools.required(call.name or self._name(call))
+            if self._breaks_off(call):
+                error = "the call breaks off in its name"
+            elif not arguments.raw and (needed or reason in ("length", "content_filter")):
+                error = "the arguments are missing"
+            elif needed:
+                error = f"the arguments lack {', '.join(map(repr, needed))}"
+            if error is not None and not arguments.raw:
+                call.arguments, call.tail = ArgumentStream(), ""
+        call.error = call.error or error
+
+    def _breaks_off(self, call: _Call) -> bool:
+        """Whether a call without arguments may be one that was cut in its name or before its number."""
+        tools, name = self._tools, call.written
+        if name.startswith("functions.") and not NUMBERED.match(name):
+            return not tools.is_native(call.server_id)
+        return name not in tools.schemas and tools.breaks_off(name)
+
+    def _merged(self, first: _Call, other: _Call) -> bool:
+        """Whether two calls of one native id are one now: the whole one, or the longer one."""
+        text, longer = other.arguments.text, len(other.arguments.text) > len(first.arguments.text)
+        if first.error is None:
+            return other.error is not None or _canonical(first.arguments.text) == _canonical(text)
+        if (other.error is None or longer) and text.startswith(first.given):
+            first.arguments, first.error, first.tail = other.arguments, other.error, text[len(first.given) :]
+            return True
+        return other.error is not None
+
     def _judge(self, call: _Call, reason: FinishReason | None, out: list[ToolCallDelta]) -> None:
-        tail, error = call.arguments.finish()
-        if call.held:
-            tail = call.arguments.text
-        if error is None and reason in ("length", "content_filter") and not call.arguments.raw:
-            tail, error = "", "the arguments are missing"
-        checked = self._checked(call) if error is None else None
+        tail = call.arguments.text if call.held else call.tail
+        checked = self._checked(call) if call.error is None else None
         if checked is not None:
             tail = checked.arguments if call.held else tail
             if checked.error is not None:
@@ -232,8 +290,8 @@ class ToolCallAssembler:
                 self.repaired[call.id] = list(checked.repaired)
         if tail:
             out.append(ToolCallDelta(call.index, None, None, tail))
-        if error is not None:
-            self._report(call.index, error, reason)
+        if call.error is not None:
+            self._report(call.index, call.error, reason)
 
     def _checked(self, call: _Call) -> CheckedArguments | None:
         """The verdict of the tool's schema; `None` if the tool is not declared, or calls are not validated."""
@@ -249,13 +307,15 @@ class ToolCallAssembler:
         """After a break: judge the calls that are whole, and return held arguments unless they are invalid."""
         out: list[ToolCallDelta] = []
         for call in self._calls:
-            if not call.arguments.is_object:
+            arguments = call.arguments
+            if not arguments.is_object or (arguments.empty and self._tools.required(call.name)):
                 continue
-            checked = self._checked(call) if call.arguments.complete else None
+            checked = self._checked(call) if arguments.complete else None
+            text = arguments.text if call.held else arguments.text[len(arguments.passed) :]
             if checked is not None and checked.error is not None:
                 self._report(call.index, checked.error, None)
-            elif call.held:
-                text = call.arguments.text if checked is None else checked.arguments
+            elif text:
+                text = checked.arguments if call.held and checked is not None else text
                 out.append(ToolCallDelta(call.index, None, None, text))
         return out
 
@@ -269,26 +329,16 @@ class ToolCallAssembler:
         if not name:
             self._report(call.index, "the call names no tool", None)
 
-    def _add_leaked(
-        self,
-        leak: LeakedCall,
-        name: str | None,
-        normal: str | None,
-        reason: FinishReason | None,
-        out: list[ToolCallDelta],
-    ) -> None:
+    def _leaked_call(self, leak: LeakedCall) -> _Call:
         native = leak.id.startswith("functions.") and NUMBERED.match(leak.id)
         call = _Call(None, leak.id if native else "")
+        name = self._tools.resolve(leak.id, leak.arguments)
         call.name = name or DeclaredTools().resolve(leak.id, "") or ""
-        call.arguments.feed(leak.arguments if normal is None else normal)
-        if not leak.arguments.strip():
-            call.arguments = (
-                ArgumentStream()
-            )  # `{}` stands for missing arguments, which may have been cut off
-        self._start(call, out)
+        call.written = leak.id
+        call.arguments.feed(leak.arguments)
         if name is None:
-            self._report(call.index, "the call names no declared tool", None)
-        self._judge(call, reason, out)
+            call.error = "the call names no declared tool"
+        return call
 
     def _report(self, index: int, error: str, reason: FinishReason | None) -> None:
         if reason == "length":
@@ -314,10 +364,74 @@ def _opens_object(pieces: Any) -> bool:
     return isinstance(pieces, dict) or (isinstance(pieces, str) and pieces.lstrip().startswith("{"))
 
 
-def _begins_one_of(arguments: str, name: str | None, calls: Sequence[tuple[str, str]]) -> bool:
-    """Whether unreadable arguments are the beginning of a structured call's."""
-    begun = arguments.strip()
-    return any((name is None or name == known) and text.startswith(begun) for known, text in calls)
+def _are_two(one: ArgumentStream, other: ArgumentStream) -> bool:
+    """Whether two calls of one native id differ: a server may count anew."""
+    whole = one.complete and other.complete and not (one.empty or other.empty)
+    return whole and _canonical(one.text) != _canonical(other.text)
+
+
+class Twins:
+    """Tells the leaked calls that a server also structured, and those that leaked twice, from the others."""
+
+    def __init__(self, calls: Sequence[_Call], leaked: Sequence[str], tools: DeclaredTools) -> None:
+        """Take the structured calls, closed, and the ids of the leaked ones."""
+        self._tools = tools
+        self._by_id: dict[str, _Call] = {}
+        self._whole: set[tuple[str, str, str]] = set()
+        self._places: Counter[tuple[str, str]] = Counter()
+        self._absorbed: dict[tuple[str, str], set[str]] = {}
+        self._texts: dict[str, list[str]] = {}
+        natives = set(map(_number, leaked))
+        for call in calls:
+            key = (call.name, _canonical(call.arguments.text))
+            identity = _number(call.server_id) if tools.is_native(call.server_id) else ""
+            if identity:
+                self._by_id.setdefault(identity, call)
+                self._whole.add((identity, *key))
+            self._places[key] += 1
+            self._absorbed.setdefault(key, set()).update({identity} & natives - {""})
+            self._texts.setdefault(call.name, []).append(call.arguments.text)
+        for texts in self._texts.values():
+            texts.sort()
+
+    def hold(self, leak: _Call, merged: Callable[[_Call, _Call], bool]) -> bool:
+        """Whether a leaked call is one that is known already; it is known from now on.
+
+        Args:
+            leak: The call, closed.
+            merged: Makes one of two calls with the same native id, if they are.
+        """
+        key = (leak.name, _canonical(leak.arguments.text))
+        identity = _number(leak.written)
+        if identity:
+            first = self._by_id.setdefault(identity, leak)
+            if (identity, *key) in self._whole or (first is not leak and merged(first, leak)):
+                return True
+        known = identity or leak.written
+        absorbed = self._absorbed.get(key, set())
+        if known in absorbed or len(absorbed) < self._places[key]:
+            absorbed.add(known)
+            return True
+        if leak.error is not None and self._begins_one(leak):
+            return True
+        if identity:
+            self._whole.add((identity, *key))
+        return False
+
+    def _begins_one(self, leak: _Call) -> bool:
+        """Whether unreadable arguments are the beginning of a structured call's."""
+        begun = leak.arguments.text.strip()
+        named = leak.name in self._tools.schemas
+        for texts in [self._texts.get(leak.name, [])] if named else self._texts.values():
+            at = bisect_left(texts, begun)
+            if at < len(texts) and texts[at].startswith(begun):
+                return True
+        return False
+
+
+def _number(identity: str) -> str:
+    """What a native id says, however it is spelled; empty for others."""
+    return identity.removeprefix("functions.") if NUMBERED.match(identity) else ""
 
 
 def _canonical(arguments: Any) -> str:

@@ -35,7 +35,7 @@ def test_order_of_events() -> None:
         chunk({"reasoning_content": "a"}),
         chunk({"content": "b"}),
         chunk({"reasoning_content": "c", "content": "d"}),
-        chunk({"tool_calls": [call(0, "x", "clock", "{}")]}),
+        chunk({"tool_calls": [call(0, "x", "clock", '{"a": 1}')]}),
         chunk({}, "tool_calls", usage=COUNTS),
     ]
     events = run_chunks(Decoder(), chunks)
@@ -48,12 +48,20 @@ def test_events_come_at_once() -> None:
     reader = Decoder()
     assert reader.feed(json.dumps(chunk({"reasoning_content": "a"}))) == [ThinkingDelta("a")]
     assert reader.feed(json.dumps(chunk({"content": "b"}))) == [TextDelta("b")]
-    assert reader.feed(json.dumps(chunk({"tool_calls": [call(4, "x", "clock", "{")]}))) == [
-        ToolCallDelta(0, "x", "clock", "{")
+    assert reader.feed(json.dumps(chunk({"tool_calls": [call(4, "x", "clock", '{"a"')]}))) == [
+        ToolCallDelta(0, "x", "clock", '{"a"')
     ]
-    assert reader.feed(json.dumps(chunk({"tool_calls": [call(4, None, None, "}")]}))) == [
-        ToolCallDelta(0, None, None, "}")
+    assert reader.feed(json.dumps(chunk({"tool_calls": [call(4, None, None, ": 1}")]}))) == [
+        ToolCallDelta(0, None, None, ": 1}")
     ]
+
+
+def test_an_empty_object_comes_at_the_end() -> None:
+    """An empty object may stand for arguments that a server lost, so that it is given out when that is decided."""
+    reader = Decoder()
+    begun = reader.feed(json.dumps(chunk({"tool_calls": [call(4, "x", "clock", "{ }")]})))
+    assert begun == [ToolCallDelta(0, "x", "clock", "")]
+    assert reader.finish()[0] == ToolCallDelta(0, None, None, "{ }")
 
 
 def test_implicit_thinking_is_held_only_until_decided() -> None:
