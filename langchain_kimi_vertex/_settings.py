@@ -103,6 +103,7 @@ class KimiVertexSettings(BaseChatModel):
     empty_turn: Literal["flag", "retry", "raise", "promote"] = "flag"
     """What to do with a turn that has neither answer nor call; `flag` sets `response_metadata["empty_turn"]`."""
     implicit_thinking: bool | None = None
+    recover_calls: bool = True
     """Whether text before a lone `</think>` is thinking. Default: for models that think."""
     reasoning_effort: Literal["none", "low", "medium", "high", "max"] | None = None
     """How much the model thinks, in the words of model and server; refused if the model does not have the level."""

@@ -114,6 +114,9 @@ class ClientSettings(FunctionCallingLLM):
     server: Literal["vllm", "sglang", "moonshot"] | None = Field(
         default=None, description="What serves the model; default: learned from the answers."
     )
+    recover_calls: bool = Field(
+        default=True, description="Whether a call that the server let through as text becomes one."
+    )
     tool_validation: Literal["off", "flag", "repair", "reask"] = Field(
         default="off",
         description="What happens to tool calls that the tool's schema does not admit; all but off need "

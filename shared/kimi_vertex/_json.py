@@ -17,6 +17,7 @@ from ._surrogates import without_surrogates
 
 __all__ = [
     "LENIENT",
+    "canonical",
     "encode",
     "find_json_object",
     "is_object",
@@ -191,6 +192,15 @@ def normalize_arguments(text: str) -> str | None:
         return without_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False))
     except (ValueError, RecursionError):
         return None
+
+
+def canonical(arguments: Any) -> str:
+    """Arguments in a form in which they can be compared."""
+    try:
+        value = load_json(arguments, strict=False) if isinstance(arguments, str) else arguments
+        return json.dumps(value, sort_keys=True)
+    except (ValueError, RecursionError):
+        return str(arguments).strip()
 
 
 _OPENING_FENCE: Final = re.compile(r"```[\w-]*\s*\Z")

@@ -128,6 +128,8 @@ class Chunk:
     """An error beside the rest of the chunk."""
     notes: Notes | None = None
     holds_choices: bool = True
+    field: str = ""
+    """The field in which the thinking stood, if it is one that servers also read."""
 
 
 def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, noted: bool = False) -> Chunk:
@@ -157,10 +159,11 @@ def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, n
         delta = choice.get("delta" if whole else "message")
     if type(delta) is not dict:
         delta = {}
-    thinking = delta.get("reasoning_content")
+    thinking, field = delta.get("reasoning_content"), "reasoning_content"
     if not thinking or type(thinking) is not str:
         named = thinking is not None or "reasoning" in delta or "reasoning_details" in delta
         thinking = thinking_text(delta) if named else None
+        field = "reasoning" if thinking and delta.get("reasoning") == thinking else ""
     content = delta.get("content")
     if type(content) is not str:
         content = _content_text(content) if content else ""
@@ -189,6 +192,8 @@ def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, n
         reason or None,
         error,
         _notes(value, choice) if says_more else None,
+        True,
+        field,
     )
 
 

@@ -109,6 +109,8 @@ class KimiVertexClient:
         reasoning_effort: How much the model thinks: `none`, `low`, `medium`, `high` or `max`, written as model and
             server want it. A level that the model does not have is refused. Default: the model's own.
         server: What serves the model: `vllm`, `sglang` or `moonshot`. Default: learned from the answers.
+        recover_calls: Whether a call that the server let through as text becomes one. With `False`, such text stays
+            text, without the special tokens in it. What the request itself holds as text never becomes a call.
         tool_validation: What to do about tool calls whose arguments the tool's schema does not admit: nothing (`off`),
             `flag` them as invalid, `repair` what is certain first, or flag them and `reask` the model once. `flag`
             and `repair` need `kimi-vertex[validate]`; without it, `reask` sees only calls that cannot be read or
@@ -151,6 +153,7 @@ class KimiVertexClient:
         implicit_thinking: bool | None = None,
         reasoning_effort: Effort | None = None,
         server: Server | None = None,
+        recover_calls: bool = True,
         tool_validation: ToolValidation = "off",
         on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
@@ -187,6 +190,7 @@ class KimiVertexClient:
                 empty_turn=empty_turn,
                 implicit_thinking=implicit_thinking,
                 server=server,
+                recover_calls=recover_calls,
                 tool_validation=tool_validation,
                 max_retries=max_retries,
                 max_retry_seconds=max_retry_seconds,

@@ -77,6 +77,7 @@ class Settings:
     empty_turn: EmptyTurnPolicy = "flag"
     implicit_thinking: bool | None = None
     server: Server | None = None
+    recover_calls: bool = True
     tool_validation: ToolValidation = "off"
     max_retries: int = 2
     max_retry_seconds: float = 120.0

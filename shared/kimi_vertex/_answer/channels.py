@@ -13,8 +13,8 @@ from typing import Literal
 from kimi_vertex._surrogates import join_surrogates
 from kimi_vertex.events import TextDelta, ThinkingDelta
 
-from .leaked_calls import BareCalls, LeakCollector, LeakedCall
-from .markers import HALF, HALF_TAG, HIDDEN, THINK_BEGIN, THINK_END, Markers, Scanner, Token
+from .leaked_calls import BareCalls, Judge, LeakCollector, LeakedCall
+from .markers import ARGUMENTS_BEGIN, HALF, HALF_TAG, HIDDEN, THINK_BEGIN, THINK_END, Markers, Scanner, Token
 
 __all__ = ["ContentChannel", "ThinkingChannel"]
 
@@ -26,10 +26,10 @@ class _Channel:
 
     __slots__ = ("_flowing", "_is_plain", "_leaks", "_pass_by", "_scanner", "_surrogate")
 
-    def __init__(self, markers: Markers) -> None:
+    def __init__(self, markers: Markers, judge: Judge) -> None:
         self._scanner = Scanner(markers)
         self._is_plain, self._pass_by = markers.is_plain, self._scanner.pass_by
-        self._leaks = LeakCollector()
+        self._leaks = LeakCollector(judge)
         self._surrogate = ""
         self._flowing = False  # a plain piece is given out as it is
 
@@ -38,17 +38,21 @@ class _Channel:
         out: list[Delta] = []
         text, self._surrogate = join_surrogates(self._surrogate, text)
         self._scan(text, out)
-        idle = not (self._scanner.holds or self._surrogate or self._leaks.open)
+        idle = not (self._scanner.holds or self._surrogate or self._leaks.open or self._leaks.pending)
         self._flowing = idle and self._flows()
         return _merged(out)
 
-    def finish(self) -> list[Delta]:
-        """Return what was held back; the channel is at its end."""
+    def finish(self, *, cut: bool = False) -> list[Delta]:
+        """Return what was held back; the channel is at its end.
+
+        Args:
+            cut: Whether the answer was cut off.
+        """
         out: list[Delta] = []
         lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
         self._scan(lost, out, last=True)
         self._give_back(self._leaks.flush(), out)
-        self._end(out)
+        self._end(out, cut=cut)
         return _merged(out)
 
     @property
@@ -71,6 +75,8 @@ class _Channel:
                     self._think_tag(item, out)
             elif leaks.open:
                 self._give_back(leaks.text(item), out)
+            elif leaks.pending:
+                self._give_back(leaks.after(item), out)
             else:
                 self._plain(item, out)
             scanner.markdown = not leaks.open
@@ -94,7 +100,7 @@ class _Channel:
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
         raise NotImplementedError
 
-    def _end(self, out: list[Delta]) -> None:
+    def _end(self, out: list[Delta], *, cut: bool) -> None:
         raise NotImplementedError
 
 
@@ -103,8 +109,9 @@ class ThinkingChannel(_Channel):
 
     __slots__ = ("_pending_end", "_started")
 
-    def __init__(self, markers: Markers) -> None:
-        super().__init__(markers)
+    def __init__(self, markers: Markers, judge: Judge) -> None:
+        super().__init__(markers, judge)
+        self._leaks.waits = True
         self._started = False
         self._pending_end: list[str] = []  # a closing tag, and the white space after it
 
@@ -139,7 +146,7 @@ class ThinkingChannel(_Channel):
         self._pending_end = []
         super()._tool_token(token, out)
 
-    def _end(self, out: list[Delta]) -> None:
+    def _end(self, out: list[Delta], *, cut: bool) -> None:
         self._pending_end = []
 
 
@@ -153,21 +160,23 @@ class ContentChannel(_Channel):
     - text: the answer.
     """
 
-    __slots__ = ("_bare", "_gap", "_implicit", "_inline", "_separate", "_state")
+    __slots__ = ("_bare", "_before", "_gap", "_implicit", "_inline", "_separate", "_state")
 
-    def __init__(self, markers: Markers, *, implicit: bool, tool_names: frozenset[str]) -> None:
+    def __init__(self, markers: Markers, judge: Judge, *, implicit: bool, tool_names: frozenset[str]) -> None:
         """Start a channel.
 
         Args:
             markers: The model's special tokens.
+            judge: Tells calls from quotations.
             implicit: Whether text without an opening tag may turn out to be thinking. It is then held back
                 until a closing tag, a tool call, separate thinking or the end decides.
             tool_names: The declared tools.
         """
-        super().__init__(markers)
-        self._bare = BareCalls(tool_names) if tool_names else None
+        super().__init__(markers, judge)
+        self._bare = BareCalls(tool_names, judge) if tool_names and judge.recovers else None
         self._implicit = implicit
         self._state: Literal["start", "held", "thinking", "after", "text"] = "start"
+        self._before: Literal["start", "text"] = "start"  # what thinking between tags interrupts
         self._inline = False
         self._separate = False
         # start, after: white space that is not shown yet; held: undecided text; thinking: white space that may end it
@@ -195,12 +204,23 @@ class ContentChannel(_Channel):
         return self._leaks.calls + (self._bare.calls if self._bare is not None else [])
 
     @property
+    def opened_by_tag(self) -> bool:
+        """Whether thinking is going on that an opening tag began."""
+        return self._state == "thinking"
+
+    def close_thinking(self) -> list[Delta]:
+        """Note that the thinking between tags is over, although its closing tag did not come."""
+        out: list[Delta] = []
+        self._think_tag(Token(THINK_END, ""), out)
+        return _merged(out)
+
+    @property
     def undecided(self) -> bool:
         """Whether text is being held back because it may be thinking."""
         return self._state == "held"
 
     def separate_thinking(self) -> list[Delta]:
-        """Note that the server has a field for thinking: what was held is text, and so are later tags."""
+        """Note that the server has a field for thinking: what was held is text. Tags still mean more of it."""
         self._separate = True
         self._implicit = False
         return self.decide()
@@ -254,20 +274,21 @@ class ContentChannel(_Channel):
         if len(stripped) < len(text):
             self._gap.append(text[len(stripped) :])
             whole = whole[: len(stripped) - len(text)]
-        out.append(ThinkingDelta(whole if self._inline else whole.lstrip()))
+        out.append(ThinkingDelta(whole if self._inline or self._before == "text" else whole.lstrip()))
         self._inline = True
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
         kind, state = token.kind, self._state
         if state == "thinking":
             if kind == THINK_END:
+                self._give_back(self._leaks.settle(), out)
                 self._close()
             elif kind == THINK_BEGIN and self._inline:
                 self._think(token.text, out)
         elif state == "start":
             if kind == THINK_END:
                 self._close()
-            elif kind == THINK_BEGIN and not self._separate:
+            elif kind == THINK_BEGIN:
                 self._open()
             else:
                 self._gap.append(token.text)  # text, unless nothing but a closing tag follows
@@ -275,34 +296,41 @@ class ContentChannel(_Channel):
             if kind == THINK_END:
                 out.append(ThinkingDelta("".join(self._take_gap()).strip()))
                 self._close()
-        elif self._inline:
+        elif self._inline or self._separate:
             if kind == THINK_BEGIN:
                 self._open()
         else:
             self._plain(token.text, out)
 
     def _open(self) -> None:
+        self._before = "text" if self._separate and self._state == "text" else "start"
         self._gap = []
         self._state = "thinking"
+        self._leaks.waits = True
 
     def _close(self) -> None:
+        """End the thinking. What follows is trimmed if nothing came before it."""
         self._inline = self._inline or not self._separate
-        self._state = "after"
+        self._state = "after" if self._before == "start" else "text"
         self._gap = []
+        self._leaks.waits = False
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
         if token.kind != HIDDEN or self._leaks.open:
             out += self.decide()
-            before = self._bare.take_held() if self._bare is not None else ""
+            before = self._bare.take_held() if self._bare is not None and not self._leaks.open else ""
+            if before and token.kind != ARGUMENTS_BEGIN:
+                out.append(TextDelta(before))
+                before = ""
             self._give_back(self._leaks.token(token, before), out)
 
     def _take_gap(self) -> list[str]:
         gap, self._gap = self._gap, []
         return gap
 
-    def _end(self, out: list[Delta]) -> None:
+    def _end(self, out: list[Delta], *, cut: bool) -> None:
         out += self.decide()
-        rest = self._bare.finish() if self._bare is not None else ""
+        rest = self._bare.finish(cut=cut) if self._bare is not None else ""
         if rest:
             out.append(TextDelta(rest))
 

@@ -5,7 +5,7 @@ Takes the data of server-sent events, or one decoded body. Knows no socket, cloc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kimi_vertex._json import loads
@@ -29,7 +29,10 @@ from kimi_vertex.options import ToolValidation
 from .channels import ContentChannel, ThinkingChannel
 from .forced import written_call
 from .leaked_calls import LeakedCall
+from .left_arguments import LeftArguments
+from .lost_tag import LostTag
 from .markers import K2, Markers
+from .quotations import Quotations
 from .reask import Rejected, sum_usage
 from .tool_calls import ToolCallAssembler
 
@@ -52,6 +55,10 @@ class Decoder:
         forced: DeclaredTools | None = None,
         rejected: Rejected | None = None,
         markers: Markers = K2,
+        texts: Iterable[str] = (),
+        recovers: bool = True,
+        split_by_usage: bool = True,
+        thought: Accumulator | None = None,
     ) -> None:
         """Start a turn.
 
@@ -64,10 +71,21 @@ class Decoder:
             forced: The tools of which one has to be called. The call may come as JSON text.
             rejected: The answer that this one corrects. The events of both make one turn.
             markers: The model's special tokens.
+            texts: The request's texts. A call that stands there is a quotation where it stands in the answer's text.
+            recovers: Whether a call in the answer's text can be one at all.
+            split_by_usage: Whether the counts of a chunk are those of its text, so that they can tell where thinking
+                ends whose closing tag is lost.
+            thought: An earlier answer that was thinking alone, and was shown: it stands for this answer's own.
         """
         tools = tools or DeclaredTools()
-        self._thinking = ThinkingChannel(markers)
-        self._content = ContentChannel(markers, implicit=implicit_thinking, tool_names=tools.names)
+        quotations = Quotations(texts, tools, markers, recovers=recovers and bool(tools.schemas))
+        self._markers = markers
+        self._quotations = quotations
+        self._thinking = ThinkingChannel(markers, quotations)
+        self._content = ContentChannel(
+            markers, quotations, implicit=implicit_thinking, tool_names=tools.names
+        )
+        self._left: LeftArguments | None = None  # holds the content behind a call
         earlier = Completion() if rejected is None else rejected.answer
         self._calls = ToolCallAssembler(
             tools,
@@ -75,12 +93,16 @@ class Decoder:
             validation=validation,
             first=len(earlier.tool_calls) + len(earlier.invalid_tool_calls),
         )
+        self._border = LostTag(provable=split_by_usage)
+        self._muted = thought is not None
+        self.thinking_field = ""
+        """The field in which the server writes thinking, once it is known."""
         self._forced = forced
         self._rejected = rejected
         self._earlier = earlier
-        self._accumulator = (
-            Accumulator() if rejected is None else rejected.accumulator.continued(rejected.invalid_calls)
-        )
+        self._accumulator = thought or Accumulator()
+        if rejected is not None:
+            self._accumulator = rejected.accumulator.continued(rejected.invalid_calls)
         self._separate = False
         self._thinking_named = False  # the server sent the field, if only to say that it is empty
         self._usage: Mapping[str, Any] | None = None
@@ -94,6 +116,8 @@ class Decoder:
         self._noted = False  # a chunk's id, model and metadata have been read
         self.server: Server | None = None
         """The kind of server, as far as the answer shows it."""
+        self.lost_closing_tag = False
+        """Whether the answer is inside the thinking, because the server dropped the closing tag."""
         self.done = False
         """Whether the server has sent `[DONE]`."""
         self.failure: StreamErrorEvent | None = None
@@ -103,6 +127,11 @@ class Decoder:
     def complete(self) -> bool:
         """Whether the server has said, in one way or another, that the answer is whole."""
         return (self.done and self._chunks > 0) or self._raw_reason is not None
+
+    @property
+    def split_by_usage(self) -> bool:
+        """Whether the counts told where thinking ended whose closing tag was lost."""
+        return self._border.found
 
     @property
     def has_chunks(self) -> bool:
@@ -161,16 +190,30 @@ class Decoder:
                 self._thinking_named = True
                 if chunk.thinking:
                     if not self._separate:
-                        self._separate = True
+                        self._separate, self.thinking_field = True, chunk.field
                         events += self._content.separate_thinking()
                     events += self._thinking.feed(chunk.thinking)
-            if chunk.content:
-                events += self._content.feed(chunk.content)
-            if chunk.calls:
-                events += self._content.decide()
-                events += self._calls.feed(chunk.calls, whole=whole)
+            if chunk.content and chunk.notes is not None and chunk.notes.usage is not None and not whole:
+                events += self._find_border(chunk.content, chunk.notes.usage)
+            if chunk.content and chunk.calls:
+                events += self._read_both(chunk, whole=whole)
+            else:
+                if chunk.content:
+                    events += (
+                        self._content.feed(chunk.content)
+                        if self._left is None
+                        else self._behind(chunk.content)
+                    )
+                if chunk.calls:
+                    if self._left is not None:
+                        events += self._content.feed(self._left.release())
+                    events += self._content.decide()
+                    events += self._calls.feed(chunk.calls, whole=whole)
+                    self._left = None if whole else self._calls.left_behind(self._markers)
         except RecursionError:
             raise UnreadableData("nested too deeply") from None
+        if self._muted:
+            events = [event for event in events if type(event) is not ThinkingDelta]
         for event in events:
             self._accumulator.add(event)
         if chunk.refusal:
@@ -189,6 +232,36 @@ class Decoder:
             self._raw_reason = chunk.reason
         return events
 
+    def _find_border(self, content: str, usage: Mapping[str, Any]) -> list[Event]:
+        thinks = self._content.opened_by_tag
+        ends = self._border.before(content, read_usage(usage, thought=False), thinks=thinks)
+        return [*self._content.close_thinking()] if ends else []
+
+    def _behind(self, content: str) -> list[Event]:
+        """Read content that follows a call."""
+        assert self._left is not None
+        arguments, content = self._left.feed(content)
+        if not self._left.open:
+            self._left = None
+        return self._apart(arguments, content)
+
+    def _read_both(self, chunk: Chunk, *, whole: bool) -> list[Event]:
+        """Read text and calls that come together: the arguments of the last call may stand in the text."""
+        earlier = [] if self._left is None else self._content.feed(self._left.release())
+        calls, arguments, content = self._calls.feed(chunk.calls, whole=whole), None, chunk.content
+        left = self._calls.left_behind(self._markers)
+        if left is not None:
+            cut = whole and finish_reason(chunk.reason) in ("length", "content_filter")
+            arguments, content = left.in_body(content, cut=cut)
+        found = whole or arguments is not None
+        self._left = None if found else self._calls.left_behind(self._markers)
+        added = self._apart(arguments, "")
+        return [*earlier, *self._content.feed(content), *self._content.decide(), *calls, *added]
+
+    def _apart(self, arguments: str | None, content: str) -> list[Event]:
+        added = [] if arguments is None else self._calls.add_left(arguments)
+        return [*added, *(self._content.feed(content) if content else ())]
+
     def _note(self, notes: Notes) -> None:
         self._noted = True
         self._usage = notes.usage or self._usage
@@ -199,6 +272,8 @@ class Decoder:
         self._metadata.update(notes.metadata)
 
     def _give(self, events: list[Event]) -> list[Event]:
+        if self._muted:
+            events = [event for event in events if type(event) is not ThinkingDelta]
         for event in events:
             self._accumulator.add(event)
         return events
@@ -215,7 +290,11 @@ class Decoder:
             promote: Whether to show the thinking as the answer, if there is nothing else and the model was not cut off.
         """
         reason = finish_reason(self._raw_reason)
-        events: list[Event] = self._give([*self._thinking.finish(), *self._content.finish()])
+        cut = reason in ("length", "content_filter")
+        left = [] if self._left is None else self._apart(*self._left.finish(cut=cut))
+        events: list[Event] = self._give(
+            [*left, *self._thinking.finish(cut=cut), *self._content.finish(cut=cut)]
+        )
         calls = self._calls.finish(self._calls_in_text(reason), reason)
         events += self._give([*calls])
         thought = self._accumulator.has_thinking
@@ -224,6 +303,9 @@ class Decoder:
         corrected = self._corrected(reason)
         text, thinking = self._own_words()
         empty = self._empty(corrected, text, thinking)
+        counts = None if self._usage is None else read_usage(self._usage, thought=False)
+        if empty == "thinking_only" and corrected == "stop" and self._content.opened_by_tag:
+            self.lost_closing_tag = self._border.must_have_been(counts)
         last: list[Event] = []
         if promote and empty == "thinking_only" and corrected == "stop":
             last.append(TextDelta(thinking.strip()))
@@ -248,7 +330,8 @@ class Decoder:
 
     def flush(self) -> list[Event]:
         """End an answer that broke off: return what was held back, so that nothing is lost."""
-        events = self._give([*self._thinking.finish(), *self._content.finish(), *self._calls.flush()])
+        left = [] if self._left is None else self._content.feed(self._left.release())
+        events = self._give([*left, *self._thinking.finish(), *self._content.finish(), *self._calls.flush()])
         self._accumulator.invalidate(self._calls.errors)
         return events
 
@@ -258,6 +341,13 @@ class Decoder:
             metadata["logprobs"] = {"content": self._logprobs}
         if self._calls.repaired:
             metadata["repaired_tool_calls"] = self._calls.repaired
+        if self.lost_closing_tag:
+            metadata["lost_closing_tag"] = True
+        if self._quotations.found:
+            metadata["quoted_tool_calls"] = [
+                {"name": self._quotations.name(call), "arguments": call.arguments}
+                for call in self._quotations.found
+            ]
         if self._rejected is not None:
             metadata["reasked"] = 1
             invalid = {**self._rejected.invalid_calls, **invalid}

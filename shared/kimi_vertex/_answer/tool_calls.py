@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kimi_vertex._json import load_json
+from kimi_vertex._json import canonical
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import NUMBERED, DeclaredTools, History
 from kimi_vertex.events import FinishReason, ToolCallDelta
@@ -16,6 +15,8 @@ from kimi_vertex.options import ToolValidation
 
 from .arguments import ArgumentStream
 from .leaked_calls import LeakedCall
+from .left_arguments import LeftArguments
+from .markers import Markers
 from .validation import CheckedArguments, can_validate, check_arguments, check_plainly
 
 __all__ = ["ToolCallAssembler"]
@@ -100,6 +101,25 @@ class ToolCallAssembler:
         """Whether a fragment of a call has come."""
         return bool(self._seen)
 
+    def left_behind(self, markers: Markers) -> LeftArguments | None:
+        """What reads the content behind the last call, where its arguments may have been left."""
+        call = self._last
+        if call is None or call.twin is not None or not (call.started or call.server_id):
+            return None
+        needed = bool(self._tools.required(call.name or self._name(call)))
+        return LeftArguments(markers, call.arguments, needed=needed)
+
+    def add_left(self, arguments: str) -> list[ToolCallDelta]:
+        """Take arguments of the last call that stood in the content."""
+        call = self._last
+        if call is None or not arguments.strip():
+            return []
+        if call.arguments.empty and not arguments.lstrip().startswith("{"):
+            call.arguments = ArgumentStream()  # an empty object only stood for them
+        passed = call.arguments.feed(arguments)
+        shown = passed and call.started and not call.held
+        return [ToolCallDelta(call.index, None, None, passed)] if shown else []
+
     @property
     def errors(self) -> dict[int, str]:
         """The calls that must not be executed, by index and in order, and why."""
@@ -169,7 +189,7 @@ class ToolCallAssembler:
         same_place = bool(identity) and index == call.key
         if _opens_object(pieces):
             given = call.arguments.text
-            if same_place and (pieces == given or _canonical(pieces) == _canonical(given)):
+            if same_place and (pieces == given or canonical(pieces) == canonical(given)):
                 return None
             return self._new(identity, index) if name or identity not in ("", call.server_id) else call
         return self._new(identity, index, doubtful=True) if name and not same_place else call
@@ -273,7 +293,7 @@ class ToolCallAssembler:
         """Whether two calls of one native id are one now: the whole one, or the longer one."""
         text, longer = other.arguments.text, len(other.arguments.text) > len(first.arguments.text)
         if first.error is None:
-            return other.error is not None or _canonical(first.arguments.text) == _canonical(text)
+            return other.error is not None or canonical(first.arguments.text) == canonical(text)
         if (other.error is None or longer) and text.startswith(first.given):
             first.arguments, first.error, first.tail = other.arguments, other.error, text[len(first.given) :]
             return True
@@ -367,7 +387,7 @@ def _opens_object(pieces: Any) -> bool:
 def _are_two(one: ArgumentStream, other: ArgumentStream) -> bool:
     """Whether two calls of one native id differ: a server may count anew."""
     whole = one.complete and other.complete and not (one.empty or other.empty)
-    return whole and _canonical(one.text) != _canonical(other.text)
+    return whole and canonical(one.text) != canonical(other.text)
 
 
 class Twins:
@@ -383,7 +403,7 @@ class Twins:
         self._texts: dict[str, list[str]] = {}
         natives = set(map(_number, leaked))
         for call in calls:
-            key = (call.name, _canonical(call.arguments.text))
+            key = (call.name, canonical(call.arguments.text))
             identity = _number(call.server_id) if tools.is_native(call.server_id) else ""
             if identity:
                 self._by_id.setdefault(identity, call)
@@ -401,7 +421,7 @@ class Twins:
             leak: The call, closed.
             merged: Makes one of two calls with the same native id, if they are.
         """
-        key = (leak.name, _canonical(leak.arguments.text))
+        key = (leak.name, canonical(leak.arguments.text))
         identity = _number(leak.written)
         if identity:
             first = self._by_id.setdefault(identity, leak)
@@ -432,12 +452,3 @@ class Twins:
 def _number(identity: str) -> str:
     """What a native id says, however it is spelled; empty for others."""
     return identity.removeprefix("functions.") if NUMBERED.match(identity) else ""
-
-
-def _canonical(arguments: Any) -> str:
-    """Arguments in a form in which they can be compared."""
-    try:
-        value = load_json(arguments, strict=False) if isinstance(arguments, str) else arguments
-        return json.dumps(value, sort_keys=True)
-    except (ValueError, RecursionError):
-        return str(arguments).strip()

@@ -35,17 +35,24 @@ from kimi_vertex.events import Finish
 from .commands import TransportFailure
 
 __all__ = [
+    "LOST_TAG",
     "broken",
     "empty_text",
     "parse_retry_after",
     "refuses_forced_choice",
     "refuses_sampling",
+    "refuses_two_fields",
     "retryable",
     "status_error",
     "unreachable",
     "unreadable",
 ]
 
+LOST_TAG: Final = (
+    "the server dropped the closing tag of the thinking (a fault of vLLM 0.25 to 0.33 in streams of later turns), so "
+    "that the answer is inside the thinking"
+)
+"""Why a turn can be empty although the model has answered."""
 _BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -165,6 +172,8 @@ def empty_text(finish: Finish, place: str) -> str:
         "nothing": "The model's turn is empty",
     }[finish.empty or "nothing"]
     why = "; max_tokens was used up by thinking: raise it" if finish.reason == "length" else ""
+    if finish.metadata.get("lost_closing_tag"):
+        why = f"; {LOST_TAG}"
     return f"{what}{why} ({place})."
 
 
@@ -181,6 +190,11 @@ def retryable(error: APIStatusError) -> bool:
     if error.status_code not in _RETRYABLE:
         return False
     return not (error.status_code == 429 and _SPENT.search(error.message))
+
+
+def refuses_two_fields(error: APIStatusError) -> bool:
+    """Whether a server says that thinking must not stand in two fields: "duplicate field `reasoning`" (vLLM)."""
+    return error.status_code == 400 and "duplicate field" in error.message and "reasoning" in error.message
 
 
 def refuses_forced_choice(error: APIStatusError) -> bool:

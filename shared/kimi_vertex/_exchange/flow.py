@@ -18,7 +18,7 @@ from kimi_vertex._answer.reask import reject
 from kimi_vertex._json import loads
 from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice
 from kimi_vertex._target.target import Target
-from kimi_vertex.completion import Completion
+from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.errors import (
     APIError,
     APIStatusError,
@@ -27,7 +27,7 @@ from kimi_vertex.errors import (
     EmptyTurnError,
     InvalidRequestError,
 )
-from kimi_vertex.events import Event, Finish, Usage
+from kimi_vertex.events import Event, Finish, ThinkingDelta, Usage
 
 from .commands import (
     Authorize,
@@ -43,7 +43,16 @@ from .commands import (
     Steps,
     TransportFailure,
 )
-from .failures import broken, empty_text, refuses_forced_choice, refuses_sampling, unreachable, unreadable
+from .failures import (
+    LOST_TAG,
+    broken,
+    empty_text,
+    refuses_forced_choice,
+    refuses_sampling,
+    refuses_two_fields,
+    unreachable,
+    unreadable,
+)
 from .state import Exchange
 
 __all__ = ["run"]
@@ -290,18 +299,33 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
             raise _Retry
     finish = last[-1]
     assert isinstance(finish, Finish)
+    _learn(exchange, decoder)
+    quoted = finish.metadata.get("quoted_tool_calls")
+    if quoted:
+        names = ", ".join(sorted({call["name"] for call in quoted}))
+        logger.info(
+            "Text that looks like %d tool call(s) was taken for a quotation (%s).", len(quoted), names
+        )
     if finish.empty is not None:
+        lost = decoder.lost_closing_tag
         if not exchange.found_empty:
             logger.warning(
-                "The model's turn is empty (%s, finish reason %s) at %s; empty_turn=%r.",
+                "The model's turn is empty (%s, finish reason %s%s) at %s; empty_turn=%r.",
                 finish.empty,
                 finish.raw_reason,
+                f"; {LOST_TAG}" if lost else "",
                 exchange.place,
                 policy,
             )
-        again = not (exchange.found_empty or exchange.shown or finish.reason == "length")
+        # Thinking alone has been shown where its closing tag was lost: an answer may follow it.
+        shown = exchange.shown and not (lost and exchange.rejected is None)
+        again = not (exchange.found_empty or shown or finish.reason == "length")
         exchange.found_empty = True
         if policy == "retry" and again:
+            if exchange.shown:
+                yield from _show(exchange, [event for event in last if isinstance(event, ThinkingDelta)])
+                exchange.thought = Accumulator()
+                exchange.thought.add(ThinkingDelta(decoder.completion.thinking or ""))
             exchange.stream = False
             exchange.payload = _unstreamed(exchange.payload)
             yield Drain()
@@ -310,6 +334,15 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
             yield Drain()
             raise EmptyTurnError(empty_text(finish, exchange.place), partial=decoder.completion)
     yield from _show(exchange, last)
+
+
+def _learn(exchange: Exchange, decoder: Decoder) -> None:
+    """Remember what the answer tells about the server."""
+    facts, model, field = exchange.facts, exchange.payload.model, decoder.thinking_field
+    if field and field != facts.value("thinking_field", model=model):
+        facts.learn("thinking_field", field, "an answer's thinking", model=model, lasts=_RELEARN)
+    if decoder.lost_closing_tag or decoder.split_by_usage:
+        facts.learn("loses_closing_tag", True, "an answer's counts of tokens", model=model, lasts=_RELEARN)
 
 
 def _unstreamed(payload: Payload) -> Payload:
@@ -337,7 +370,9 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
         exchange.refused_token = exchange.token
         return True
     if isinstance(error, APIStatusError) and (
-        _give_up_forced_choice(exchange, error) or _give_up_sampling(exchange, error)
+        _give_up_forced_choice(exchange, error)
+        or _give_up_sampling(exchange, error)
+        or _give_up_second_field(exchange, error)
     ):
         return True
     settings, total = exchange.settings, exchange.timeouts.total
@@ -354,6 +389,16 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
         "Attempt %d failed (%s); trying again in %.2f s.", exchange.retries, type(error).__name__, delay
     )
     yield Sleep(delay)
+    return True
+
+
+def _give_up_second_field(exchange: Exchange, error: APIStatusError) -> bool:
+    """Send thinking in one field, where a second one is what the server refuses."""
+    if not (exchange.payload.thinks_twice and refuses_two_fields(error)):
+        return False
+    how, model = f"HTTP {error.status_code}: {error.message}", exchange.payload.model
+    exchange.facts.learn("thinking_field", "reasoning", how, model=model, lasts=_RELEARN)
+    exchange.payload = exchange.payload.with_thinking_field("reasoning")
     return True
 
 

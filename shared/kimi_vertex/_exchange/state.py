@@ -12,7 +12,7 @@ from kimi_vertex._answer.reask import Rejected, correction
 from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
-from kimi_vertex.completion import Completion
+from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.errors import APIStatusError
 from kimi_vertex.events import Event
 from kimi_vertex.options import Settings, ThinkingCallback, Timeouts
@@ -59,6 +59,8 @@ class Exchange:
     """Whether the caller has seen any of the answer."""
     held_back: list[Event] = field(init=False, default_factory=list)
     """What an attempt that failed had not shown yet."""
+    thought: Accumulator | None = field(init=False, default=None)
+    """An empty turn's thinking that the caller has seen, where the request is made once more."""
     rejected: Rejected | None = field(init=False, default=None)
     """The answer that the model was asked to correct, which it is once."""
 
@@ -66,10 +68,16 @@ class Exchange:
         """Start the clock."""
         self.started = self.clock()
         self.stats = StatsRecorder(self.clock, self.on_request)
-        if self.payload.forced_choice and self.facts.value("refuses_forced_choice", model=self.payload.model):
+        model = self.payload.model
+        if self.payload.forced_choice and self.facts.value("refuses_forced_choice", model=model):
             self.payload = without_forced_choice(self.payload)
         if self.facts.value("fixes_sampling", model=self.payload.model):
             self.payload = without_fixed_sampling(self.payload)
+        field = self.facts.value("thinking_field", model=model)
+        if field is not None:
+            self.payload = self.payload.with_thinking_field(field)
+        if self.facts.value("loses_closing_tag", model=model):
+            self.payload = self.payload.with_counts()
 
     @property
     def completion(self) -> Completion:
@@ -91,6 +99,10 @@ class Exchange:
             validation=self.settings.tool_validation,
             forced=payload.forced,
             rejected=self.rejected,
+            texts=payload.texts(),
+            recovers=self.settings.recover_calls and not payload.calls_nothing,
+            split_by_usage=not payload.body.get("stop"),
+            thought=self.thought,
         )
         return self.decoder
 

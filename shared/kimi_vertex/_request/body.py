@@ -5,8 +5,9 @@ Never changes an object of the caller's.
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
@@ -79,6 +80,42 @@ class Payload:
         added = [wire for wire in written if wire is not None]
         body = {**self.body, "messages": [*self.body["messages"], *added]}
         return replace(self, body=body, conversation=conversation, history=ordered.history)
+
+    @property
+    def thinks_twice(self) -> bool:
+        """Whether a message has its thinking in more than one field."""
+        return any(all(name in message for name in THINKING_FIELDS) for message in self._own())
+
+    def with_thinking_field(self, name: str) -> Payload:
+        """The same request with all thinking in one field, the one that the server reads."""
+        written = [_with_thinking_in(name, message) for message in self._own()]
+        writer = copy.copy(self.writer)
+        writer.fields = (name,)
+        return replace(self, body={**self.body, "messages": written or self.body["messages"]}, writer=writer)
+
+    def with_counts(self) -> Payload:
+        """The same request with the counts in each chunk of the stream, if it has earlier turns to lose tags by."""
+        options = self.body.get("stream_options")
+        has_turn = any(message.role == "assistant" for message in self.conversation)
+        if not (has_turn and isinstance(options, Mapping)):
+            return self
+        return replace(
+            self, body={**self.body, "stream_options": {"continuous_usage_stats": True, **options}}
+        )
+
+    def _own(self) -> list[dict[str, Any]]:
+        return self.body["messages"] if self.own_messages else []
+
+    @property
+    def calls_nothing(self) -> bool:
+        """Whether no answer can hold a call, because there is no tool or none may be called."""
+        return not self.tools.schemas or self.body.get("tool_choice") == "none"
+
+    def texts(self) -> Iterator[str]:
+        """All texts that the model reads, in the order of the request: what it can quote."""
+        for message in self.body["messages"]:
+            yield from _strings(message)
+        yield from _strings(self.body.get("tools"))
 
     def encoded(self) -> bytes:
         """The body as JSON.
@@ -234,6 +271,27 @@ def without_fixed_sampling(payload: Payload) -> Payload:
     return payload if len(body) == len(payload.body) else replace(payload, body=body)
 
 
+def _with_thinking_in(name: str, message: dict[str, Any]) -> dict[str, Any]:
+    thinking = next((message[field] for field in THINKING_FIELDS if field in message), None)
+    if thinking is None:
+        return message
+    return {**{key: value for key, value in message.items() if key not in THINKING_FIELDS}, name: thinking}
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The texts in a message or a tool. The parts of a list are one text, too, as the model reads it."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        parts = [part.get("text") for part in value if isinstance(part, Mapping)]
+        yield "".join(text for text in parts if isinstance(text, str))
+        for item in value:
+            yield from _strings(item)
+
+
 class _MessageWriter:
     """Writes messages as the wire has them, under one set of rules."""
 
@@ -245,7 +303,7 @@ class _MessageWriter:
         self._declarations = declarations
         self._info = rules.info
         # A vLLM may read only `reasoning` (vllm-project/vllm#38488).
-        self._fields = THINKING_FIELDS if both_fields else THINKING_FIELDS[:1]
+        self.fields: tuple[str, ...] = THINKING_FIELDS if both_fields else THINKING_FIELDS[:1]
         self._thinks = thinks
         self._warned = False
 
@@ -273,7 +331,7 @@ class _MessageWriter:
         wire: dict[str, Any] = {"role": "assistant", "content": "" if blank else content}
         thinking = self._thinking(message, position)
         if thinking is not None:
-            for name in self._fields:
+            for name in self.fields:
                 wire[name] = thinking
         if calls:
             wire["tool_calls"] = [

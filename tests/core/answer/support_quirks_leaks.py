@@ -234,11 +234,10 @@ LEAKS = [
         invalid=[("serach", '{"query": "a"}')],
         reason="tool_calls",
     ),
-    row(
-        "1.2 without declared tools the written name counts",
-        BEGIN + leak("functions.other:0", "{}") + END,
-        "",
-        ("other", "{}"),
+    Row(
+        "1.2 without declared tools nothing is called",
+        [{"content": BEGIN + leak("functions.other:0", "{}") + END}],
+        "functions.other:0{}",
         tools=[],
     ),
     Row(

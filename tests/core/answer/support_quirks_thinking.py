@@ -119,15 +119,15 @@ THINKING = [
     ),
     Row("1.3 interleaved in fields", [think("a"), say("One. "), think("b"), say("Two.")], "One. Two.", "ab"),
     Row(
-        "1.3 tags in the answer are text where thinking has its field",
+        "1.3 tags in the answer mean more thinking where that has its field",
         [think("a"), say("Put it in <think> tags, </think> too.")],
-        "Put it in <think> tags, </think> too.",
-        "a",
+        "Put it in  too.",
+        "a tags,",
     ),
     Row(
-        "1.3 an opening tag first of all is text where thinking has its field",
-        [think("a"), say("<think> is a tag.")],
-        "<think> is a tag.",
+        "1.3 an opening tag first of all is code where it is marked as such",
+        [think("a"), say("`<think>` is a tag.")],
+        "`<think>` is a tag.",
         "a",
     ),
     Row(

@@ -1,0 +1,133 @@
+"""Tells text that only looks like a call from a call that a server let through as text.
+
+A model that quotes a document, a web page or a tool's result repeats what stands there. So a call that the request
+holds as text is a quotation where the answer holds it, too, whatever its number and its white space.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from kimi_vertex._json import canonical, normalize_arguments
+from kimi_vertex._tools import DeclaredTools
+
+from .leaked_calls import LeakCollector, LeakedCall
+from .markers import Markers, Scanner, Token
+
+__all__ = ["Quotations"]
+
+_LONGEST: Final = 2_000_000
+"""How much text is searched. A request with more of it that looks like calls can have no leaked call."""
+_DEPTH: Final = 2  # JSON may hold JSON
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_NUMBER: Final = re.compile(r":\d{1,9}\s{0,8}(?=\{)")
+_NAME: Final = re.compile(r"[\w.\-]+\Z")
+_LONGEST_NAME: Final = 128
+_DECODER: Final = json.JSONDecoder(strict=False)
+
+
+class Quotations:
+    """What the request holds as text, and which of it the answer repeats."""
+
+    def __init__(
+        self, texts: Iterable[str], tools: DeclaredTools, markers: Markers, *, recovers: bool
+    ) -> None:
+        """Read nothing yet: most answers hold nothing that looks like a call.
+
+        Args:
+            texts: The request's texts.
+            tools: The tools that it declares.
+            markers: The model's special tokens.
+            recovers: Whether leaked text can be a call at all.
+        """
+        self._texts = texts
+        self._tools = tools
+        self._markers = markers
+        self.recovers = recovers
+        self.found: list[LeakedCall] = []
+        """The quotations of the answer so far."""
+        self._known: frozenset[tuple[str, str]] | None = None
+        self._left = _LONGEST
+
+    def holds(self, leak: LeakedCall) -> bool:
+        """Whether the request holds the same call as text. It is noted as a quotation then."""
+        if self._known is None:
+            self._known = frozenset(self._key(call) for text in self._texts for call in self._calls(text))
+        held = self._left < 0 or self._key(leak) in self._known
+        if held:
+            self.note([leak])
+        return held
+
+    def note(self, leaks: Iterable[LeakedCall]) -> None:
+        """Note that these are quotations."""
+        self.found += leaks
+
+    def name(self, leak: LeakedCall) -> str:
+        """The tool that a call means, or the name that it has."""
+        return self._tools.resolve(leak.id, leak.arguments) or DeclaredTools().resolve(leak.id, "") or ""
+
+    def _key(self, leak: LeakedCall) -> tuple[str, str]:
+        normal = normalize_arguments(leak.arguments)
+        return self.name(leak), canonical(leak.arguments if normal is None else normal)
+
+    def _calls(self, text: str) -> Iterator[LeakedCall]:
+        """All that looks like a call in a text, escaped or not, in code or not."""
+        if not ("tool_call" in text or any(f"{name}:" in text for name in self._tools.names)):
+            return
+        for reading in _readings(text):
+            self._left -= len(reading)
+            if self._left < 0:
+                return
+            yield from self._marked(reading)
+            yield from _bare(reading)
+
+    def _marked(self, text: str) -> list[LeakedCall]:
+        scanner = Scanner(self._markers)
+        scanner.markdown = False
+        leaks = LeakCollector(Quotations((), self._tools, self._markers, recovers=True))
+        before = ""
+        for item in scanner.feed(text, last=True):
+            if isinstance(item, Token):
+                leaks.token(item, before)
+                before = ""
+            elif leaks.open:
+                leaks.text(item)
+            else:
+                before = item
+        leaks.flush()
+        return leaks.calls
+
+
+def _readings(text: str) -> Iterator[str]:
+    """The text, and what it says if it is JSON, JSON in JSON, or HTML."""
+    yield text
+    if "&" in text:
+        yield html.unescape(text)
+    for _ in range(_DEPTH):
+        if "\\" not in text:
+            return
+        text = _ESCAPE.sub(_unescaped, text)
+        yield text
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code, sign = match.groups()
+    return chr(int(code, 16)) if code else _ESCAPED.get(sign, sign)
+
+
+def _bare(text: str) -> Iterator[LeakedCall]:
+    """Calls without tokens, wherever they stand."""
+    for match in _NUMBER.finditer(text):
+        name = _NAME.search(text[max(0, match.start() - _LONGEST_NAME) : match.start()])
+        if name is None:
+            continue
+        try:
+            _, end = _DECODER.raw_decode(text, match.end())
+        except (ValueError, RecursionError):
+            continue
+        yield LeakedCall(name.group() + match.group().strip(), text[match.end() : end])
