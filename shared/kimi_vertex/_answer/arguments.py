@@ -85,7 +85,7 @@ class ArgumentStream:
             passed, rest = self.take(text)
             if rest:
                 self._tail.append(rest)
-            return "" if self.complete and _EMPTY.fullmatch(passed) else passed
+            return "" if len(self._parts) == 1 and _EMPTY.fullmatch(passed) else passed
         (self._tail if self._mode == "complete" else self._parts).append(text)
         return ""
 

@@ -86,6 +86,7 @@ class Decoder:
             markers, quotations, implicit=implicit_thinking, tool_names=tools.names
         )
         self._left: LeftArguments | None = None  # holds the content behind a call
+        self._after_call = False
         earlier = Completion() if rejected is None else rejected.answer
         self._calls = ToolCallAssembler(
             tools,
@@ -199,17 +200,16 @@ class Decoder:
                 events += self._read_both(chunk, whole=whole)
             else:
                 if chunk.content:
-                    events += (
-                        self._content.feed(chunk.content)
-                        if self._left is None
-                        else self._behind(chunk.content)
-                    )
+                    if self._after_call:
+                        events += self._behind(chunk.content)
+                    else:
+                        events += self._content.feed(chunk.content)
                 if chunk.calls:
                     if self._left is not None:
                         events += self._content.feed(self._left.release())
                     events += self._content.decide()
                     events += self._calls.feed(chunk.calls, whole=whole)
-                    self._left = None if whole else self._calls.left_behind(self._markers)
+                    self._left, self._after_call = None, not whole
         except RecursionError:
             raise UnreadableData("nested too deeply") from None
         if self._muted:
@@ -239,10 +239,13 @@ class Decoder:
 
     def _behind(self, content: str) -> list[Event]:
         """Read content that follows a call."""
-        assert self._left is not None
-        arguments, content = self._left.feed(content)
-        if not self._left.open:
-            self._left = None
+        if self._left is None:
+            self._left = self._calls.left_behind(self._markers)
+        arguments: str | None = None
+        if self._left is not None:
+            arguments, content = self._left.feed(content)
+        if self._left is None or not self._left.open:
+            self._left, self._after_call = None, False
         return self._apart(arguments, content)
 
     def _read_both(self, chunk: Chunk, *, whole: bool) -> list[Event]:
@@ -253,8 +256,7 @@ class Decoder:
         if left is not None:
             cut = whole and finish_reason(chunk.reason) in ("length", "content_filter")
             arguments, content = left.in_body(content, cut=cut)
-        found = whole or arguments is not None
-        self._left = None if found else self._calls.left_behind(self._markers)
+        self._left, self._after_call = None, not whole and arguments is None
         added = self._apart(arguments, "")
         return [*earlier, *self._content.feed(content), *self._content.decide(), *calls, *added]
 

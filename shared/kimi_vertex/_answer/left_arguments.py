@@ -13,7 +13,7 @@ from typing import Final
 from kimi_vertex._json import normalize_arguments
 
 from .arguments import ArgumentStream
-from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, SECTION_BEGIN, SECTION_END, Markers
+from .markers import CALL_END, SECTION_END, Markers
 
 __all__ = ["LeftArguments"]
 
@@ -36,10 +36,8 @@ class LeftArguments:
             arguments: What the server sent of the call's arguments.
             needed: Whether the tool cannot do without.
         """
-        kinds = markers.meaning.items()
-        self._ends = {text for text, kind in kinds if kind in (CALL_END, SECTION_END)}
-        opens = {text for text, kind in kinds if kind in (SECTION_BEGIN, CALL_BEGIN, ARGUMENTS_BEGIN)}
-        self._token = re.compile("|".join(map(re.escape, self._ends | opens)))
+        self._markers = markers
+        self._token = markers.calls
         self._longest = markers.longest
         self._arguments = arguments
         self._needed = needed
@@ -70,15 +68,12 @@ class LeftArguments:
         whole = "".join(self._parts)
         self._parts = [whole]
         for match in self._token.finditer(whole, self._searched):
-            before = whole[: match.start()]
-            whole_arguments = self._readable(before)
-            if match.group() in self._ends and (whole_arguments or not _BEGINS.match(before)):
+            before, ends = whole[: match.start()], self._ends(match.group())
+            if self._readable(before) or (ends and not _BEGINS.match(before)):
                 return self._close(match.start(), match.start())
-            if match.group() not in self._ends and not _BEGINS.match(before):
+            if not _BEGINS.match(before):
                 return self._close(None, 0)
-            if whole_arguments:
-                return self._close(match.start(), match.start())
-            if match.group() in self._ends and self._end < 0:
+            if ends and self._end < 0:
                 self._end = match.start()
             self._searched = match.end()
             self._tokens += 1
@@ -86,6 +81,9 @@ class LeftArguments:
                 return self.finish(cut=False)
         self._window = whole[max(self._searched, len(whole) - self._longest) :]
         return None, ""
+
+    def _ends(self, token: str) -> bool:
+        return self._markers.meaning[token] in (CALL_END, SECTION_END)
 
     def _readable(self, text: str) -> bool:
         given = self._arguments
@@ -143,6 +141,6 @@ class LeftArguments:
     def _orphans(self, content: str) -> Iterator[int]:
         """Where tokens stand that end a call, before any that begins one."""
         for number, match in enumerate(self._token.finditer(content)):
-            if match.group() not in self._ends or number == _MOST_ENDS:
+            if not self._ends(match.group()) or number == _MOST_ENDS:
                 return
             yield match.start()

@@ -47,6 +47,7 @@ HALF: Final = "half"
 HALF_TAG: Final = "half tag"
 """A think tag that was cut."""
 
+_OF_CALLS: Final = (SECTION_BEGIN, SECTION_END, CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END)
 _LONGEST_CHAIN: Final = 8
 _HALF_TOKEN: Final = re.compile(r"<\|[a-z]")
 _HALF_TAG: Final = re.compile("<thin|</thi|◁[t/]")
@@ -55,7 +56,7 @@ _HALF_TAG: Final = re.compile("<thin|</thi|◁[t/]")
 class Markers:
     """The special tokens of a family of models. All begin with `<` or `◁`."""
 
-    __slots__ = ("_angled", "_any", "_prefixes", "longest", "meaning")
+    __slots__ = ("_angled", "_any", "_prefixes", "calls", "longest", "meaning")
 
     def __init__(self, meaning: Mapping[str, str]) -> None:
         """Take the table.
@@ -65,6 +66,9 @@ class Markers:
         """
         self.meaning = meaning
         self.longest = max(map(len, meaning))
+        told = [re.escape(text) for text, kind in meaning.items() if kind in _OF_CALLS]
+        self.calls = re.compile("|".join(told))
+        """Finds the tokens that calls are made of."""
         self._prefixes = frozenset(text[:n] for text in meaning for n in range(1, len(text)))
         angled = "|".join(re.escape(text[1:]) for text in meaning if text[0] == "<")
         other = "|".join(re.escape(text) for text in meaning if text[0] != "<")

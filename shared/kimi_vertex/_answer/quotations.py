@@ -6,7 +6,6 @@ holds as text is a quotation where the answer holds it, too, whatever its number
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -25,6 +24,8 @@ _LONGEST: Final = 2_000_000
 _DEPTH: Final = 2  # JSON may hold JSON
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_ENTITIES: Final = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&", "vert": "|"}
+_ENTITY: Final = re.compile(r"&(lt|gt|quot|apos|amp|vert|#[0-9]{1,6}|#[xX][0-9a-fA-F]{1,5});")
 _NUMBER: Final = re.compile(r":\d{1,9}\s{0,8}(?=\{)")
 _NAME: Final = re.compile(r"[\w.\-]+\Z")
 _LONGEST_NAME: Final = 128
@@ -107,12 +108,20 @@ def _readings(text: str) -> Iterator[str]:
     """The text, and what it says if it is JSON, JSON in JSON, or HTML."""
     yield text
     if "&" in text:
-        yield html.unescape(text)
+        yield _ENTITY.sub(_read_entity, text)
     for _ in range(_DEPTH):
         if "\\" not in text:
             return
         text = _ESCAPE.sub(_unescaped, text)
         yield text
+
+
+def _read_entity(match: re.Match[str]) -> str:
+    name = match[1]
+    if name[0] != "#":
+        return _ENTITIES[name]
+    code = int(f"0{name[1:]}" if name[1] in "xX" else name[1:].lstrip("0") or "0", 0)
+    return chr(code) if 0 < code < 0xD800 else match[0]
 
 
 def _unescaped(match: re.Match[str]) -> str:

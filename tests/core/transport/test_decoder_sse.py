@@ -12,10 +12,13 @@ import pytest
 
 from kimi_vertex import Completion, KimiVertexClient, accumulate
 from kimi_vertex._answer.decoder import Decoder
+from kimi_vertex._tools import DeclaredTools
 from kimi_vertex._transport.sse import EventReader
 from kimi_vertex_emulator import Emulator, Raw
 
 FIXTURES = sorted(Path(__file__).with_name("fixtures").glob("*.sse"))
+
+OPEN = {"type": "function", "function": {"name": "open", "parameters": {"type": "object"}}}
 
 each_fixture = pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
 
@@ -26,7 +29,7 @@ def data_of(parts: Sequence[bytes]) -> list[str]:
 
 
 def decode(data: Sequence[str]) -> Completion:
-    reader = Decoder()
+    reader = Decoder(tools=DeclaredTools.of([OPEN]))
     events = [event for item in data for event in reader.feed(item)]
     assert reader.complete
     return accumulate(events + reader.finish())
@@ -95,13 +98,13 @@ def test_over_a_socket(emulator: Emulator, name: str, side: str) -> None:
     emulator.enqueue(Raw([bytes([byte]) for byte in content]))
     settings = {"base_url": emulator.base_url, "access_token": "x", "implicit_thinking": False}
     if side == "sync":
-        with KimiVertexClient(**settings) as client, client.stream("Hi") as stream:  # type: ignore[arg-type]
+        with KimiVertexClient(**settings) as client, client.stream("Hi", tools=[OPEN]) as stream:  # type: ignore[arg-type]
             completion = accumulate(stream)
     else:
 
         async def read() -> Completion:
             async with KimiVertexClient(**settings) as client:  # type: ignore[arg-type]
-                return accumulate([event async for event in client.astream("Hi")])
+                return accumulate([event async for event in client.astream("Hi", tools=[OPEN])])
 
         completion = asyncio.run(read())
     check(completion, expected_of(path))
