@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from langchain_core.messages import BaseMessage
+from pydantic import SecretStr
 
 from kimi_vertex import Message, RequestOptions
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import DEFERRED, format_tools, response_format
 
-__all__ = ["Request", "prepare"]
+__all__ = ["Request", "hidden_headers", "prepare"]
 
 _NOT_SENT: Final = ("stream", "stream_usage", "ls_structured_output_format", "structured_output_format")
 """What LangChain passes along for itself; usage is always asked for."""
@@ -39,12 +40,26 @@ def prepare(messages: Sequence[BaseMessage], arguments: Mapping[str, Any]) -> Re
     extra = {name: options.pop(name) for name in list(options) if name not in RequestOptions.__annotations__}
     if extra:
         options["extra_body"] = {**(options.get("extra_body") or {}), **extra}
+    if isinstance(options.get("extra_headers"), Mapping):
+        options["extra_headers"] = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in options["extra_headers"].items()
+        }
     known: dict[str, dict[str, Any]] = {}
     if options.get("tools"):
         options["tools"], known = _offered(format_tools(options["tools"]))
     if options.get("response_format") is not None:
         options["response_format"] = response_format(options["response_format"])
     return Request(to_core_messages(messages, known), cast("RequestOptions", options))
+
+
+def hidden_headers(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments whose headers can be dumped and traced without their values."""
+    headers = arguments.get("extra_headers")
+    if not isinstance(headers, Mapping):
+        return dict(arguments)
+    hidden = {name: SecretStr(value) if isinstance(value, str) else value for name, value in headers.items()}
+    return {**arguments, "extra_headers": hidden}
 
 
 def _offered(tools: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:

@@ -47,6 +47,10 @@ def _effort_profile(info: ModelInfo, server: Server | None) -> dict[str, Any]:
     return {"reasoning_effort_levels": list(levels), "reasoning_effort_default": info.default_effort}
 
 
+_ENVIRONMENT: Final = {"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CLOUD_LOCATION"}
+"""Fields whose default is in the environment."""
+
+
 class KimiVertexSettings(BaseChatModel):
     """Every parameter of `ChatKimiVertex`, checked when the model is made.
 
@@ -64,9 +68,9 @@ class KimiVertexSettings(BaseChatModel):
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
     """Model id, such as `moonshotai/kimi-k2-thinking-maas`. The managed service needs one; an endpoint has its own."""
-    project: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_PROJECT", default=None))
+    project: str | None = Field(default_factory=from_env(_ENVIRONMENT["project"], default=None))
     """Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials."""
-    location: str | None = Field(default_factory=from_env("GOOGLE_CLOUD_LOCATION", default=None))
+    location: str | None = Field(default_factory=from_env(_ENVIRONMENT["location"], default=None))
     """Google Cloud location. Default: `GOOGLE_CLOUD_LOCATION`, then `global`."""
     endpoint: str | None = None
     """Self-deployed endpoint: its full resource name, or its id. Default: `KIMI_VERTEX_ENDPOINT`."""
@@ -134,6 +138,14 @@ class KimiVertexSettings(BaseChatModel):
     if not TYPE_CHECKING:  # type checkers see the fields, as they do with every pydantic model
 
         def __init__(self, **kwargs: Any) -> None:
+            fields = type(self).model_fields
+            if kwargs.keys() >= fields.keys():
+                # LangChain's configurable fields build a model of all the fields of another, as if each had been set.
+                kwargs = {
+                    name: value
+                    for name, value in kwargs.items()
+                    if name not in fields or value != fields[name].get_default(call_default_factory=True)
+                }
             try:
                 super().__init__(**kwargs)
             except ValidationError as error:
@@ -192,6 +204,10 @@ class KimiVertexSettings(BaseChatModel):
         """The model that a request asks for; what the server reports has precedence."""
         return kwargs.get("model") or self._client.model
 
+    def _model_label(self, kwargs: Mapping[str, Any]) -> str:
+        """What a model is called where nobody has named it: LangChain counts usage by this."""
+        return str(self._requested_model(kwargs) or self.endpoint or "kimi")
+
     def _resolve_model_profile(self) -> ModelProfile | None:
         client = self._client
         info = client.model_info
@@ -236,13 +252,26 @@ class KimiVertexSettings(BaseChatModel):
         params.update(model=client.model, project=client.project, location=client.location)
         return {name: value for name, value in params.items() if value is not None}
 
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        """What tracers are told of a request: of headers only the names, because their values may be secret."""
+        params = super()._get_invocation_params(stop, **kwargs)
+        headers = params.get("extra_headers")
+        if isinstance(headers, Mapping):
+            params["extra_headers"] = dict.fromkeys(headers, "**********")
+        return params
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The key of LangChain's cache, without options that do not change the answer."""
+        kept = {name: value for name, value in kwargs.items() if name not in _NOT_IDENTITY}
+        return super()._get_llm_string(stop, **kept)
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         set_here = {name: getattr(self, name) for name in ("temperature", "max_tokens", "stop")}
         settings = {**set_here, **{name: value for name, value in kwargs.items() if value is not None}}
         params = LangSmithParams(
             ls_provider=PROVIDER,
             ls_model_type="chat",
-            ls_model_name=str(self._requested_model(kwargs) or self.endpoint or "kimi"),
+            ls_model_name=self._model_label(kwargs),
         )
         if isinstance(settings.get("temperature"), (int, float)):
             params["ls_temperature"] = settings["temperature"]
@@ -276,10 +305,17 @@ class KimiVertexSettings(BaseChatModel):
         """Whether LangChain's `dumps` and `load` work: yes, without secrets and clients."""
         return True
 
+    def to_json(self) -> Any:
+        """The model as LangChain dumps it: what the environment gave is not handed on."""
+        dumped: Any = super().to_json()
+        for name in _ENVIRONMENT.keys() - self.model_fields_set:
+            dumped["kwargs"].pop(name, None)
+        return dumped
+
     @property
     def lc_secrets(self) -> dict[str, str]:
         """Where `load` finds the secrets that a dump leaves out."""
-        return {"access_token": "KIMI_VERTEX_ACCESS_TOKEN"}
+        return {"access_token": "KIMI_VERTEX_ACCESS_TOKEN", "extra_headers": "KIMI_VERTEX_EXTRA_HEADERS"}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:

@@ -35,12 +35,22 @@ def format_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> li
 
 
 def _format_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
+    if isinstance(tool, Mapping) and _is_servers_own(tool):
+        return dict(tool)
     formatted = convert_to_openai_tool(tool, strict=strict)
     if isinstance(tool, Mapping):
         deferred = tool.get(DEFERRED) or _mapping(tool.get("extras")).get(DEFERRED)
     else:
         deferred = _mapping(getattr(tool, "extras", None)).get(DEFERRED)
     return {**formatted, DEFERRED: True} if deferred is True else formatted
+
+
+def _is_servers_own(tool: Mapping[str, Any]) -> bool:
+    """Whether the server itself runs a tool: its type is a word that neither names a function nor belongs to JSON schema."""
+    kind = tool.get("type")
+    return (
+        isinstance(kind, str) and kind not in ("function", "object", "custom") and "input_schema" not in tool
+    )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

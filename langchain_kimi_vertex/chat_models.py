@@ -15,12 +15,13 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict
 
-from kimi_vertex import Completion, Event, Finish, ThinkingListener
+from kimi_vertex import Completion, Event, Finish, ThinkingListener, check_tool_choice
 from langchain_kimi_vertex import _translator
+from langchain_kimi_vertex._cached import Uncached
 from langchain_kimi_vertex._chunks import Chunks, chat_result
 from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
-from langchain_kimi_vertex._requests import Request, prepare
+from langchain_kimi_vertex._requests import Request, hidden_headers, prepare
 from langchain_kimi_vertex._settings import KimiVertexSettings
 from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools
 from langchain_kimi_vertex._tools import response_format as to_response_format
@@ -28,6 +29,10 @@ from langchain_kimi_vertex.callbacks import ThinkingCallbackHandler
 
 if TYPE_CHECKING:
     from langchain_protocol.protocol import MessagesData
+else:
+    MessagesData = (
+        Any  # the protocol's package is loaded by streams of it, not by whoever reads the annotations
+    )
 
 __all__ = ["ChatKimiVertex"]
 
@@ -178,7 +183,10 @@ class ChatKimiVertex(KimiVertexSettings):
     def _prepare(
         self, messages: Sequence[BaseMessage], stop: Sequence[str] | None, kwargs: Mapping[str, Any]
     ) -> Request:
-        arguments = {**kwargs, "on_thinking": kwargs.get("on_thinking") or self.on_thinking}
+        on_thinking = kwargs.get("on_thinking") or self.on_thinking
+        if isinstance(on_thinking, Uncached):
+            on_thinking = on_thinking.begin()
+        arguments = {**kwargs, "on_thinking": on_thinking}
         if stop is not None:
             arguments["stop"] = stop
         return prepare(messages, arguments)
@@ -217,7 +225,7 @@ class ChatKimiVertex(KimiVertexSettings):
         if listener is not None and completion.thinking:
             with listener:
                 listener.notify(completion.thinking)
-        return chat_result(completion, self._requested_model(kwargs))
+        return chat_result(completion, self._model_label(kwargs))
 
     async def _agenerate(
         self,
@@ -232,7 +240,40 @@ class ChatKimiVertex(KimiVertexSettings):
             completion = await self._client.acomplete(request.messages, **request.options)
         if listener is not None and completion.thinking:
             await listener.anotify(completion.thinking)
-        return chat_result(completion, self._requested_model(kwargs))
+        return chat_result(completion, self._model_label(kwargs))
+
+    # LangChain's cache answers without a request. `on_thinking` is told then, too.
+
+    def _generate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        uncached = Uncached.of(kwargs.get("on_thinking") or self.on_thinking)
+        if uncached is not None:
+            kwargs["on_thinking"] = uncached
+        result = super()._generate_with_cache(messages, stop, run_manager, **kwargs)
+        if uncached is not None and (thinking := uncached.missed(result)):
+            with ThinkingListener(uncached.callback) as listener:
+                listener.notify(thinking)
+        return result
+
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        uncached = Uncached.of(kwargs.get("on_thinking") or self.on_thinking)
+        if uncached is not None:
+            kwargs["on_thinking"] = uncached
+        result = await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+        if uncached is not None and (thinking := uncached.missed(result)):
+            await ThinkingListener(uncached.callback).anotify(thinking)
+        return result
 
     # Streams. No callbacks are fired in here: LangChain fires them for each chunk and event that it gets.
 
@@ -243,7 +284,7 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        return self._render(Chunks(self._requested_model(kwargs)), messages, stop, kwargs)
+        return self._render(Chunks(self._model_label(kwargs)), messages, stop, kwargs)
 
     def _astream(
         self,
@@ -252,7 +293,7 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        return self._arender(Chunks(self._requested_model(kwargs)), messages, stop, kwargs)
+        return self._arender(Chunks(self._model_label(kwargs)), messages, stop, kwargs)
 
     def _stream_chat_model_events(
         self,
@@ -262,7 +303,7 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[MessagesData]:
-        return self._render(ProtocolEvents(self._requested_model(kwargs)), messages, stop, kwargs)
+        return self._render(ProtocolEvents(self._model_label(kwargs)), messages, stop, kwargs)
 
     def _astream_chat_model_events(
         self,
@@ -272,7 +313,7 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[MessagesData]:
-        return self._arender(ProtocolEvents(self._requested_model(kwargs)), messages, stop, kwargs)
+        return self._arender(ProtocolEvents(self._model_label(kwargs)), messages, stop, kwargs)
 
     def _render(
         self,
@@ -314,6 +355,10 @@ class ChatKimiVertex(KimiVertexSettings):
 
     # Tools and structured output
 
+    def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind options of requests. Of `extra_headers`, dumps and traces show only the names."""
+        return super().bind(**hidden_headers(kwargs))
+
     def bind_tools(
         self,
         tools: Sequence[ToolLike],
@@ -335,9 +380,14 @@ class ChatKimiVertex(KimiVertexSettings):
             response_format: A schema, or a finished `response_format`, for the answer that ends the tool calls. Only
                 for servers that can do both: vLLM and SGLang then never let the model call a tool.
             **kwargs: Bound as well.
+
+        Raises:
+            InvalidRequestError: `tool_choice` demands a call that is not possible.
         """
         bound: dict[str, Any] = {"tools": format_tools(tools, strict=strict), **kwargs}
         if tool_choice is not None:
+            with langchain_errors():
+                check_tool_choice(tool_choice, bound["tools"])
             bound["tool_choice"] = tool_choice
         if parallel_tool_calls is not None:
             bound["parallel_tool_calls"] = parallel_tool_calls

@@ -2,6 +2,7 @@
 
 from ._exchange.stats import RequestStats
 from ._json import find_json_object
+from ._request.choice import check_tool_choice
 from ._version import __version__
 from .client import CLIENT_SETTINGS, KimiVertexClient
 from .completion import Completion, InvalidToolCall, accumulate
@@ -89,6 +90,7 @@ __all__ = [
     "Usage",
     "__version__",
     "accumulate",
+    "check_tool_choice",
     "estimate_conversation_tokens",
     "estimate_tokens",
     "find_json_object",

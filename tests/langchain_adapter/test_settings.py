@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
+import json
 import pickle
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias, cast
 
 import pytest
+from google.auth.credentials import Credentials
 from langchain_core.caches import InMemoryCache
-from langchain_core.callbacks import UsageMetadataCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
+from langchain_core.exceptions import ModelInvalidRequestError
 from langchain_core.load import dumpd, dumps, load, loads
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
@@ -18,7 +23,7 @@ from langchain_core.runnables import ConfigurableField
 from pydantic import SecretStr
 
 from kimi_vertex import ConfigurationError, KimiVertexClient, Timeouts
-from kimi_vertex_emulator import Emulator, Turn
+from kimi_vertex_emulator import Emulator, Fault, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex, register_init_chat_model, register_serializable
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -100,6 +105,45 @@ def test_no_secret_is_shown() -> None:
     ):
         shown = f"{model!r} {model} {dumps(model)} {model.asdict()} {model.model_dump()}"
         assert SECRET not in shown
+
+
+class _Started(BaseCallbackHandler):
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
+        self.told.append((serialized, kwargs))
+
+
+@pytest.mark.parametrize("place", ["setting", "request", "bind"])
+async def test_no_header_is_shown(emulator: Emulator, make_model: MakeModel, place: str) -> None:
+    """Values of headers are sent, but reach no dump, no trace and no cache key."""
+    headers = {"x-key": SECRET}
+    model: Any = make_model(extra_headers=headers) if place == "setting" else make_model()
+    model = model.bind(extra_headers=headers) if place == "bind" else model
+    options: dict[str, Any] = {"extra_headers": headers} if place == "request" else {}
+    started = _Started()
+    config: Any = {"callbacks": [started]}
+    model.invoke("q", config, **options)
+    await model.ainvoke("q", config, **options)
+    list(model.stream("q", config, **options))
+    _ = [chunk async for chunk in model.astream("q", config, **options)]
+    assert [request.headers["x-key"] for request in emulator.requests] == [SECRET] * 4
+    assert len(started.told) == 4
+    assert SECRET not in f"{started.told} {dumps(model)} {model!r}"
+    assert "extra_headers" in dumps(model) or place == "request"
+
+
+def test_headers_of_a_dump_are_given_to_load() -> None:
+    """A dump says that there were headers; `load` takes them from where it takes secrets."""
+    model = ChatKimiVertex(base_url="http://127.0.0.1:1/v1", extra_headers={"x-key": SECRET})
+    loaded = load(
+        dumpd(model),
+        allowed_objects=[ChatKimiVertex],
+        valid_namespaces=["langchain_kimi_vertex"],
+        secrets_map=cast("Any", {"KIMI_VERTEX_EXTRA_HEADERS": {"x-key": SECRET}}),
+    )
+    assert loaded.extra_headers == {"x-key": SECRET}
 
 
 @pytest.mark.parametrize("secret", [{"access_token": SECRET}, {"credentials": {"private_key": SECRET}}])
@@ -189,6 +233,86 @@ def test_configurable_fields(emulator: Emulator, make_model: MakeModel) -> None:
     assert emulator.requests[-1].json["temperature"] == 0.3
 
 
+ENDPOINT = "projects/other/locations/us-east5/endpoints/1"
+
+
+def test_configured_endpoint_beside_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that is configured at run time has its own project; the environment's is no contradiction."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "mine")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
+    model: Any = ChatKimiVertex(model="moonshotai/kimi-k2-thinking-maas", credentials="/key.json")
+    dumped = _load(dumps(model))
+    assert dumped.model_fields_set.isdisjoint({"project", "location"})
+    configurable = model.configurable_fields(endpoint=ConfigurableField(id="e"))
+    built, _ = configurable.prepare({"configurable": {"e": ENDPOINT}})
+    assert built._client.project == "other"
+    assert built._client.location == "us-east5"
+
+
+class _Counted(Credentials):
+    fetched = 0
+
+    def refresh(self, request: Any) -> None:
+        self.fetched += 1
+        self.token = SECRET
+        self.expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
+
+
+def test_configured_models_share_their_token(emulator: Emulator) -> None:
+    """LangChain makes a model for each configured call; they use one token, and think live."""
+    credentials = _Counted()  # type: ignore[no-untyped-call]
+    emulator.enqueue(*[Turn(thinking=["a", "b"], text="x", pause=0.02)] * 5)
+    told: list[str] = []
+    model: Any = ChatKimiVertex(
+        base_url=emulator.base_url, credentials=credentials, on_thinking=told.append
+    ).configurable_fields(temperature=ConfigurableField(id="t"))
+    alternatives: Any = ChatKimiVertex(
+        base_url=emulator.base_url, credentials=credentials
+    ).configurable_alternatives(ConfigurableField(id="which"), other=model)
+    for temperature in (0.1, 0.2):
+        model.invoke("q", {"configurable": {"t": temperature}})
+        alternatives.invoke("q", {"configurable": {"t": temperature, "which": "other"}})
+    list(model.stream("q", {"configurable": {"t": 0.5}}))
+    assert told == ["a", "b"] * 5
+    assert credentials.fetched == 1
+
+
+@pytest.mark.parametrize("way", ["bind_tools", "with_structured_output"])
+def test_fallbacks_pass_on(emulator: Emulator, make_model: MakeModel, way: str) -> None:
+    """`with_fallbacks` hands tools and schemas to each model, for which it reads the annotations of the methods."""
+    emulator.enqueue(Fault("400"), Turn(text='{"x": 1}'))
+    schema = {
+        "title": "look",
+        "description": "Look.",
+        "type": "object",
+        "properties": {"x": {"type": "integer"}},
+    }
+    both: Any = make_model().with_fallbacks([make_model()])
+    bound = both.bind_tools([schema]) if way == "bind_tools" else both.with_structured_output(schema)
+    bound.invoke("q")
+    sent = [request.json for request in emulator.requests]
+    assert len(sent) == 2
+    assert all(body.get("tools" if way == "bind_tools" else "response_format") for body in sent)
+
+
+@pytest.mark.parametrize("choice", ["nope", {"type": "function", "function": {"name": "nope"}}])
+def test_impossible_choice_is_refused_when_bound(model: ChatKimiVertex, choice: Any) -> None:
+    """A choice of a tool that is not there is a mistake of the program, not of a request."""
+    with pytest.raises(ModelInvalidRequestError, match="the tools are look"):
+        model.bind_tools([{"name": "look", "description": "Look.", "parameters": {}}], tool_choice=choice)
+
+
+def test_a_servers_own_tools_are_passed_on(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """Tools that the server runs itself go out as they were given, beside a choice."""
+    tools: list[Any] = [
+        {"type": "builtin_function", "function": {"name": "$web_search"}},
+        {"type": "web_search"},
+    ]
+    emulator.enqueue(TURN)
+    model.bind_tools(tools, tool_choice="auto").invoke("q")
+    assert emulator.requests[-1].json["tools"] == tools
+
+
 def test_tracing_params(make_model: MakeModel) -> None:
     """LangSmith's parameters name provider and model, and follow a call's overrides."""
     model = make_model(temperature=0.5, max_tokens=7, stop="x")
@@ -223,6 +347,22 @@ def test_usage_callback(emulator: Emulator, model: ChatKimiVertex) -> None:
     list(model.stream("q", {"callbacks": [handler]}))
     model.invoke("q", {"callbacks": [handler]})
     assert handler.usage_metadata["moonshotai/kimi-k2-thinking-maas"]["total_tokens"] == 16
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_usage_callback_without_a_name(emulator: Emulator, way: str) -> None:
+    """Usage is counted also where neither the settings nor the server name the model."""
+    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+    chunk = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}], "usage": usage}
+    body = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage}
+    sent = json.dumps(body if way == "invoke" else chunk).encode()
+    whole = Raw([sent], headers={"content-type": "application/json"})
+    emulator.enqueue(whole if way == "invoke" else Raw([b"data: ", sent, b"\n\ndata: [DONE]\n\n"]))
+    handler = UsageMetadataCallbackHandler()
+    model = ChatKimiVertex(base_url=f"{emulator.origin}/v1")
+    config: Any = {"callbacks": [handler]}
+    _ = model.invoke("q", config) if way == "invoke" else list(model.stream("q", config))
+    assert [counts["total_tokens"] for counts in handler.usage_metadata.values()] == [8]
 
 
 @pytest.mark.parametrize(
@@ -275,6 +415,26 @@ def test_cache(emulator: Emulator, make_model: MakeModel) -> None:
     assert again.additional_kwargs == first.additional_kwargs == {"reasoning_content": "Hm."}
     assert other.text == "Red."
     assert len(emulator.requests) == 2
+
+
+@pytest.mark.parametrize("place", ["model", "request"])
+async def test_cached_thinking_is_told(emulator: Emulator, make_model: MakeModel, place: str) -> None:
+    """`on_thinking` is told the thinking of a cached answer, once, and is no part of the cache's key."""
+    emulator.enqueue(TURN)
+    cache, told = InMemoryCache(), list[str]()
+    for way in ("invoke", "invoke", "ainvoke"):
+
+        async def tell(text: str) -> None:
+            told.append(text)
+
+        model = make_model(cache=cache, **({"on_thinking": tell} if place == "model" else {}))
+        options: dict[str, Any] = {"on_thinking": tell} if place == "request" else {}
+        if way == "invoke":
+            await asyncio.to_thread(model.invoke, "q", **options)
+        else:
+            await model.ainvoke("q", **options)
+    assert told == ["H", "m.", "Hm.", "Hm."]
+    assert len(emulator.requests) == 1
 
 
 def test_rate_limiter(emulator: Emulator, make_model: MakeModel) -> None:

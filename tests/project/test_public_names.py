@@ -17,7 +17,7 @@ PUBLIC = {
         KimiVertexClient KimiVertexError Message MessageLike ModelInfo NotFoundError PermissionDeniedError
         RateLimitError RequestOptions RequestStats RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback
         ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage __version__ accumulate
-        estimate_conversation_tokens estimate_tokens find_json_object model_info
+        check_tool_choice estimate_conversation_tokens estimate_tokens find_json_object model_info
     """,
     "kimi_vertex_emulator": """
         Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking Conditions DIALECTS Dialect Emulator Ending Exchange

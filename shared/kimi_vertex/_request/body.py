@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from kimi_vertex._json import encode
 from kimi_vertex._target.target import Target
@@ -22,6 +22,7 @@ from kimi_vertex.messages import Message, MessageLike
 from kimi_vertex.models import SAMPLING
 from kimi_vertex.options import RequestOptions, Settings
 
+from .choice import forced_tools, tool_choice
 from .declared import Declarations
 from .order import Entry, order
 from .reading import read_messages
@@ -162,7 +163,7 @@ def build(
     declared = DeclaredTools.of(declarations.all)
     fields = _fields(options, declarations.all, rules, stream=stream)
     thinks = rules.info.thinking != "never" and not _thinking_disabled(fields)
-    forced = _forced(fields.get("tool_choice"), declared)
+    forced = forced_tools(fields.get("tool_choice"), declared)
     if (
         isinstance(fields.get("tool_choice"), Mapping)
         and "tool_choice" not in extra
@@ -203,15 +204,22 @@ def _fields(
     stop = options.get("stop")
     if stop:
         fields["stop"] = _stop(stop)
-    choice = _tool_choice(options.get("tool_choice"), sorted(DeclaredTools.of(offered).names))
+    choice = tool_choice(options.get("tool_choice"), offered)
     if choice is not None and offered:
         fields["tool_choice"] = choice
+    extra = {name: value for name, value in (options.get("extra_body") or {}).items() if name != "tools"}
+    # Whether the answer streams is decided by the method that was called, and usage is always asked for.
+    extra.pop("stream", None)
+    stream_options = extra.pop("stream_options", None)
+    fields.update(extra)
     if stream:
         fields["stream"] = True
-        fields["stream_options"] = {"include_usage": True}
-    fields.update(
-        {name: value for name, value in (options.get("extra_body") or {}).items() if name != "tools"}
-    )
+        given = stream_options if isinstance(stream_options, Mapping) else {}
+        fields["stream_options"] = {**given, "include_usage": True}
+    if fields.get("n") not in (None, 1):
+        raise InvalidRequestError(
+            f"n={fields['n']!r} asks for several answers, of which all but one would be dropped; make a request for each."
+        )
     return fields
 
 
@@ -403,41 +411,3 @@ def _thinking_disabled(fields: Mapping[str, Any]) -> bool:
         )
         or (isinstance(thinking, Mapping) and thinking.get("type") == "disabled")
     )
-
-
-def _tool_choice(choice: Any, names: Sequence[str]) -> str | dict[str, Any] | None:
-    """The wire's form of a tool choice, from OpenAI's forms, Anthropic's, a name or a word; `None` leaves it to the server.
-
-    Raises:
-        InvalidRequestError: It demands a call that is not possible.
-    """
-    if choice is None or choice is False:
-        return None
-    named: Any = choice
-    if isinstance(choice, Mapping):
-        function = choice.get("function")
-        named = function.get("name") if isinstance(function, Mapping) else choice.get("name")
-        choice = choice.get("type") if named is None else choice
-    if choice is True or choice in ("any", "required"):
-        if not names:
-            _refuse_choice("required", names)
-        return "required"
-    if choice in ("auto", "none"):
-        return str(choice)
-    if not isinstance(named, str) or named not in names:
-        _refuse_choice(choice if named is None else named, names)
-    return {"type": "function", "function": {"name": named}}
-
-
-def _forced(choice: Any, tools: DeclaredTools) -> DeclaredTools | None:
-    """The tools of which a choice in the wire's form demands a call."""
-    if choice == "required":
-        return tools
-    function: Any = choice.get("function") if isinstance(choice, Mapping) else None
-    name: Any = function.get("name") if isinstance(function, Mapping) else None
-    return DeclaredTools({name: tools.schemas[name]}) if name in tools.schemas else None
-
-
-def _refuse_choice(choice: Any, names: Sequence[str]) -> NoReturn:
-    known = f"the tools are {', '.join(names)}" if names else "there are no tools"
-    raise InvalidRequestError(f"tool_choice={choice!r} demands a call that cannot be made: {known}.")

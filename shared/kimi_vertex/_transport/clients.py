@@ -108,8 +108,10 @@ class Clients:
             ("http_async_client", self._given_async, httpx.AsyncClient),
         ):
             if value is not None and not isinstance(value, kind):
+                package = type(value).__module__.partition(".")[0]
                 raise ConfigurationError(
-                    f"{name} is {type(value).__name__}; it must be an httpx.{kind.__name__}."
+                    f"{name} is {package}.{type(value).__name__}; it must be an httpx.{kind.__name__}."
+                    + (" httpx2 is another library, with classes of its own." if package == "httpx2" else "")
                 )
         self._certificates: ssl.SSLContext | None = None
         self._begin()

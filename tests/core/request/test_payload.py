@@ -121,6 +121,43 @@ def test_impossible_tool_choice(choice: Any) -> None:
         body(tools=[TOOL], tool_choice=choice)
 
 
+OWN = {"type": "builtin_function", "function": {"name": "$web_search"}}
+NAMELESS = {"type": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "wire"),
+    [
+        ([NAMELESS], "auto", "auto"),
+        ([NAMELESS], "any", "required"),
+        ([TOOL, NAMELESS], "f", NAMED),
+        ([TOOL, NAMELESS], NAMELESS, NAMELESS),
+        ([OWN], OWN, OWN),
+        ([OWN], "$web_search", {"type": "function", "function": {"name": "$web_search"}}),
+    ],
+)
+def test_choice_beside_a_servers_own_tools(tools: list[Any], choice: Any, wire: Any) -> None:
+    """Tools that the server runs itself are offered and chosen as their server names them."""
+    built = body(tools=tools, tool_choice=choice)
+    assert (built["tools"], built["tool_choice"]) == (tools, wire)
+
+
+def test_one_answer_for_each_request() -> None:
+    """`n=1` is what there is; several answers would be paid for and dropped."""
+    assert body(extra_body={"n": 1})["n"] == 1
+    with pytest.raises(InvalidRequestError, match="n=2 asks for several answers"):
+        body(extra_body={"n": 2})
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_streaming_is_decided_by_the_method(stream: bool) -> None:
+    """`stream` and `stream_options` of other libraries are tolerated; usage is asked for in every stream."""
+    given = {"stream": not stream, "stream_options": {"include_usage": False, "continuous_usage_stats": True}}
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    expected = {"stream": True, "stream_options": options} if stream else {}
+    assert body(stream=stream, extra_body=given) == {**body(), **expected}
+
+
 @pytest.mark.parametrize("choice", ["required", True, "f", NAMED])
 def test_forced_choice_without_tools(choice: Any) -> None:
     """A call cannot be demanded where there is no tool to call."""

@@ -261,10 +261,17 @@ def test_clients_of_the_users_are_used_and_left_open(emulator: Emulator) -> None
 def test_wrong_clients_are_refused(name: str) -> None:
     """What is no httpx client of the right kind is refused at once, by name."""
     other = httpx.AsyncClient() if name == "http_client" else httpx.Client()
-    for wrong, kind in ((other, "(Async)?Client"), ("requests", "str")):
+    for wrong, kind in ((other, r"httpx\.(Async)?Client"), ("requests", r"builtins\.str")):
         settings: Any = {name: wrong}
         with pytest.raises(ConfigurationError, match=rf"{name} is {kind}; it must be an httpx\."):
             KimiVertexClient(base_url="http://127.0.0.1:1/v1", **settings)
+
+
+def test_a_client_of_httpx2_is_told_apart() -> None:
+    """Newer libraries use httpx2, whose client has the same name: the refusal says that it is another library."""
+    other = pytest.importorskip("httpx2").Client()
+    with pytest.raises(ConfigurationError, match=r"is httpx2\.Client; .* httpx2 is another library"):
+        KimiVertexClient(base_url="http://127.0.0.1:1/v1", http_client=other)
 
 
 def test_a_closed_client_of_the_users(emulator: Emulator) -> None:
