@@ -355,9 +355,11 @@ class ChatKimiVertex(KimiVertexSettings):
 
     # Tools and structured output
 
-    def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind options of requests. Of `extra_headers`, dumps and traces show only the names."""
-        return super().bind(**hidden_headers(kwargs))
+    if not TYPE_CHECKING:  # what it returns has a class of LangChain's own
+
+        def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+            """Bind options of requests. Of `extra_headers`, dumps and traces show only the names."""
+            return super().bind(**hidden_headers(kwargs))
 
     def bind_tools(
         self,
