@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ._text import kept, plain
 from .events import FinishReason, Usage
 from .models import Server
 
@@ -74,7 +75,12 @@ _STATUS_OF_CODE: Final = {
     "engine_overloaded_error": 429,
 }
 _LINE_END: Final = re.compile("\r\n|\n|\r")
-_TAG: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_TAG: Final = re.compile(r"<[^<>]*>")
+_HIDDEN: Final = re.compile(r"<(script|style)\b", re.IGNORECASE)
+_HIDDEN_END: Final = re.compile(r"</(?:script|style)\b", re.IGNORECASE)
+_LONGEST_MESSAGE: Final = 2_000
+_LONGEST_CODE: Final = 100
+_LARGEST_COUNT: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +179,8 @@ def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, n
         text = source if isinstance(source, str) else source.decode("utf-8-sig", "replace")
         try:
             value = json.loads(text)
-        except RecursionError:
-            raise UnreadableData("nested too deeply") from None
+        except (ValueError, RecursionError):
+            raise UnreadableData("nested too deeply, or a number of thousands of digits") from None
         return read_chunk(_unwrapped(value), None, whole=whole, noted=noted)
     refusal = delta.get("refusal")
     reason, error = choice.get("finish_reason"), None
@@ -246,21 +252,26 @@ def find_error(value: Any) -> WireError | None:
         error = value
     if not error:
         return None
+    body = kept(body)
     if not isinstance(error, Mapping):
-        return WireError(str(error), body=body)
+        text = error if isinstance(error, str) else _as_text(error)
+        return WireError(plain(text, _LONGEST_MESSAGE), body=body)
     message = error.get("message")
     code = error.get("status") or error.get("type") or error.get("code")
     status = _http_status(error.get("code")) or _http_status(error.get("status"))
     if status is None and isinstance(code, str):
         status = _STATUS_OF_CODE.get(code)
+    text = message if isinstance(message, str) and message else _as_text(error)
     return WireError(
-        message
-        if isinstance(message, str) and message
-        else json.dumps(error, ensure_ascii=False, default=str),
+        plain(text, _LONGEST_MESSAGE),
         status=status,
-        code=code if isinstance(code, str) else None,
+        code=plain(code, _LONGEST_CODE) if isinstance(code, str) else None,
         body=body,
     )
+
+
+def _as_text(error: Any) -> str:
+    return json.dumps(kept(error), ensure_ascii=False, default=str)
 
 
 def _is_flat_error(value: Mapping[str, Any]) -> bool:
@@ -288,9 +299,23 @@ def error_from_body(text: str) -> WireError:
     if isinstance(value, Mapping):
         for key in ("message", "detail"):
             if isinstance(value.get(key), str):
-                return WireError(value[key], body=value)
-    words = " ".join(_TAG.sub(" ", text).split()) if "<" in text else " ".join(text.split())
-    return WireError(words[:500], body=value if value is not None else text[:10_000])
+                return WireError(plain(value[key], _LONGEST_MESSAGE), body=kept(value))
+    words = " ".join(_without_markup(text).split())
+    return WireError(plain(words, 500), body=kept(value) if value is not None else text[:10_000])
+
+
+def _without_markup(text: str) -> str:
+    """The words of a page, with scripts and styles left out. Each sign is looked at a few times, whatever the text."""
+    if "<" not in text:
+        return text
+    shown: list[str] = []
+    start = 0
+    while hidden := _HIDDEN.search(text, start):
+        shown.append(text[start : hidden.start()])
+        end = _HIDDEN_END.search(text, hidden.end())
+        start = len(text) if end is None else end.start()
+    shown.append(text[start:])
+    return _TAG.sub(" ", " ".join(shown))
 
 
 def _first_choice(choices: Any) -> dict[str, Any] | None:
@@ -304,7 +329,7 @@ def _first_choice(choices: Any) -> dict[str, Any] | None:
 
 def _unwrapped(body: Any) -> Any:
     """The answer in a body: `:predict` with `@requestFormat` wraps it."""
-    predictions = body.get("predictions") if isinstance(body, dict) else None
+    predictions = body.get("predictions") if isinstance(body, dict) and not body.get("choices") else None
     if isinstance(predictions, list) and len(predictions) == 1:
         predictions = predictions[0]
     return predictions if isinstance(predictions, dict) else body
@@ -396,17 +421,17 @@ def read_usage(raw: Mapping[str, Any], *, thought: bool) -> Usage:
 def _notes(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Notes:
     """What stands beside the answer, metadata under the service's own names."""
     usage = _find_usage(chunk, choice)
-    found = {key: chunk[key] for key in _METADATA if chunk.get(key)}
+    found = {key: kept(chunk[key]) for key in _METADATA if chunk.get(key)}
     if choice is not None and choice.get("matched_stop") is not None:
-        found["matched_stop"] = choice["matched_stop"]
+        found["matched_stop"] = kept(choice["matched_stop"])
     version = _mapping(chunk.get("metadata")).get("weight_version")
     if version is not None:
-        found["weight_version"] = version
+        found["weight_version"] = kept(version)
     google = _mapping(_mapping(_mapping(usage).get("extra_properties")).get("google"))
     if google.get("traffic_type") is not None:
-        found["traffic_type"] = google["traffic_type"]
+        found["traffic_type"] = kept(google["traffic_type"])
     server: Server | None = None
-    if str(chunk.get("system_fingerprint")).startswith("fpv0_"):
+    if (_text(chunk.get("system_fingerprint")) or "").startswith("fpv0_"):
         server = "moonshot"
     elif choice is not None and ("matched_stop" in choice or version is not None):
         server = "sglang"
@@ -418,7 +443,7 @@ def _notes(chunk: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Notes:
         model=_text(chunk.get("model")),
         usage=usage,
         metadata=found,
-        logprobs=entries if isinstance(entries, list) else [],
+        logprobs=list(map(kept, entries)) if isinstance(entries, list) else [],
         server=server,
     )
 
@@ -442,4 +467,5 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _count(holder: Mapping[str, Any], key: str) -> int | None:
     value = holder.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT
+    return value if is_count else None

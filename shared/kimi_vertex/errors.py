@@ -20,13 +20,15 @@
         ├── StreamInterruptedError           the answer broke off
         └── EmptyTurnError                   the model finished without an answer, and you asked for an error
 
-All are picklable and hold no httpx objects. Nothing in them is a token.
+All are picklable and hold no httpx objects. Nothing in them is a token. Their text is one line of 2,000 characters at
+most, without control signs, whatever a server or a setting put into it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from ._text import plain
 from .completion import Completion
 
 __all__ = [
@@ -52,6 +54,9 @@ __all__ = [
 ]
 
 
+_LONGEST: Final = 2_000
+
+
 def _rebuild(cls: type[KimiVertexError], message: str, state: dict[str, Any]) -> KimiVertexError:
     error = cls.__new__(cls)
     Exception.__init__(error, message)
@@ -61,6 +66,9 @@ def _rebuild(cls: type[KimiVertexError], message: str, state: dict[str, Any]) ->
 
 class KimiVertexError(Exception):
     """Base of all errors of this library."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(plain(message, _LONGEST))
 
     @property
     def message(self) -> str:
@@ -138,7 +146,7 @@ class APIStatusError(APIError):
         self.code = code
         """Google's canonical code (`RESOURCE_EXHAUSTED`) or the server's error type."""
         self.body = body
-        """The decoded error body: a dict, a list, or text."""
+        """The decoded error body: a dict, a list, or text; the beginning of it, if it is long or deeply nested."""
         self.retry_after = retry_after
         """Seconds that the service asked to wait, if it did."""
 

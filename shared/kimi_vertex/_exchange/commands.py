@@ -75,6 +75,9 @@ class Send:
 class ReadBody:
     """Give me the bytes of the whole body, and be done with the response."""
 
+    of_error: bool = False
+    """Whether the beginning is enough, or what comes in a moment: the body only explains a status."""
+
 
 @dataclass(slots=True)
 class ReadChunk:
@@ -107,7 +110,7 @@ Steps: TypeAlias = Generator[Command | list[Event], Any, T]
 Flow: TypeAlias = Steps[None]
 """Yields commands, whose outcome it is sent, and lists of events to show, for which it is sent `None`."""
 
-FailureKind: TypeAlias = Literal["connect", "connect_timeout", "timeout", "broken", "oversized"]
+FailureKind: TypeAlias = Literal["connect", "connect_timeout", "timeout", "broken", "unreadable"]
 
 
 class TransportFailure(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any, Final
 from kimi_vertex import _wire
 from kimi_vertex._exchange.advice import explain_status
 from kimi_vertex._target.target import Target
+from kimi_vertex._text import plain
 from kimi_vertex.completion import Completion
 from kimi_vertex.errors import (
     APIConnectionError,
@@ -44,6 +46,7 @@ __all__ = [
     "refuses_two_fields",
     "retryable",
     "status_error",
+    "unexpected",
     "unreachable",
     "unreadable",
 ]
@@ -53,6 +56,8 @@ LOST_TAG: Final = (
     "that the answer is inside the thinking"
 )
 """Why a turn can be empty although the model has answered."""
+logger = logging.getLogger("kimi_vertex")
+
 _BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -79,6 +84,9 @@ _FIXED: Final = re.compile(
     r"\b(?:temperature|top_p|n|(?:presence|frequency)_penalty)\b.{0,40}(?:only .{0,20}is allowed|cannot be modified)",
     re.IGNORECASE | re.DOTALL,
 )
+_LONGEST_QUOTE: Final = 500
+_LONGEST_ID: Final = 200
+_LONGEST_WAIT: Final = 30 * 24 * 3600.0
 # A quota that waiting for a moment does not refill, unlike overload and quotas by the minute.
 _SPENT: Final = re.compile(r"current quota|insufficient[_ ](?:quota|balance)|per day", re.IGNORECASE)
 
@@ -107,7 +115,7 @@ def status_error(
     kind = _BY_STATUS.get(status) or (InternalServerError if status >= 500 else APIStatusError)
     if kind in (BadRequestError, RequestTooLargeError) and _OVERFLOW.search(error.message):
         kind = ContextOverflowError
-    said = error.message or "the service gave no reason"
+    said = plain(error.message, _LONGEST_QUOTE) or "the service gave no reason"
     where = f" ({error.code})" if error.code else ""
     details = error.message if error.body is None else f"{error.message} {_as_text(error.body)}"
     hint = _redirected(headers) if 300 <= status < 400 else explain_status(status, details, target, model)
@@ -141,7 +149,7 @@ def unreachable(failure: TransportFailure, place: str) -> APIError:
 
 def broken(failure: TransportFailure, place: str, partial: Completion | None) -> APIError:
     """The error for an answer that broke off after its head."""
-    if failure.kind == "oversized":
+    if failure.kind == "unreadable":
         return APIResponseError(f"The answer cannot be read ({place}): {failure}.", partial=partial)
     if failure.kind == "timeout":
         return APITimeoutError(f"The answer stalled ({place}): {failure}.", partial=partial)
@@ -164,6 +172,15 @@ def unreadable(
     return error
 
 
+def unexpected(error: Exception, place: str, partial: Completion) -> APIError:
+    """The error for an answer that this library should have read, or refused, and did not."""
+    logger.error("An answer caused %s, which is a defect of kimi-vertex (%s).", type(error).__name__, place)
+    return APIResponseError(
+        f"The answer cannot be read ({place}): {type(error).__name__}. Please report this as a defect.",
+        partial=partial if partial != Completion() else None,
+    )
+
+
 def empty_text(finish: Finish, place: str) -> str:
     """What an empty turn is, for its error."""
     what = {
@@ -181,7 +198,7 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     """The service's id of the request, under any of the names in use."""
     for name in ("x-request-id", "x-goog-request-id", "x-cloud-trace-context", "request-id"):
         if headers.get(name):
-            return headers[name]
+            return plain(headers[name], _LONGEST_ID)
     return None
 
 
@@ -211,20 +228,23 @@ def refuses_sampling(error: APIStatusError) -> bool:
 
 
 def parse_retry_after(value: str | None, now: datetime | None) -> float | None:
-    """Seconds to wait from a `Retry-After` header: a number, or a date; `None` if absent or unreadable."""
+    """Seconds to wait from a `Retry-After` header: a number, or a date; `None` if absent or unreadable.
+
+    Nothing is waited for longer than a month, however large the number.
+    """
     if not value:
         return None
     try:
-        seconds = float(value)
+        seconds = float(value) if any(map(str.isdigit, value)) else math.nan
     except ValueError:
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+            if now is None:
+                return None
+            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+        except (ValueError, OverflowError, TypeError):
             return None
-        if now is None:
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), _LONGEST_WAIT)
 
 
 def _wait(headers: Mapping[str, str], body: Any, now: datetime | None) -> float | None:
@@ -247,7 +267,8 @@ def _wait(headers: Mapping[str, str], body: Any, now: datetime | None) -> float 
 
 
 def _redirected(headers: Mapping[str, str]) -> str:
-    where = headers.get("location", "").partition("?")[0] or "an address that it does not name"
+    location = headers.get("location", "").partition("?")[0]
+    where = plain(location, _LONGEST_ID) or "an address that it does not name"
     return f"It redirects to {where}; redirects are not followed, so that no token reaches another host."
 
 

@@ -26,6 +26,7 @@ from kimi_vertex.errors import (
     CredentialsError,
     EmptyTurnError,
     InvalidRequestError,
+    KimiVertexError,
 )
 from kimi_vertex.events import Event, Finish, ThinkingDelta, Usage
 
@@ -50,6 +51,7 @@ from .failures import (
     refuses_forced_choice,
     refuses_sampling,
     refuses_two_fields,
+    unexpected,
     unreachable,
     unreadable,
 )
@@ -98,9 +100,13 @@ def run(exchange: Exchange) -> Flow:
     except GeneratorExit:
         stats.done(exchange.completion, None)
         raise
-    except Exception as error:
+    except KimiVertexError as error:
         stats.done(getattr(error, "partial", None), error)
         raise
+    except Exception as error:
+        failure = unexpected(error, exchange.place, exchange.completion)
+        stats.done(failure.partial, failure)
+        raise failure from error
 
 
 def _attempt(exchange: Exchange) -> Steps[None]:
@@ -195,7 +201,7 @@ def _send(exchange: Exchange, request: Request) -> Steps[Head]:
 def _read_error_body() -> Steps[str]:
     """The body of an error status; a body that breaks off does not hide the status."""
     try:
-        body: bytes = yield ReadBody()
+        body: bytes = yield ReadBody(of_error=True)
     except TransportFailure:
         return ""
     return body.decode("utf-8-sig", "replace")
@@ -224,7 +230,7 @@ def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
         resource = json.loads((yield ReadBody()))
     except TransportFailure as failure:
         raise broken(failure, exchange.place, None) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         resource = None
     dns = resource.get("dedicatedEndpointDns") if isinstance(resource, Mapping) else None
     target = exchange.target.with_dedicated_dns(dns or None)

@@ -10,11 +10,14 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from http.cookiejar import CookieJar
 from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
 from kimi_vertex.errors import ConfigurationError
+
+from .limits import Guard
 
 __all__ = ["Clients"]
 
@@ -22,6 +25,7 @@ _REQUESTS_PER_POOL: Final = 10
 """httpcore's pool looks at all of its connections whenever a request begins or ends, and asks the system about each
 idle one: in one pool, many requests cost the square of their number. Ten is where small pools stop being cheaper."""
 _EMPTY_POOLS: Final = 5
+_EMPTY_BLOCKING: Final = 50
 # An agent is back from its tools within a minute; Google's front ends keep idle connections for longer.
 _IDLE_SECONDS: Final = 60.0
 
@@ -34,8 +38,12 @@ class _Pools(Generic[ClientT]):
     The first one that has room is taken, so that the last ones run empty; of the empty ones, a few are kept.
     """
 
-    def __init__(self, make: Callable[[], ClientT]) -> None:
+    def __init__(
+        self, make: Callable[[], ClientT], *, requests: int = _REQUESTS_PER_POOL, empty: int = _EMPTY_POOLS
+    ) -> None:
         self._make: Callable[[], ClientT] = make
+        self._requests = requests
+        self._empty = empty
         self._running: dict[ClientT, int] = {}
         self._open: list[ClientT] = []
         self.closed = False
@@ -49,7 +57,7 @@ class _Pools(Generic[ClientT]):
     def borrow(self) -> ClientT:
         """A client for one more request."""
         for client in self._open:
-            if self._running[client] < _REQUESTS_PER_POOL:
+            if self._running[client] < self._requests:
                 self._running[client] += 1
                 return client
         client = self._make()
@@ -66,7 +74,7 @@ class _Pools(Generic[ClientT]):
             return None
         if client in self._open:
             empty = [known for known in self._open if not self._running[known]]
-            if len(empty) <= _EMPTY_POOLS:
+            if len(empty) <= self._empty:
                 return None
             client = empty[-1]
             self._open.remove(client)
@@ -80,6 +88,27 @@ class _Pools(Generic[ClientT]):
             del self._running[client]
         self._open.clear()
         return idle
+
+
+class _NoCookies(CookieJar):
+    """Keeps no cookies: each answer could bring one, and all of them would be sent with every request."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Keep none."""
+
+
+def _hide_location(response: httpx.Response) -> None:
+    """Put an address to go to where httpx does not look: it reads it even to say that it does not go there.
+
+    What it raises for an address that is no URL is not one of its own errors.
+    """
+    location = response.headers.pop("location", None)
+    if location is not None:
+        response.extensions["location"] = location
+
+
+async def _ahide_location(response: httpx.Response) -> None:
+    _hide_location(response)
 
 
 class Clients:
@@ -121,7 +150,11 @@ class Clients:
         # Reentrant: the garbage collector may end a forgotten stream, which gives its client back, in the middle.
         self._lock = threading.RLock()
         self._pools: _Pools[httpx.Client] | None = None
+        self._connections: weakref.WeakKeyDictionary[httpx.Client, list[Any]] = weakref.WeakKeyDictionary()
         self._finalizer: weakref.finalize[Any, Clients] | None = None
+        self.guard = Guard()
+        """Ends blocking waits that last too long."""
+        self._unguard = weakref.finalize(self, self.guard.close)
         self._by_loop: dict[
             asyncio.AbstractEventLoop, tuple[_Pools[httpx.AsyncClient], AsyncGenerator[None, None]]
         ] = {}
@@ -133,12 +166,22 @@ class Clients:
             max_keepalive_connections=_REQUESTS_PER_POOL,
             keepalive_expiry=_IDLE_SECONDS,
         )
+        options: dict[str, Any] = {"limits": limits, "cookies": _NoCookies()}
         if self._loopback:
             # A local server needs neither a proxy nor certificates, whose loading takes longer than a local request.
-            return {"limits": limits, "trust_env": False, "verify": False}
+            return {**options, "trust_env": False, "verify": False}
         if self._certificates is None:
             self._certificates = httpx.create_ssl_context()
-        return {"limits": limits, "verify": self._certificates}
+        return {**options, "verify": self._certificates}
+
+    def connections(self, client: httpx.Client) -> list[Any]:
+        """The streams, as httpcore has them, of a client that was borrowed; to be kept up by the borrower.
+
+        A client of the user's may carry other requests: of those that it has already, none is known.
+        """
+        if client is self._given:
+            return []
+        return self._connections.setdefault(client, [])
 
     def borrow(self) -> httpx.Client:
         """A client for a blocking request, shared with other threads; to be given back.
@@ -150,7 +193,12 @@ class Clients:
             return _open(self._given, "http_client")
         with self._lock:
             if self._pools is None:
-                self._pools = _Pools(partial(httpx.Client, **self._options()))
+                # One request each: its connection is then known before the head of the answer comes.
+                self._pools = _Pools(
+                    partial(httpx.Client, **self._options(), event_hooks={"response": [_hide_location]}),
+                    requests=1,
+                    empty=_EMPTY_BLOCKING,
+                )
                 self._finalizer = weakref.finalize(self, _close_all, self._pools)
             return self._pools.borrow()
 
@@ -176,7 +224,9 @@ class Clients:
                 return known[0].borrow()
             for other in [other for other in self._by_loop if other.is_closed()]:
                 del self._by_loop[other]
-            pools: _Pools[httpx.AsyncClient] = _Pools(partial(httpx.AsyncClient, **self._options()))
+            pools: _Pools[httpx.AsyncClient] = _Pools(
+                partial(httpx.AsyncClient, **self._options(), event_hooks={"response": [_ahide_location]})
+            )
             keeper = _keep(pools)
             self._by_loop[loop] = (pools, keeper)
             client = pools.borrow()
@@ -201,11 +251,12 @@ class Clients:
             idle = self._pools.retire() if self._pools is not None else []
         for client in idle:
             client.close()
+        self.guard.close()
 
     async def aclose(self) -> None:
         """Close the running loop's clients, and the blocking ones."""
         with self._lock:
-            known = self._by_loop.pop(asyncio.get_running_loop(), None)
+            known = self._by_loop.pop(asyncio.get_running_loop(), None) if self._by_loop else None
         if known is not None:
             await known[1].aclose()
         self.close()
@@ -217,6 +268,7 @@ class Clients:
         """
         if self._finalizer is not None:
             self._finalizer.detach()
+        self._unguard.detach()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             self._begin()

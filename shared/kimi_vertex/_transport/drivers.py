@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from asyncio import current_task
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -30,13 +29,16 @@ from kimi_vertex._exchange.commands import (
     TransportFailure,
 )
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
-from kimi_vertex.errors import ConfigurationError, CredentialsError
+from kimi_vertex.errors import ConfigurationError, CredentialsError, KimiVertexError
 from kimi_vertex.events import Event
 from kimi_vertex.options import Timeouts
 
+from .bodies import Body, adecoded, body_as_sent, decoded
 from .clients import Clients
-from .limits import FOREVER, Cutoff, Limits, Watch
-from .sse import LONGEST_EVENT, EventReader, OversizedEvent
+from .encodings import ACCEPTED
+from .failures import credentials_errors, failure_of
+from .limits import FOREVER, Cutoff, Limits, Watch, can_be_cut, note_connection
+from .sse import EventReader
 
 __all__ = ["AsyncDriver", "SyncDriver"]
 
@@ -45,46 +47,6 @@ logger = logging.getLogger("kimi_vertex.http")
 # The end of the body comes with `[DONE]` or right behind it; who is slower is better off with a new connection.
 _DRAIN_SECONDS: Final = 0.3
 _ANONYMOUS: Final = Identity({}, None, DEFAULT_UNIVERSE, can_refresh=False)
-_FAILURES: Final = (httpx.HTTPError, httpx.StreamError, OversizedEvent, TimeoutError)
-
-
-def _failure(error: Exception, overdue: str) -> TransportFailure:
-    words = str(error) or type(error).__name__
-    if isinstance(error, OversizedEvent):
-        return TransportFailure("oversized", words)
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return TransportFailure("connect_timeout", words)
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
-        return TransportFailure("timeout", overdue)
-    if isinstance(error, httpx.ConnectError):
-        return TransportFailure("connect", words)
-    return TransportFailure("broken", words)
-
-
-def _body_as_sent(response: httpx.Response) -> Any:
-    """The transport's stream of a body, if no hook has read it and httpx has nothing to decode; else `None`.
-
-    All that `iter_bytes` would do is to count the bytes, which costs about as much as reading the JSON of a delta.
-    """
-    as_sent = not response.is_stream_consumed and "content-encoding" not in response.headers
-    return response.stream if as_sent else None
-
-
-class _Body:
-    """Joins a body that may not grow without end."""
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._size = 0
-
-    def add(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        if self._size > LONGEST_EVENT:
-            raise OversizedEvent(f"the body is longer than {LONGEST_EVENT:,} bytes")
-
-    def whole(self) -> bytes:
-        return b"".join(self._chunks)
 
 
 class _Driver:
@@ -103,23 +65,31 @@ class _Driver:
         """Whether the stream has to end, or to bring its first token, by a certain time."""
 
     def _build(
-        self, client: httpx.Client | httpx.AsyncClient, request: Request, waits: float | None
+        self,
+        client: httpx.Client | httpx.AsyncClient,
+        request: Request,
+        waits: float | None,
+        extensions: dict[str, Any] | None = None,
     ) -> httpx.Request:
-        connect = self._timeouts.connect
+        connect = self._limits.connect
         return client.build_request(
             request.method,
             request.url,
-            headers=dict(request.headers),
+            headers={**request.headers, "accept-encoding": ACCEPTED},
             content=request.content,
+            extensions=extensions,
             timeout=httpx.Timeout(connect=connect, read=waits, write=waits, pool=connect),
         )
 
     def _head(self, response: httpx.Response) -> Head:
         self._response = response
-        return Head(response.status_code, {k.lower(): v for k, v in response.headers.items()})
+        headers = {k.lower(): v for k, v in response.headers.items()}
+        if "location" in response.extensions:
+            headers["location"] = response.extensions["location"]
+        return Head(response.status_code, headers)
 
     def _failure(self, error: Exception) -> TransportFailure:
-        return _failure(error, self._limits.overdue())
+        return failure_of(error, self._limits.overdue())
 
     def _await_piece(self, *, begun: bool) -> None:
         self._begun = begun
@@ -130,6 +100,11 @@ class _Driver:
         self._bounded = self._limits.bound < FOREVER
 
     def _identity(self, headers: dict[str, str], tokens: TokenSource) -> Identity:
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            raise CredentialsError(
+                "The credentials gave a token with signs that an HTTP header cannot hold, such as a line's end. "
+                "Check what the token was read from."
+            )
         return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh)
 
     def _is_projectless(self, command: Authorize, tokens: TokenSource) -> bool:
@@ -152,13 +127,15 @@ class SyncDriver(_Driver):
         super().__init__(clients, tokens, timeouts)
         self._client: httpx.Client | None = None
         self._chunks: Iterator[bytes] | None = None
-        self._cutoff: Cutoff | None = None
+        self._connections: list[Any] = []
+        """httpcore's streams of the client."""
+        self._cutoff = Cutoff(clients.guard)
 
     def run(self, flow: Flow) -> Generator[Event, None, None]:
         """Perform the flow's commands and yield its events. Closing the generator frees the connection."""
         reply: Any = None
         failure: Exception | None = None
-        since = 0.0
+        cutoff = self._cutoff
         try:
             while True:
                 try:
@@ -175,16 +152,18 @@ class SyncDriver(_Driver):
                             chunks = self._read_on(begun=step.begun)
                         reader = self._reader
                         if not reader.dripping:
-                            since = monotonic()
-                        elif monotonic() - since >= self._limits.idle:
-                            raise TimeoutError
+                            cutoff.since = monotonic()
+                        elif monotonic() - cutoff.since >= self._limits.idle:
+                            raise TimeoutError  # noqa: TRY301  # handled like the transport's own
                         if self._bounded and monotonic() >= self._limits.bound:
-                            raise TimeoutError
+                            raise TimeoutError  # noqa: TRY301  # handled like the transport's own
+                        cutoff.waits = True
                         chunk = next(chunks, None)
+                        cutoff.waits = False
                         if chunk is None:
                             self._check_cutoff()
                         reply = (reader.close(), True) if chunk is None else (reader.feed(chunk), False)
-                    except _FAILURES as error:
+                    except Exception as error:  # noqa: BLE001  # whatever an HTTP client raises
                         failure = self._failure(error)
                         self._close()
                 elif type(step) is list:
@@ -192,9 +171,9 @@ class SyncDriver(_Driver):
                 else:
                     try:
                         reply = self._perform(step)  # type: ignore[arg-type]
-                    except (CredentialsError, ConfigurationError) as error:
+                    except KimiVertexError as error:
                         failure = error
-                    except _FAILURES as error:
+                    except Exception as error:  # noqa: BLE001  # whatever an HTTP client raises
                         failure = self._failure(error)
                         self._close()
         finally:
@@ -207,15 +186,14 @@ class SyncDriver(_Driver):
                 flow.close()
 
     def _failure(self, error: Exception) -> TransportFailure:
-        over = self._cutoff is not None and self._cutoff.over
-        return super()._failure(TimeoutError() if over else error)
+        return super()._failure(TimeoutError() if self._cutoff.over else error)
 
     def _perform(self, command: Command) -> Any:
         kind = type(command)
         if isinstance(command, Send):
             return self._send(command.request)
-        if kind is ReadBody:
-            return self._read_body()
+        if isinstance(command, ReadBody):
+            return self._read_body(of_error=command.of_error)
         if kind is Drain:
             return self._drain()
         if isinstance(command, Sleep):
@@ -234,70 +212,89 @@ class SyncDriver(_Driver):
         remaining = self._limits.bound - monotonic()
         if remaining <= 0:
             raise TimeoutError
-        return None if remaining == math.inf else remaining
+        return None if remaining == FOREVER else remaining
 
     def _send(self, request: Request) -> Head:
         self._close()
         self._limits.await_head()
         if self._client is None:
             self._client = self._clients.borrow()
-        built = self._build(self._client, request, self._remaining())
-        response = self._client.send(built, stream=True, follow_redirects=False)
+            self._connections = self._clients.connections(self._client)
+        built = self._build(
+            self._client, request, self._remaining(), {"trace": partial(note_connection, self._connections)}
+        )
+        self._cutoff.begin(self._connections, self._limits.bound)
+        try:
+            response = self._client.send(built, stream=True, follow_redirects=False)
+        finally:
+            self._cutoff.release()
         # httpcore reads the timeout again when it begins to read the body.
-        response.request.extensions["timeout"]["read"] = self._timeouts.idle
-        return self._head(response)
+        idle = self._limits.idle
+        response.request.extensions["timeout"]["read"] = None if idle == FOREVER else idle
+        head = self._head(response)
+        self._check_cutoff()
+        return head
 
     def _read_on(self, *, begun: bool) -> Iterator[bytes]:
         """Begin to read the stream, or to wait for the rest of it."""
         self._await_piece(begun=begun)
-        self._cut_off(self._limits.bound - monotonic())
+        self._cut_off(self._limits.bound, self._limits.idle)
         if self._chunks is None:
-            body = _body_as_sent(self._open_response)
-            self._chunks = self._open_response.iter_bytes() if body is None else iter(body)
+            body = body_as_sent(self._open_response)
+            self._chunks = decoded(self._open_response) if body is None else iter(body)
             self._reader = EventReader()
         return self._chunks
 
-    def _cut_off(self, seconds: float) -> bool:
-        """Have the connection shut down after so many seconds; say whether it can be."""
-        if self._cutoff is not None:
+    def _cut_off(self, until: float, idle: float = FOREVER) -> bool:
+        """Have the connection shut down at a time, or when a wait is too long; say whether it can be."""
+        stream = None if self._response is None else self._response.extensions.get("network_stream")
+        if stream is None or not can_be_cut(stream):
             self._cutoff.release()
-            self._cutoff = None
-        if seconds < FOREVER and self._response is not None:
-            stream = self._response.extensions.get("network_stream")
-            connection = stream.get_extra_info("socket") if stream is not None else None
-            # HTTP/2 has other streams on the same socket.
-            if connection is not None and self._response.http_version.startswith("HTTP/1"):
-                with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
-                    self._cutoff = Cutoff(connection, max(0.0, seconds))
-        return self._cutoff is not None
+            return False
+        self._cutoff.begin((stream,), until, idle)
+        return True
 
     def _check_cutoff(self) -> None:
         """Raise `TimeoutError` if the body ended because the connection was shut down here."""
-        if self._cutoff is not None and self._cutoff.over:
+        if self._cutoff.over:
             raise TimeoutError
 
-    def _read_body(self) -> bytes:
-        self._limits.await_rest()
-        self._cut_off(self._limits.bound - monotonic())
-        body = _Body()
-        for chunk in self._open_response.iter_bytes():
-            self._remaining()
-            body.add(chunk)
-        self._check_cutoff()
+    def _read_body(self, *, of_error: bool) -> bytes:
+        self._limits.await_body(of_error=of_error)
+        self._cut_off(self._limits.bound, self._limits.idle)
+        self._cutoff.waits = True
+        body = Body(of_error=of_error)
+        try:
+            for chunk in decoded(self._open_response):
+                body.add(chunk)
+                self._cutoff.since = body.since
+                if monotonic() >= min(self._limits.bound, body.since + self._limits.idle):
+                    raise TimeoutError  # noqa: TRY301  # handled like the transport's own
+                if body.enough:
+                    break
+            self._check_cutoff()
+        except Exception:
+            if not of_error:
+                raise
+            logger.debug("The body of an error broke off.", exc_info=True)
         self._close()
         return body.whole()
 
     def _drain(self) -> None:
         """Read on to the end of the body, but not for long: some servers keep a finished stream open."""
-        if self._chunks is not None and self._cut_off(_DRAIN_SECONDS):
+        if self._chunks is not None and self._cut_off(monotonic() + _DRAIN_SECONDS):
             try:
                 for _ in self._chunks:
                     pass
-            except (httpx.HTTPError, httpx.StreamError):
+            except Exception:  # noqa: BLE001  # whatever an HTTP client raises
                 logger.debug("A finished stream did not end cleanly; its connection is not reused.")
         self._close()
 
     def _authorize(self, command: Authorize) -> Identity:
+        with credentials_errors():
+            return self._ask_for_token(command)
+
+    def _ask_for_token(self, command: Authorize) -> Identity:
         tokens = self._tokens
         if tokens is None:
             return _ANONYMOUS
@@ -311,7 +308,7 @@ class SyncDriver(_Driver):
         return self._identity(headers, tokens)
 
     def _close(self) -> None:
-        self._cut_off(FOREVER)
+        self._cutoff.release()
         response, self._response, self._chunks = self._response, None, None
         if response is not None:
             response.close()
@@ -328,6 +325,13 @@ class AsyncDriver(_Driver):
 
     async def run(self, flow: Flow) -> AsyncGenerator[Event, None]:
         """Perform the flow's commands and yield its events. Closing the generator frees the connection."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                "Asynchronous requests need asyncio's event loop, which does not run here. Under trio, make blocking "
+                "requests in a thread: await trio.to_thread.run_sync(client.complete, messages)."
+            ) from None
         reply: Any = None
         failure: Exception | None = None
         watch = self._watch
@@ -350,7 +354,7 @@ class AsyncDriver(_Driver):
                         if not reader.dripping:
                             watch.since = monotonic()
                         if self._bounded and monotonic() >= self._limits.bound:
-                            raise TimeoutError
+                            raise TimeoutError  # noqa: TRY301  # handled like the transport's own
                         watch.task = current_task()
                         try:
                             reply = reader.feed(await anext(chunks)), False
@@ -360,7 +364,7 @@ class AsyncDriver(_Driver):
                             watch.task = None
                             if watch.ended is not None:
                                 watch.settle()
-                    except _FAILURES as error:
+                    except Exception as error:  # noqa: BLE001  # whatever an HTTP client raises
                         failure = self._failure(error)
                         await self._close()
                 elif type(step) is list:
@@ -369,9 +373,9 @@ class AsyncDriver(_Driver):
                 else:
                     try:
                         reply = await self._perform(step)  # type: ignore[arg-type]
-                    except (CredentialsError, ConfigurationError) as error:
+                    except KimiVertexError as error:
                         failure = error
-                    except _FAILURES as error:
+                    except Exception as error:  # noqa: BLE001  # whatever an HTTP client raises
                         failure = self._failure(error)
                         await self._close()
         finally:
@@ -389,8 +393,8 @@ class AsyncDriver(_Driver):
         kind = type(command)
         if isinstance(command, Send):
             return await self._send(command.request)
-        if kind is ReadBody:
-            return await self._read_body()
+        if isinstance(command, ReadBody):
+            return await self._read_body(of_error=command.of_error)
         if kind is Drain:
             return await self._drain()
         if isinstance(command, Sleep):
@@ -426,21 +430,26 @@ class AsyncDriver(_Driver):
         self._await_piece(begun=begun)
         self._watch.begin(self._limits.bound, idle=self._limits.idle)
         if self._chunks is None:
-            body = _body_as_sent(self._open_response)
-            self._chunks = self._open_response.aiter_bytes() if body is None else aiter(body)
+            body = body_as_sent(self._open_response)
+            self._chunks = adecoded(self._open_response) if body is None else aiter(body)
             self._reader = EventReader()
         return self._chunks
 
-    async def _read_body(self) -> bytes:
-        self._limits.await_rest()
-        body = _Body()
-        chunks = self._open_response.aiter_bytes()
-        while True:
-            until = min(self._limits.bound, monotonic() + self._limits.idle)
-            chunk = await self._watch.wait(anext(chunks, None), until)
-            if chunk is None:
-                break
-            body.add(chunk)
+    async def _read_body(self, *, of_error: bool) -> bytes:
+        self._limits.await_body(of_error=of_error)
+        body = Body(of_error=of_error)
+        chunks = adecoded(self._open_response)
+        try:
+            while not body.enough:
+                until = min(self._limits.bound, body.since + self._limits.idle)
+                chunk = await self._watch.wait(anext(chunks, None), until)
+                if chunk is None:
+                    break
+                body.add(chunk)
+        except Exception:
+            if not of_error:
+                raise
+            logger.debug("The body of an error broke off.", exc_info=True)
         await self._close()
         return body.whole()
 
@@ -451,11 +460,15 @@ class AsyncDriver(_Driver):
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     async for _ in self._chunks:
                         pass
-            except (httpx.HTTPError, httpx.StreamError, TimeoutError):
+            except Exception:  # noqa: BLE001  # whatever an HTTP client raises
                 logger.debug("A finished stream did not end cleanly; its connection is not reused.")
         await self._close()
 
     async def _authorize(self, command: Authorize) -> Identity:
+        with credentials_errors():
+            return await self._ask_for_token(command)
+
+    async def _ask_for_token(self, command: Authorize) -> Identity:
         tokens = self._tokens
         if tokens is None:
             return _ANONYMOUS

@@ -11,7 +11,9 @@ from typing import Final
 import httpx
 from httpx_sse import EventSource
 
-__all__ = ["LONGEST_EVENT", "EventReader", "OversizedEvent"]
+from .encodings import UnreadableBody
+
+__all__ = ["LONGEST_EVENT", "EventReader"]
 
 LONGEST_EVENT: Final = 32 * 1024 * 1024
 """Bytes that one event, or a whole answer, may have. Kimi's longest answer has a few megabytes."""
@@ -23,10 +25,6 @@ _BLANK_LINES: Final = (b"\n\n", b"\n\r", b"\r\r")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # Events are UTF-8, whatever the response's header says.
 _HEADERS: Final = {"content-type": "text/event-stream; charset=utf-8"}
-
-
-class OversizedEvent(Exception):
-    """An event is longer than any that a working server sends."""
 
 
 class EventReader:
@@ -55,7 +53,7 @@ class EventReader:
         """Take the next bytes and return the data of every event that they complete.
 
         Raises:
-            OversizedEvent: An event is over the limit.
+            UnreadableBody: An event is over the limit.
         """
         if self._held or not self._started or not chunk.endswith(b"\n\n"):
             chunk = self._whole_events(chunk)
@@ -97,7 +95,7 @@ class EventReader:
                 self._started = True
                 block = block.removeprefix(_BYTE_ORDER_MARK)
         if len(held) > self._limit:
-            raise OversizedEvent(f"an event is longer than {self._limit:,} bytes")
+            raise UnreadableBody(f"an event is longer than {self._limit:,} bytes")
         return block
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_vertex._transport.sse import LONGEST_EVENT, EventReader, OversizedEvent
+from kimi_vertex._transport.encodings import UnreadableBody
+from kimi_vertex._transport.sse import LONGEST_EVENT, EventReader
 
 
 def read(*chunks: bytes, limit: int = LONGEST_EVENT) -> list[str]:
@@ -97,7 +98,7 @@ def test_whole_events_are_what_httpx_sse_reads(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_an_event_is_bounded(stream: bytes, size: int) -> None:
     """A line, or an event of many lines, that goes on for ever is given up at the limit."""
-    with pytest.raises(OversizedEvent, match="longer than 100 bytes"):
+    with pytest.raises(UnreadableBody, match="longer than 100 bytes"):
         read(*[stream[at : at + size] for at in range(0, len(stream), size)], limit=100)
 
 

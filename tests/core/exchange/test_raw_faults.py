@@ -1,0 +1,226 @@
+"""Hostile servers: a raw TCP server that misbehaves on purpose, in every form of call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import re
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+from httpx_aiohttp import AiohttpTransport
+
+from kimi_vertex import (
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    KimiVertexClient,
+    KimiVertexError,
+    StreamInterruptedError,
+    Timeouts,
+)
+
+from ..support_core import (
+    DONE,
+    FINISH,
+    TEXT,
+    THINKING,
+    Outcome,
+    RawServer,
+    chunk,
+    each_form,
+    each_stream,
+    is_stream,
+    perform,
+    read_request,
+    respond,
+)
+from .support_raw_faults import (
+    PATIENCE,
+    Shape,
+    drip,
+    fault_server,
+    good_body,
+    head,
+)
+from .support_raw_shapes import ERROR_SHAPES, SHAPES, TIME_SHAPES
+
+LIMITS = Timeouts(connect=2, first_byte=0.25, idle=0.25)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+each_error = pytest.mark.parametrize("shape", ERROR_SHAPES, ids=lambda shape: shape.name)
+each_delay = pytest.mark.parametrize("shape", TIME_SHAPES, ids=lambda shape: shape.name)
+
+
+def ask(shape: Shape, form: str, timeouts: Timeouts, **settings: Any) -> Outcome:
+    with fault_server(shape, form) as server:
+        client = KimiVertexClient(
+            base_url=server.base_url, timeout=timeouts, max_retries=0, implicit_thinking=False, **settings
+        )
+        return perform(client, form)
+
+
+def expect_sound(error: Exception | None) -> None:
+    """An error of this library, that prints, pickles, is short, and is one line whatever it quotes."""
+    assert isinstance(error, KimiVertexError), error
+    for text in (str(error), repr(error)):
+        assert len(text) < 2_500
+        assert not _CONTROL.search(text)
+        text.encode()
+    twin = pickle.loads(pickle.dumps(error))
+    assert str(twin) == str(error)
+    assert len(repr(twin.__dict__)) < 400_000
+
+
+def expect_plain_logs(caplog: pytest.LogCaptureFixture) -> None:
+    for record in caplog.records:
+        if record.name.startswith("kimi_vertex"):
+            text = record.getMessage()
+            assert len(text) < 5_000, record
+            assert not _CONTROL.search(text), text
+
+
+@each_form
+@each_shape
+def test_a_fault_has_its_error_or_does_no_harm(
+    shape: Shape, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever comes with a status of 200 is read for what it is, or refused in words."""
+    caplog.set_level(logging.DEBUG, "kimi_vertex")
+    outcome = ask(shape, form, Timeouts(connect=5, first_byte=15, idle=15))
+    if shape.right == "text":
+        assert outcome.error is None, outcome.error
+    elif shape.right == "error" or outcome.error is not None:
+        expect_sound(outcome.error)
+        assert re.search(shape.words, str(outcome.error)), outcome.error
+        assert "defect" not in str(outcome.error), outcome.error
+    else:
+        pickle.dumps(outcome.completion)
+        repr(outcome.completion)
+    expect_plain_logs(caplog)
+
+
+@each_form
+@each_error
+def test_an_error_says_its_status(shape: Shape, form: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An error status is an error of its class, whatever its head and its body hold."""
+    caplog.set_level(logging.DEBUG, "kimi_vertex")
+    outcome = ask(shape, form, Timeouts(connect=5, first_byte=15, idle=15))
+    expect_sound(outcome.error)
+    assert isinstance(outcome.error, APIError if shape.right == "either" else APIStatusError), outcome.error
+    expect_plain_logs(caplog)
+
+
+@each_form
+@each_delay
+def test_what_lasts_too_long_is_cut_by_the_clock(shape: Shape, form: str) -> None:
+    """However busy the connection is, each wait has its end."""
+    began = time.monotonic()
+    outcome = ask(shape, form, LIMITS)
+    assert time.monotonic() - began < PATIENCE / 2
+    expect_sound(outcome.error)
+    assert isinstance(outcome.error, APITimeoutError | APIStatusError | APIError)
+
+
+@each_stream
+@pytest.mark.parametrize("length", [-9, 9])
+def test_a_wrong_content_length_keeps_the_partial_answer(form: str, length: int) -> None:
+    """A body that is longer, or shorter, than its head says is cut; what came is in `partial`."""
+    sent = THINKING + TEXT + chunk(content=" there")
+    shape = Shape(
+        "", lambda form: [head(form, length=len(sent) + length), sent + (FINISH + DONE) * (length < 0)]
+    )
+    outcome = ask(shape, form, Timeouts())
+    assert isinstance(outcome.error, StreamInterruptedError)
+    assert outcome.error.partial is not None
+    assert outcome.error.partial.text.startswith("Hello")
+
+
+@each_form
+def test_no_cookies_are_kept(form: str) -> None:
+    """What an answer sets is not sent with the next request."""
+    seen: list[bytes] = []
+
+    def handle(connection: socket.socket) -> None:
+        seen.append(read_request(connection))
+        connection.sendall(head(form, "set-cookie: a=1; path=/") + good_body(form))
+
+    with RawServer(handle) as server:
+        client = KimiVertexClient(base_url=server.base_url)
+        for _ in range(2):
+            assert perform(client, form).text == "Hello"
+    assert len(seen) == 2
+    assert b"\r\ncookie:" not in seen[1].lower()
+
+
+@each_form
+def test_a_header_that_is_reused_is_cut_by_the_clock(form: str) -> None:
+    """The head of the second answer on a connection drips: that connection is known, too."""
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        respond(connection, "400 No", b"{}")
+        read_request(connection)
+        with suppress(OSError):
+            for part in drip(head(form, *["x: y"] * 500)):
+                connection.sendall(part) if isinstance(part, bytes) else time.sleep(part)
+
+    with RawServer(handle) as server:
+        client = KimiVertexClient(base_url=server.base_url, timeout=LIMITS, max_retries=0)
+        if form.startswith("sync"):
+            with client:
+                with pytest.raises(APIStatusError):
+                    client.complete("Hi")
+                with pytest.raises(APITimeoutError, match="first_byte"):
+                    list(client.stream("Hi")) if is_stream(form) else client.complete("Hi")
+            return
+
+        async def run() -> None:
+            async with client:
+                with pytest.raises(APIStatusError):
+                    await client.acomplete("Hi")
+                with pytest.raises(APITimeoutError, match="first_byte"):
+                    async for _ in client.astream("Hi"):
+                        pass
+
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize("form", ["async-stream", "async-whole"])
+@pytest.mark.parametrize(
+    "shape", [*TIME_SHAPES, *SHAPES[::2], *ERROR_SHAPES[::5]], ids=lambda shape: shape.name
+)
+async def test_over_aiohttp(shape: Shape, form: str) -> None:
+    """The same, where aiohttp carries the requests."""
+    timed = shape in TIME_SHAPES
+    began = time.monotonic()
+    timeouts = LIMITS if timed else Timeouts(connect=5, first_byte=15, idle=15)
+    error: Exception | None = None
+    with fault_server(shape, form) as server:
+        async with httpx.AsyncClient(transport=AiohttpTransport()) as http:
+            client = KimiVertexClient(
+                base_url=server.base_url,
+                timeout=timeouts,
+                max_retries=0,
+                implicit_thinking=False,
+                http_async_client=http,
+            )
+            try:
+                if is_stream(form):
+                    async for _ in client.astream("Hi"):
+                        pass
+                else:
+                    await client.acomplete("Hi")
+            except Exception as failure:
+                error = failure
+    assert time.monotonic() - began < PATIENCE / 2
+    if shape.right == "text":
+        assert error is None, error
+    elif error is not None or shape.right == "error":
+        expect_sound(error)
