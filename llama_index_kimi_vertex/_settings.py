@@ -119,8 +119,8 @@ class ClientSettings(FunctionCallingLLM):
     )
     tool_validation: Literal["off", "flag", "repair", "reask"] = Field(
         default="off",
-        description="What happens to tool calls that the tool's schema does not admit; all but off need "
-        "kimi-vertex[validate].",
+        description="What happens to tool calls that the tool's schema does not admit; flag and repair "
+        "need kimi-vertex[validate], and without it reask sees only unreadable calls and missing arguments.",
     )
     on_request: SkipJsonSchema[Callable[[RequestStats], None] | None] = Field(
         default=None,

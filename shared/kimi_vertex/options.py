@@ -11,7 +11,8 @@ from .models import Effort, Server
 __all__ = ["RequestOptions", "Settings", "ThinkingCallback", "Timeouts", "ToolChoice"]
 
 ToolChoice: TypeAlias = str | bool | Mapping[str, Any] | None
-"""`"auto"`, `"none"`, `"required"` (also `"any"` and `True`), a tool's name, or OpenAI's dict that names one."""
+"""`"auto"`, `"none"`, `"required"` (also `"any"` and `True`), a tool's name, or a dict in OpenAI's form or
+Anthropic's, whose `disable_parallel_tool_use` counts as `parallel_tool_calls=False`."""
 ThinkingCallback: TypeAlias = Callable[[str], Any]
 """A function, or a coroutine function, that takes the next piece of thinking."""
 

@@ -51,6 +51,9 @@ SPELT: dict[Dialect, Spelt] = {
 }
 
 
+FIELDS = {name for spelt in SPELT.values() for name in spelt.fields}
+
+
 def said(parts: list[dict[str, Any]], name: str) -> str:
     """What the messages or deltas hold in a field, joined."""
     found = [part.get(name) or "" for part in parts]
@@ -70,7 +73,7 @@ def usage_place(chunks: list[dict[str, Any]]) -> str:
 
 def check(spelt: Spelt, parts: list[dict[str, Any]]) -> None:
     """Compare deltas, or a message, with what the dialect says."""
-    for name in ("reasoning_content", "reasoning", "reasoning_details"):
+    for name in FIELDS:
         assert said(parts, name) == (spelt.thinking if name in spelt.fields else "")
     assert said(parts, "content") == spelt.content
     calls = [call for part in parts for call in part.get("tool_calls") or ()]

@@ -22,7 +22,7 @@ from kimi_vertex.messages import Message, MessageLike
 from kimi_vertex.models import SAMPLING
 from kimi_vertex.options import RequestOptions, Settings
 
-from .choice import forced_tools, tool_choice
+from .choice import forbids_parallel_calls, forced_tools, tool_choice
 from .declared import Declarations
 from .order import Entry, order
 from .reading import read_messages
@@ -207,6 +207,8 @@ def _fields(
     choice = tool_choice(options.get("tool_choice"), offered)
     if choice is not None and offered:
         fields["tool_choice"] = choice
+        if forbids_parallel_calls(options.get("tool_choice")):
+            fields.setdefault("parallel_tool_calls", False)
     extra = {name: value for name, value in (options.get("extra_body") or {}).items() if name != "tools"}
     # Whether the answer streams is decided by the method that was called, and usage is always asked for.
     extra.pop("stream", None)

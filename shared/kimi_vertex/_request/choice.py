@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from kimi_vertex._tools import DeclaredTools
 from kimi_vertex.errors import InvalidRequestError
 
-__all__ = ["check_tool_choice", "forced_tools", "tool_choice"]
+__all__ = ["check_tool_choice", "forbids_parallel_calls", "forced_tools", "tool_choice"]
 
 
 def tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[str, Any] | None:
@@ -52,6 +52,11 @@ def check_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> None:
         InvalidRequestError: It demands a call that is not possible.
     """
     tool_choice(choice, tools)
+
+
+def forbids_parallel_calls(choice: Any) -> bool:
+    """Whether a tool choice in Anthropic's form asks for one call at a time."""
+    return isinstance(choice, Mapping) and choice.get("disable_parallel_tool_use") is True
 
 
 def forced_tools(choice: Any, tools: DeclaredTools) -> DeclaredTools | None:

@@ -113,6 +113,20 @@ def test_tool_choice(choice: Any, wire: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("choice", "options", "sent"),
+    [
+        ({"type": "auto", "disable_parallel_tool_use": True}, {}, False),
+        ({"type": "tool", "name": "f", "disable_parallel_tool_use": True}, {}, False),
+        ({"type": "any", "disable_parallel_tool_use": False}, {}, None),
+        ({"type": "any", "disable_parallel_tool_use": True}, {"parallel_tool_calls": True}, True),
+    ],
+)
+def test_one_call_at_a_time(choice: Any, options: dict[str, Any], sent: bool | None) -> None:
+    """Anthropic says it in the tool choice, OpenAI in a field of its own, which wins."""
+    assert body(tools=[TOOL], tool_choice=choice, **options).get("parallel_tool_calls") == sent
+
+
+@pytest.mark.parametrize(
     "choice", ["g", {"type": "function", "function": {"name": "g"}}, 5, {"type": "odd"}, {}]
 )
 def test_impossible_tool_choice(choice: Any) -> None:
