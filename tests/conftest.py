@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from kimi_vertex_emulator import Emulator
 
@@ -72,6 +73,9 @@ def _clear_environment() -> None:
 
 
 _clear_environment()
+# Many short runs find what few long ones do: the examples differ from run to run.
+settings.register_profile("suite", max_examples=25, deadline=None)
+settings.load_profile("suite")
 sys.addaudithook(_guard)
 
 

@@ -43,7 +43,7 @@ WORDS = st.sampled_from(
 PROMPTS = st.lists(WORDS, max_size=25).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(question=PROMPTS, schema=SCHEMAS)
 def test_any_tool_can_be_forced(kimi: Any, tool: Any, question: str, schema: Any) -> None:
     """A forced call of any schema is one call with an object that has the required property."""
@@ -53,7 +53,7 @@ def test_any_tool_can_be_forced(kimi: Any, tool: Any, question: str, schema: Any
     assert set(arguments) == {"value"}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(question=PROMPTS, schema=SCHEMAS)
 def test_any_schema_gets_json(kimi: Any, question: str, schema: Any) -> None:
     """A structured answer to any schema is JSON text."""
@@ -61,7 +61,7 @@ def test_any_schema_gets_json(kimi: Any, question: str, schema: Any) -> None:
     json.loads(kimi.text(question, response_format=wanted))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(question=PROMPTS)
 def test_any_loop_ends(kimi: Any, tool: Any, question: str) -> None:
     """Whatever the question and the results say, a tool loop ends."""

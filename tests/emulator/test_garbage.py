@@ -42,7 +42,7 @@ IN_SCHEMAS = (
     "maxItems minLength maxLength default const format description"
 ).split()
 RELAXED = settings(
-    max_examples=80,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -18,7 +18,7 @@ from kimi_vertex._surrogates import join_surrogates
 from .fuzz_decoder import one_run
 from .support_decoder import Row, decoder, run_stream
 
-bounded = settings(derandomize=True, max_examples=150, deadline=None)
+bounded = settings(derandomize=True, max_examples=50, deadline=None)
 
 PIECES = st.sampled_from(
     [*K2.meaning, "`", "```", "\n", " ", "a", "<", "<|", "|>", "◁", "{", "}", "functions.bash:1", "世"]
@@ -85,7 +85,7 @@ def test_cuts_do_not_matter(parts: list[str]) -> None:
     assert run_stream(whole, [{"reasoning": ""}, *cut]) == run_stream(whole)
 
 
-@settings(bounded, max_examples=60)
+@settings(bounded, max_examples=25)
 @given(st.lists(CHUNKS, max_size=4))
 def test_any_types(chunks: list[object]) -> None:
     """Values of any type anywhere in a chunk raise nothing but the decoder's own exceptions."""

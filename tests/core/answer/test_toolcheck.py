@@ -262,9 +262,9 @@ def test_bounded_work() -> None:
     value: Any = "five"
     for _ in range(7):
         value = {"a": value, "n": "1"}
-    started = time.perf_counter()
+    started = time.process_time()
     assert check_arguments(schema, json.dumps({"p": value}), repair=True).error is not None
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_schema_is_not_changed() -> None:

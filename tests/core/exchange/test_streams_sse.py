@@ -48,7 +48,7 @@ def test_events_at_every_cut(stream: bytes, events: list[str]) -> None:
     assert read(*[stream[i : i + 1] for i in range(len(stream))]) == events
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.sampled_from([b"data: a", b"data:", b"\r", b"\n", b"\r\n", b": c", b"x", b"\xc3\xa9", b"id: 1"])
@@ -62,7 +62,7 @@ def test_any_cut_gives_the_same_events(pieces: list[bytes], cuts: list[int]) -> 
     assert read(*[stream[a:b] for a, b in itertools.pairwise(edges)]) == read(stream)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
