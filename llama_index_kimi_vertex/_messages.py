@@ -191,12 +191,27 @@ def _thinking(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> str | None
 
 def _tool_calls(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> list[ToolCall]:
     calls = [block for block in blocks if isinstance(block, ToolCallBlock)]
+    written = legacy_tool_calls(kwargs)
     if not calls:
-        return [replace(call, name=wire_name(call.name)) for call in legacy_tool_calls(kwargs)]
+        return [replace(call, name=wire_name(call.name)) for call in written]
+    texts = {call.id: call.arguments for call in written}
     return [
-        ToolCall(call.tool_call_id or "", wire_name(call.tool_name), arguments_text(call.tool_kwargs))
+        ToolCall(
+            call.tool_call_id or "",
+            wire_name(call.tool_name),
+            _as_written(call.tool_kwargs, texts.get(call.tool_call_id or "")),
+        )
         for call in calls
     ]
+
+
+def _as_written(arguments: dict[str, Any] | str, text: str | None) -> str:
+    """A call's arguments as the model wrote them, where that still says the same."""
+    if text is not None and isinstance(arguments, dict):
+        with suppress(ValueError):
+            if json.loads(text) == arguments:
+                return text
+    return arguments_text(arguments)
 
 
 def legacy_tool_calls(additional_kwargs: Mapping[str, Any]) -> list[ToolCall]:

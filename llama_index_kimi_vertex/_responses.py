@@ -1,7 +1,8 @@
 """The core's events and answers as LlamaIndex's responses. Pure: no I/O, no callbacks.
 
-A message has its blocks in the order thinking, one text, calls. What LlamaIndex's own code and its chat stores still
-read in `additional_kwargs` is repeated there as plain JSON values.
+A message has its blocks in the order one text, thinking, calls: code that takes the first block of an answer for its text,
+as `DocumentContextExtractor` does, is right. What LlamaIndex's own code and its chat stores still read in
+`additional_kwargs` is repeated there as plain JSON values.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def chat_response(
         kwargs["dropped_tool_calls"] = [_call_dict(call) for call in calls[1:]]
         calls = calls[:1]
     tokens = completion.usage.thinking_tokens if completion.usage else None
-    message = _assistant_message(completion.thinking, completion.text, calls, thinking_tokens=tokens or None)
+    message = _assistant_message(
+        completion.thinking, completion.text, calls, thinking_tokens=tokens or None, finished=True
+    )
     if "invalid_tool_calls" in kwargs:
         message.additional_kwargs["invalid_tool_calls"] = kwargs["invalid_tool_calls"]
     return ChatResponse(message=message, raw=_raw(completion), delta="", additional_kwargs=kwargs)
@@ -134,6 +137,13 @@ def _raw_usage(usage: Usage) -> dict[str, Any]:
     return raw
 
 
+def _raw_delta(event: ToolCallDelta) -> dict[str, Any]:
+    """A piece of a call in OpenAI's form."""
+    function = {"arguments": event.arguments} | ({"name": event.name} if event.name else {})
+    identity = {"id": event.id, "type": "function"} if event.id else {}
+    return {"index": event.index, **identity, "function": function}
+
+
 class ResponseBuilder:
     """Turns the events of one stream into the cumulative responses that LlamaIndex expects.
 
@@ -151,13 +161,15 @@ class ResponseBuilder:
         """Take the next event; return the response to give out, if the event has something to show."""
         if isinstance(event, ThinkingDelta):
             self._thinking = (self._thinking or "") + event.text
-            return self._so_far("", {"thinking_delta": event.text}) if event.text else None
+            if not event.text:
+                return None
+            return self._so_far("", {"reasoning_content": event.text}, {"thinking_delta": event.text})
         if isinstance(event, TextDelta):
             self._text += event.text
-            return self._so_far(event.text, {})
+            return self._so_far(event.text, {"content": event.text} if event.text else {}, {})
         if isinstance(event, ToolCallDelta) and not (self._single_call and event.index > 0):
             self._add_call(event)
-            return self._so_far("", {})
+            return self._so_far("", {"tool_calls": [_raw_delta(event)]}, {})
         return None
 
     def finish(self, completion: Completion) -> ChatResponse:
@@ -172,12 +184,12 @@ class ResponseBuilder:
             call = self._calls[event.index]
             self._calls[event.index] = ToolCall(call.id, call.name, call.arguments + event.arguments)
 
-    def _so_far(self, delta: str, additional_kwargs: dict[str, Any]) -> ChatResponse:
+    def _so_far(self, delta: str, raw: dict[str, Any], additional_kwargs: dict[str, Any]) -> ChatResponse:
         return _like(
             _RESPONSE,
             message=_assistant_message(self._thinking, self._text, self._calls),
             delta=delta,
-            raw={"choices": [{"index": 0, "delta": {"content": delta} if delta else {}}]},
+            raw={"choices": [{"index": 0, "delta": raw}]},
             additional_kwargs=additional_kwargs,
         )
 
@@ -193,7 +205,12 @@ def completion_response(response: ChatResponse) -> CompletionResponse:
 
 
 def _assistant_message(
-    thinking: str | None, text: str, calls: Sequence[ToolCall], *, thinking_tokens: int | None = None
+    thinking: str | None,
+    text: str,
+    calls: Sequence[ToolCall],
+    *,
+    thinking_tokens: int | None = None,
+    finished: bool = False,
 ) -> ChatMessage:
     """Make the message.
 
@@ -202,17 +219,19 @@ def _assistant_message(
         text: What the user sees.
         calls: The calls that can be executed, or may yet become so.
         thinking_tokens: What the service counted.
+        finished: Whether the calls' arguments are whole. They are then objects, as other vendors' integrations send
+            them on; until then they are text.
     """
     blocks: list[ContentBlock] = []
     kwargs: dict[str, Any] = {}
     if thinking is not None:
         kwargs["reasoning_content"] = thinking
-    if thinking:
-        blocks.append(ThinkingBlock(content=thinking, num_tokens=thinking_tokens))
     if text or not calls:
         blocks.append(TextBlock(text=text))
+    if thinking:
+        blocks.append(ThinkingBlock(content=thinking, num_tokens=thinking_tokens))
     if calls:
-        blocks.extend(_call_block(call) for call in calls)
+        blocks.extend(_call_block(call, finished=finished) for call in calls)
         kwargs["tool_calls"] = [_call_dict(call) for call in calls]
     return _like(_ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
 
@@ -231,8 +250,9 @@ def _like(template: _ModelT, **fields: Any) -> _ModelT:
     return made
 
 
-def _call_block(call: ToolCall) -> ToolCallBlock:
-    return ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments)
+def _call_block(call: ToolCall, *, finished: bool) -> ToolCallBlock:
+    arguments = read_partial(call.arguments) if finished else call.arguments
+    return ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=arguments)
 
 
 def _call_dict(call: ToolCall) -> dict[str, Any]:
@@ -270,7 +290,7 @@ def keep_first_call(response: ChatResponse) -> ChatResponse:
         role=message.role,
         blocks=[
             *(block for block in message.blocks if not isinstance(block, ToolCallBlock)),
-            _call_block(calls[0]),
+            _call_block(calls[0], finished=True),
         ],
         additional_kwargs={**message.additional_kwargs, "tool_calls": [_call_dict(calls[0])]},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from llama_index.core.base.llms.generic_utils import (
     achat_to_completion_decorator,
@@ -27,6 +27,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.span import active_span_id
 
 from kimi_vertex import Message, RequestOptions, ThinkingDelta
 
@@ -46,6 +47,7 @@ from .events import ThinkingDeltaEvent
 __all__ = ["KimiVertex"]
 
 _dispatcher = get_dispatcher(__name__)
+_TRACED: Final = ("temperature", "top_p", "max_tokens", "stop", "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         additional_kwargs: Options of every request, for example `{"thinking": {"keep": "all"}}`.
 
     Thinking:
-        A finished message holds it in a `ThinkingBlock` (first block) and in
+        A finished message holds it in a `ThinkingBlock`, behind the text, and in
         `additional_kwargs["reasoning_content"]`; a streamed response holds its next piece in
         `additional_kwargs["thinking_delta"]`. Engines drop both, so use `on_thinking` or the instrumentation
         event `ThinkingDeltaEvent` to see it there. A listener that raises does not break the request. In tool
@@ -129,6 +131,12 @@ class KimiVertex(ClientSettings, StructuredCalls):
             model_name=self.model or self.endpoint or client.model_info.family,
             system_role=MessageRole.SYSTEM,
         )
+
+    def to_payload(self) -> dict[str, Any]:
+        """What tracers are told of the LLM: its metadata, and the settings that shape an answer; no secret."""
+        settings = {name: getattr(self, name) for name in _TRACED}
+        known = {name: value for name, value in settings.items() if value is not None}
+        return {**super().to_payload(), "model": self.metadata.model_name, **known}
 
     # Chat
 
@@ -210,17 +218,17 @@ class KimiVertex(ClientSettings, StructuredCalls):
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         request = self._request(messages, kwargs)
         completion = self.client.complete(request.messages, **request.options)
-        self._announce(completion.thinking)
+        self._announce(completion.thinking, active_span_id.get())
         return chat_response(completion, single_call=request.single_call, names=request.names)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         request = self._request(messages, kwargs)
         completion = await self.client.acomplete(request.messages, **request.options)
-        self._announce(completion.thinking)
+        self._announce(completion.thinking, active_span_id.get())
         return chat_response(completion, single_call=request.single_call, names=request.names)
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        request = self._request(messages, kwargs)
+        request, span = self._request(messages, kwargs), active_span_id.get()
 
         def responses() -> ChatResponseGen:
             announced = has_handler(_dispatcher)
@@ -228,7 +236,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
             with closing(self.client.stream(request.messages, **request.options)) as stream:
                 for event in stream:
                     if announced and isinstance(event, ThinkingDelta):
-                        self._announce(event.text)
+                        self._announce(event.text, span)
                     if (response := builder.add(event)) is not None:
                         yield response
                 yield builder.finish(stream.completion)
@@ -236,7 +244,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
         return responses()
 
     async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        request = self._request(messages, kwargs)
+        request, span = self._request(messages, kwargs), active_span_id.get()
 
         async def responses() -> ChatResponseAsyncGen:
             announced = has_handler(_dispatcher)
@@ -244,17 +252,22 @@ class KimiVertex(ClientSettings, StructuredCalls):
             async with aclosing(self.client.astream(request.messages, **request.options)) as stream:
                 async for event in stream:
                     if announced and isinstance(event, ThinkingDelta):
-                        self._announce(event.text)
+                        self._announce(event.text, span)
                     if (response := builder.add(event)) is not None:
                         yield response
                 yield builder.finish(stream.completion)
 
         return responses()
 
-    def _announce(self, thinking: str | None) -> None:
-        """Send the instrumentation event, because LlamaIndex's engines do not pass thinking on."""
+    def _announce(self, thinking: str | None, span: str | None) -> None:
+        """Send the instrumentation event, because LlamaIndex's engines do not pass thinking on.
+
+        Args:
+            thinking: The next piece.
+            span: The span of the call, which a stream outlives.
+        """
         if thinking and has_handler(_dispatcher):
-            _dispatcher.event(ThinkingDeltaEvent(delta=thinking, model=self.model))
+            _dispatcher.event(ThinkingDeltaEvent(delta=thinking, model=self.model, span_id=span))
 
     # Tools
 
