@@ -118,7 +118,7 @@ async def test_thinking_deltas_are_agent_events(emulator: Emulator, llm: KimiVer
     emulator.enqueue(*THREE_ROUNDS)
     output, events = await run(FunctionAgent(tools=[add, multiply], llm=llm), "?", memory=memory)
     assert thinking_of(events) == "First the sum.Now the product.Once more.I have it."
-    assert output.response.blocks[0] == ThinkingBlock(content="I have it.")
+    assert output.response.blocks[1] == ThinkingBlock(content="I have it.")
     json.dumps(output.raw)
 
 

@@ -51,10 +51,10 @@ def ordinary(events: Sequence[Event]) -> ChatResponse:
     kwargs: dict[str, Any] = {}
     if done.thinking is not None:
         kwargs["reasoning_content"] = done.thinking
-    if done.thinking:
-        blocks.append(ThinkingBlock(content=done.thinking, num_tokens=None))
     if done.text or not calls:
         blocks.append(TextBlock(text=done.text))
+    if done.thinking:
+        blocks.append(ThinkingBlock(content=done.thinking, num_tokens=None))
     if calls:
         blocks += [
             ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments)
@@ -69,9 +69,22 @@ def ordinary(events: Sequence[Event]) -> ChatResponse:
     return ChatResponse(
         message=ChatMessage(role="assistant", blocks=blocks, additional_kwargs=kwargs),
         delta=delta,
-        raw={"choices": [{"index": 0, "delta": {"content": delta} if delta else {}}]},
+        raw={"choices": [{"index": 0, "delta": sent(last)}]},
         additional_kwargs={"thinking_delta": last.text} if isinstance(last, ThinkingDelta) else {},
     )
+
+
+def sent(event: Event) -> dict[str, Any]:
+    """What the server sent of a piece."""
+    if isinstance(event, ThinkingDelta):
+        return {"reasoning_content": event.text}
+    if isinstance(event, TextDelta):
+        return {"content": event.text}
+    assert isinstance(event, ToolCallDelta)
+    named = {} if event.name is None else {"name": event.name}
+    identified = {} if event.id is None else {"id": event.id, "type": "function"}
+    function = {"arguments": event.arguments, **named}
+    return {"tool_calls": [{"index": event.index, **identified, "function": function}]}
 
 
 def streamed(events: Sequence[Event]) -> list[ChatResponse]:
@@ -152,7 +165,7 @@ def test_long_thinking_is_complete_in_every_response() -> None:
     whole = "".join(pieces)
     for place in (0, 1_000, 1_999):
         assert responses[place].message.additional_kwargs["reasoning_content"] == whole[: 10 * (place + 1)]
-        assert responses[place].message.blocks[0] == ThinkingBlock(content=whole[: 10 * (place + 1)])
+        assert responses[place].message.blocks[1] == ThinkingBlock(content=whole[: 10 * (place + 1)])
 
 
 def test_arriving_arguments_are_plain_json() -> None:

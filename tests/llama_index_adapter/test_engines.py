@@ -15,7 +15,11 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
 from llama_index.core.chat_engine import CondensePlusContextChatEngine, ContextChatEngine, SimpleChatEngine
 from llama_index.core.evaluation import FaithfulnessEvaluator, RelevancyEvaluator
-from llama_index.core.extractors import QuestionsAnsweredExtractor, TitleExtractor
+from llama_index.core.extractors import (
+    DocumentContextExtractor,
+    QuestionsAnsweredExtractor,
+    TitleExtractor,
+)
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.instrumentation.events.llm import LLMChatStartEvent
 from llama_index.core.memory import ChatMemoryBuffer
@@ -28,7 +32,9 @@ from llama_index.core.query_engine import (
 )
 from llama_index.core.question_gen import LLMQuestionGenerator
 from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
+from llama_index.core.schema import NodeRelationship, TextNode
 from llama_index.core.selectors import PydanticMultiSelector, PydanticSingleSelector
+from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.tools import QueryEngineTool
 from llama_index.retrievers.bm25 import BM25Retriever
 from pydantic import BaseModel
@@ -360,6 +366,18 @@ def test_ingestion_with_extractors(emulator: Emulator, llm: KimiVertex, heard: l
     assert nodes[0].metadata["document_title"] == "Lighthouses"
     assert nodes[0].metadata["questions_this_excerpt_can_answer"] == "Lighthouses"
     assert len(heard) == len(emulator.requests)
+
+
+def test_context_of_a_chunk(emulator: Emulator, llm: KimiVertex) -> None:
+    """An extractor that takes the first block of an answer for its text gets the text, not the thinking."""
+    emulator.enqueue(Turn(thinking="hm", text="On the lighthouse."))
+    store = SimpleDocumentStore()
+    document = Document(text="The lighthouse is 40 m high. It is white.", id_="d")
+    store.add_documents([document])
+    node = TextNode(text="It is white.")
+    node.relationships[NodeRelationship.SOURCE] = document.as_related_node_info()
+    [metadata] = DocumentContextExtractor(store, llm).extract([node])
+    assert metadata == {"context": "On the lighthouse."}
 
 
 def test_prompts_are_not_cut_short(index: VectorStoreIndex, llm: KimiVertex, recorder: Recorder) -> None:

@@ -19,8 +19,9 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from kimi_vertex import InvalidRequestError, Message, ToolCall
+from kimi_vertex import Completion, InvalidRequestError, Message, ToolCall
 from llama_index_kimi_vertex._messages import to_core_messages
+from llama_index_kimi_vertex._responses import chat_response
 
 
 def one(message: ChatMessage) -> Message:
@@ -101,6 +102,17 @@ def test_calls_beside_the_blocks(entry: Any) -> None:
         role=MessageRole.ASSISTANT, blocks=[], additional_kwargs={"tool_calls": [entry]}
     )
     assert one(message).tool_calls == (ToolCall("c1", "f", '{"a": 1}'),)
+
+
+def test_arguments_stay_as_the_model_wrote_them() -> None:
+    """Finished calls hold an object, and the model gets back its own text, unless the object was changed."""
+    text = '{"b":1,  "a": 2.50}'
+    message = chat_response(Completion(tool_calls=(ToolCall("c1", "f", text),))).message
+    (block,) = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    assert block.tool_kwargs == {"b": 1, "a": 2.5}
+    assert one(message).tool_calls == (ToolCall("c1", "f", text),)
+    block.tool_kwargs = {"b": 3}
+    assert one(message).tool_calls == (ToolCall("c1", "f", '{"b": 3}'),)
 
 
 def test_blocks_win_over_the_mirror() -> None:

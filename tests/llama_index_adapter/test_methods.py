@@ -37,19 +37,33 @@ MakeLLM: TypeAlias = Callable[..., KimiVertex]
 Recorder: TypeAlias = Any
 
 USAGE = {"prompt_tokens": 111, "completion_tokens": 10, "total_tokens": 121}
+MODEL = "moonshotai/kimi-k2-thinking-maas"
 HELLO = Turn(thinking=["The user ", "greets me;"], text=["Hello ", "friend."], usage=USAGE)
 
 
 def test_chat(emulator: Emulator, llm: KimiVertex, chat: Chat) -> None:
-    """All four chat methods end with the same message: thinking, one text, usage in `raw`."""
+    """All four chat methods end with the same message: one text, thinking, usage in `raw`."""
     emulator.enqueue(HELLO)
     last = chat(llm, "Hi")[-1]
-    assert [type(block) for block in last.message.blocks] == [ThinkingBlock, TextBlock]
+    assert [type(block) for block in last.message.blocks] == [TextBlock, ThinkingBlock]
     assert last.message.additional_kwargs["reasoning_content"] == "The user greets me;"
     assert last.message.content == "Hello friend."
     assert last.raw is not None
     assert last.raw["usage"]["prompt_tokens"] == 111
     assert last.additional_kwargs["finish_reason"] == "stop"
+
+
+def test_what_tracers_are_told(emulator: Emulator, make_llm: MakeLLM, chat: Chat, recorder: Recorder) -> None:
+    """The start event names the model and what shapes its answer, and nothing that may be secret."""
+    emulator.enqueue(HELLO)
+    llm = make_llm(
+        model=MODEL, temperature=0.3, max_tokens=99, access_token="secret-1", extra_headers={"x": "secret-2"}
+    )
+    chat(llm, "Hi")
+    (start,) = recorder.of(LLMChatStartEvent)
+    told = {name: start.model_dict[name] for name in ("model", "temperature", "max_tokens", "num_output")}
+    assert told == {"model": MODEL, "temperature": 0.3, "max_tokens": 99, "num_output": 99}
+    assert "secret" not in str(start.model_dict)
 
 
 def test_complete(emulator: Emulator, llm: KimiVertex, complete: Complete) -> None:

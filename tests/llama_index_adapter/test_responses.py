@@ -49,11 +49,11 @@ def feed(events: list[Event], **options: Any) -> list[ChatResponse]:
 
 
 def test_blocks_and_mirrors() -> None:
-    """The finished message has Thinking, one Text, then the calls, and plain mirrors of thinking and calls."""
+    """The finished message has one Text, Thinking, then the calls, and plain mirrors of thinking and calls."""
     response = feed(TURN)[-1]
     kinds = [type(block) for block in response.message.blocks]
-    assert kinds == [ThinkingBlock, TextBlock, ToolCallBlock, ToolCallBlock]
-    assert response.message.blocks[0] == ThinkingBlock(content="I must add.", num_tokens=5)
+    assert kinds == [TextBlock, ThinkingBlock, ToolCallBlock, ToolCallBlock]
+    assert response.message.blocks[1] == ThinkingBlock(content="I must add.", num_tokens=5)
     assert response.message.content == "Let me see."
     assert response.message.additional_kwargs == {
         "reasoning_content": "I must add.",
@@ -131,7 +131,7 @@ def test_unreliable_thinking_count_is_left_out() -> None:
     completion = Completion(
         thinking="hm", text="x", usage=Usage(1, 2, 3, thinking_tokens=0), finish_reason="stop"
     )
-    assert chat_response(completion).message.blocks[0] == ThinkingBlock(content="hm", num_tokens=None)
+    assert chat_response(completion).message.blocks[1] == ThinkingBlock(content="hm", num_tokens=None)
 
 
 def test_empty_answer_has_one_empty_text() -> None:

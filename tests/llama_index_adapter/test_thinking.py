@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
+from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMCompletionStartEvent
 
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
@@ -87,6 +88,20 @@ def test_events_on_the_dispatcher(
     assert len(events) == (3 if "stream" in getattr(chat, "__name__", "") else 1)
     assert events[0].model == "moonshotai/kimi-k2-thinking-maas"
     assert events[0].class_name() == "ThinkingDeltaEvent"
+
+
+def test_events_know_their_span(
+    emulator: Emulator, llm: KimiVertex, chat: Chat, complete: Complete, recorder: Recorder
+) -> None:
+    """Each piece belongs to the span of its call, also in a stream, which outlives the method."""
+    calls: list[tuple[Any, type[Any]]] = [(chat, LLMChatStartEvent), (complete, LLMCompletionStartEvent)]
+    for call, start in calls:
+        emulator.enqueue(TURN)
+        recorder.events.clear()
+        call(llm, "Hi")
+        spans = {event.span_id for event in recorder.of(ThinkingDeltaEvent)}
+        assert spans == {event.span_id for event in recorder.of(start)}
+        assert None not in spans
 
 
 def chunk(delta: str, finish: str = "null") -> bytes:
