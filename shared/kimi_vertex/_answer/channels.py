@@ -7,29 +7,62 @@ Both may hold leaked calls.
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
-from typing import Literal
+from typing import Final, Literal
 
 from kimi_vertex._surrogates import join_surrogates
 from kimi_vertex.events import TextDelta, ThinkingDelta
 
+from .elements import ElementCalls
 from .leaked_calls import BareCalls, Judge, LeakCollector, LeakedCall
-from .markers import ARGUMENTS_BEGIN, HALF, HALF_TAG, HIDDEN, THINK_BEGIN, THINK_END, Markers, Scanner, Token
+from .markers import (
+    ARGUMENTS_BEGIN,
+    ELEMENT_BEGIN,
+    ELEMENT_END,
+    HALF,
+    HALF_TAG,
+    HIDDEN,
+    THINK_BEGIN,
+    THINK_END,
+    TURN_END,
+    Markers,
+    Scanner,
+    Token,
+)
 
 __all__ = ["ContentChannel", "ThinkingChannel"]
 
 Delta = ThinkingDelta | TextDelta
 
+_OF_ELEMENTS: Final = (ELEMENT_BEGIN, ELEMENT_END, TURN_END)
+_HALF_END: Final = re.compile(r"<\|close\|>\s*(?:t|th|thi|thin|think\s*(?:<.*)?)?")
+"""What a turn that is cut at the end of its thinking ends with."""
+_OF_CALLS: Final = ("call", "argument", "json")
+
 
 class _Channel:
     """What both channels share: halves of characters, tokens, leaked calls."""
 
-    __slots__ = ("_flowing", "_is_plain", "_leaks", "_pass_by", "_scanner", "_surrogate")
+    __slots__ = (
+        "_elements",
+        "_ended",
+        "_flowing",
+        "_is_plain",
+        "_leaks",
+        "_pass_by",
+        "_raw",
+        "_scanner",
+        "_surrogate",
+    )
 
     def __init__(self, markers: Markers, judge: Judge) -> None:
         self._scanner = Scanner(markers)
         self._is_plain, self._pass_by = markers.is_plain, self._scanner.pass_by
         self._leaks = LeakCollector(judge)
+        self._elements = ElementCalls(self._leaks)
+        self._raw = False  # K3's markup has come, between which text is as it is meant
+        self._ended = False  # the turn is over: what follows is another's
         self._surrogate = ""
         self._flowing = False  # a plain piece is given out as it is
 
@@ -38,8 +71,11 @@ class _Channel:
         out: list[Delta] = []
         text, self._surrogate = join_surrogates(self._surrogate, text)
         self._scan(text, out)
-        idle = not (self._scanner.holds or self._surrogate or self._leaks.open or self._leaks.pending)
-        self._flowing = idle and self._flows()
+        leaks = self._leaks
+        idle = not (
+            self._scanner.holds or self._surrogate or leaks.open or leaks.pending or self._elements.open
+        )
+        self._flowing = idle and not self._ended and self._flows()
         return _merged(out)
 
     def finish(self, *, cut: bool = False) -> list[Delta]:
@@ -51,7 +87,7 @@ class _Channel:
         out: list[Delta] = []
         lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
         self._scan(lost, out, last=True)
-        self._give_back(self._leaks.flush(), out)
+        self._give_back(self._elements.flush() + self._leaks.flush(), out)
         self._end(out, cut=cut)
         return _merged(out)
 
@@ -61,13 +97,25 @@ class _Channel:
         return self._leaks.calls
 
     def _scan(self, text: str, out: list[Delta], *, last: bool = False) -> None:
-        scanner, leaks = self._scanner, self._leaks
+        scanner, leaks, elements = self._scanner, self._leaks, self._elements
         for item in scanner.feed(text, last=last):
+            if self._ended:
+                continue
+            if elements.open:
+                shown, rests = elements.take(item)
+                self._give_back(shown, out)
+                scanner.markdown = not elements.open
+                if not rests:
+                    continue
             if isinstance(item, Token):
                 self._outside_code()
                 if item.kind == HALF:
+                    if last and _HALF_END.fullmatch(item.text):
+                        self._close_think(out)
                     continue
-                if item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
+                if item.kind in _OF_ELEMENTS:
+                    self._read_element(item, out)
+                elif item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
                     self._tool_token(item, out)
                 elif leaks.open:
                     self._give_back(leaks.text(item.text), out)
@@ -79,7 +127,50 @@ class _Channel:
                 self._give_back(leaks.after(item), out)
             else:
                 self._plain(item, out)
-            scanner.markdown = not leaks.open
+            scanner.markdown = not (leaks.open or elements.open)
+
+    def _read_element(self, token: Token, out: list[Delta]) -> None:
+        """Take a token of K3's outside of a tools section."""
+        opens, name = token.kind == ELEMENT_BEGIN, token.element
+        if token.kind == TURN_END or (name == "message" and not opens):
+            if self._raw:
+                self._close_leak(out)
+                self._turn_ends(out)
+                self._ended = True
+            return
+        if name in _OF_CALLS:
+            # Without its section, a call is text; but an argument may be the rest of one that was cut.
+            if opens and name == "argument" and token.attributes:
+                self._close_leak(out)
+                self._open_section(token, out)
+            else:
+                self._literal(token.text, out)
+            return
+        self._close_leak(out)
+        if name == "think":
+            (self._open_think if opens else self._close_think)(out)
+        elif name == "response":
+            (self._open_response if opens else self._close_response)(out)
+        elif name == "tools" and opens:
+            self._open_section(token, out)
+        self._raw = True
+
+    def _close_leak(self, out: list[Delta]) -> None:
+        """End what is open of a call in K2's notation."""
+        if self._leaks.open:
+            self._give_back(self._leaks.token(Token(HIDDEN, "")), out)
+
+    def _open_section(self, token: Token, out: list[Delta]) -> None:
+        self._raw = True
+        self._before_section(out)
+        self._elements.begin(token)
+
+    def _literal(self, text: str, out: list[Delta]) -> None:
+        if self._leaks.open:
+            text = self._leaks.text(text)
+        elif self._leaks.pending:
+            text = self._leaks.after(text)
+        self._give_back(text, out)
 
     def _outside_code(self) -> None:
         """Note that no code is open, because a token came."""
@@ -90,6 +181,24 @@ class _Channel:
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
         self._give_back(self._leaks.token(token), out)
+
+    def _open_think(self, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _close_think(self, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _open_response(self, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _close_response(self, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _before_section(self, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _turn_ends(self, out: list[Delta]) -> None:
+        raise NotImplementedError
 
     def _flows(self) -> bool:
         raise NotImplementedError
@@ -107,13 +216,17 @@ class _Channel:
 class ThinkingChannel(_Channel):
     """The server's field for thinking. Tags at either end of it are noise; in between they are text."""
 
-    __slots__ = ("_pending_end", "_started")
+    __slots__ = ("_answering", "_pending_end", "_started", "skipped")
 
     def __init__(self, markers: Markers, judge: Judge) -> None:
         super().__init__(markers, judge)
         self._leaks.waits = True
         self._started = False
         self._pending_end: list[str] = []  # a closing tag, and the white space after it
+        self._answering: Literal["no", "gap", "yes"] = "no"
+        """Whether the field has gone on to the answer, as far as text or to the white space before it."""
+        self.skipped = False
+        """Whether what was shown as thinking was the answer, because the model did not think."""
 
     def feed(self, text: str) -> list[Delta]:
         if self._flowing and (("<" not in text and text.isascii()) or self._is_plain(text)):
@@ -123,9 +236,43 @@ class ThinkingChannel(_Channel):
         return super().feed(text)
 
     def _flows(self) -> bool:
-        return self._started and not self._pending_end
+        return self._started and not self._pending_end and self._answering == "no"
+
+    def _open_think(self, out: list[Delta]) -> None:
+        self._answering, self._leaks.waits = "no", True
+
+    def _close_think(self, out: list[Delta]) -> None:
+        if self._answering == "no":
+            self._answer("gap", out)
+
+    def _open_response(self, out: list[Delta]) -> None:
+        self._answer("yes", out)
+
+    def _close_response(self, out: list[Delta]) -> None:
+        if self._answering == "no":
+            self.skipped = self._started
+        self._answer("gap", out)
+
+    def _answer(self, answering: Literal["gap", "yes"], out: list[Delta]) -> None:
+        self._pending_end = []
+        self._give_back(self._leaks.settle(), out)
+        self._answering, self._leaks.waits = answering, False
+
+    def _before_section(self, out: list[Delta]) -> None:
+        self._pending_end = []
+
+    def _turn_ends(self, out: list[Delta]) -> None:
+        self._pending_end = []
+        self._leaks.settle()
 
     def _plain(self, text: str, out: list[Delta]) -> None:
+        if self._answering != "no":
+            if self._answering == "gap":
+                text = text.lstrip()
+            if text:
+                self._answering = "yes"
+                out.append(TextDelta(text))
+            return
         if self._pending_end:
             self._pending_end.append(text)
             if text.isspace():
@@ -135,6 +282,9 @@ class ThinkingChannel(_Channel):
         out.append(ThinkingDelta(text))
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
+        if self._raw:
+            self._plain(token.text, out)
+            return
         if not self._started or token.kind == HALF_TAG:
             return
         if token.kind == THINK_END:
@@ -234,6 +384,58 @@ class ContentChannel(_Channel):
                 self._show(text, out)
         return _merged(out)
 
+    def _open_think(self, out: list[Delta]) -> None:
+        out += self.decide()
+        self._open()
+        self._inline = True
+
+    def _close_think(self, out: list[Delta]) -> None:
+        state = self._state
+        if state == "held":
+            out.append(ThinkingDelta("".join(self._take_gap())))
+        elif state == "thinking":
+            self._end_thinking(out)
+        if state in ("start", "held", "thinking"):
+            self._close()
+
+    def _end_thinking(self, out: list[Delta]) -> None:
+        """Give out what thinking ends with: in K3's markup, white space counts."""
+        self._give_back(self._leaks.settle(), out)
+        out.extend(ThinkingDelta(text) for text in self._take_gap() if self._raw)
+
+    def _open_response(self, out: list[Delta]) -> None:
+        if self._state in ("held", "thinking"):
+            self._close_think(out)
+        self._take_gap()
+        self._state = "text"
+
+    def _close_response(self, out: list[Delta]) -> None:
+        if self._state == "thinking":
+            self._close_think(out)
+        out += self.decide()
+        self._take_gap()
+        self._state = "after"
+
+    def _before_section(self, out: list[Delta]) -> None:
+        if self._bare is not None and (before := self._bare.take_held()):
+            out.append(TextDelta(before))
+        if self._state == "held":
+            # What follows the section shows whether the thinking only mentioned it.
+            self._think_on(out)
+        elif self._state == "start":
+            self._take_gap()
+
+    def _think_on(self, out: list[Delta]) -> None:
+        held = "".join(self._take_gap())
+        self._open()
+        self._raw = self._inline = True
+        out.append(ThinkingDelta(held))
+
+    def _turn_ends(self, out: list[Delta]) -> None:
+        if self._state == "thinking":
+            self._end_thinking(out)
+        self._leaks.settle()
+
     def _outside_code(self) -> None:
         if self._bare is not None:
             self._bare.outside_code()
@@ -267,6 +469,9 @@ class ContentChannel(_Channel):
 
     def _think(self, text: str, out: list[Delta]) -> None:
         self._gap.append(text)
+        if self._raw:
+            out.append(ThinkingDelta("".join(self._take_gap())))
+            return
         stripped = text.rstrip()
         if not stripped:
             return
@@ -279,6 +484,9 @@ class ContentChannel(_Channel):
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
         kind, state = token.kind, self._state
+        if self._raw:
+            self._plain(token.text, out)
+            return
         if state == "thinking":
             if kind == THINK_END:
                 self._give_back(self._leaks.settle(), out)

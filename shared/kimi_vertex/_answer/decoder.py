@@ -31,7 +31,7 @@ from .forced import written_call
 from .leaked_calls import LeakedCall
 from .left_arguments import LeftArguments
 from .lost_tag import LostTag
-from .markers import K2, Markers
+from .markers import KIMI, Markers
 from .quotations import Quotations
 from .reask import Rejected, sum_usage
 from .tool_calls import ToolCallAssembler
@@ -54,7 +54,7 @@ class Decoder:
         validation: ToolValidation = "off",
         forced: DeclaredTools | None = None,
         rejected: Rejected | None = None,
-        markers: Markers = K2,
+        markers: Markers = KIMI,
         texts: Iterable[str] = (),
         recovers: bool = True,
         split_by_usage: bool = True,
@@ -297,6 +297,11 @@ class Decoder:
         events: list[Event] = self._give(
             [*left, *self._thinking.finish(cut=cut), *self._content.finish(cut=cut)]
         )
+        if self._thinking.skipped:
+            own, thinking = self._own_words()
+            if not own.strip():
+                # It was shown as thinking before its end told that it is the answer.
+                events += self._give([TextDelta(thinking)])
         calls = self._calls.finish(self._calls_in_text(reason), reason)
         events += self._give([*calls])
         thought = self._accumulator.has_thinking

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from .arguments import ArgumentStream
 from .code_spans import MarkdownCode
-from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, SECTION_BEGIN, SECTION_END, Token
+from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, ELEMENT_BEGIN, SECTION_BEGIN, SECTION_END, Token
 
 __all__ = ["BareCalls", "Judge", "LeakCollector", "LeakedCall"]
 
@@ -39,6 +39,10 @@ class LeakedCall:
     id: str
     """The text in the id's place: `functions.NAME:N`, or whatever the model wrote there."""
     arguments: str
+    named: bool = False
+    """Whether `id` is the tool's name, because the notation has no ids."""
+    error: str | None = None
+    """Why it cannot be executed."""
 
 
 class Judge(Protocol):
@@ -136,12 +140,13 @@ class LeakCollector:
         elif kind == CALL_END and self.open:
             self._state = "section"
         else:
-            given_back += self._close_section(token) if kind == SECTION_END else ""
+            given_back += self.close_section([*self._written, token]) if kind == SECTION_END else ""
             self._state, self._written, self.shows_end = "outside", [], False
         return given_back
 
-    def _close_section(self, token: Token) -> str:
-        end = _text([*self._written, token])
+    def close_section(self, written: Sequence[str | Token]) -> str:
+        """Take the end of a section, and the white space before it; return text that is to be shown."""
+        end = _text(written)
         if self._pending:
             self._since.append(end)
         return end if self.shows_end and not self._pending else ""
@@ -204,10 +209,20 @@ class LeakCollector:
                 self._written = []
             return self.after(text) if stripped else ""
         written, self._written = [*self._written, *([] if end is None else [end])], []
+        return self.judge(leak, written, rest)
+
+    def judge(self, leak: LeakedCall, written: Sequence[str | Token], rest: str = "") -> str:
+        """Keep a call, unless it is a quotation; return text that is to be shown.
+
+        Args:
+            leak: The call.
+            written: Everything that it was made of.
+            rest: The text at the end of it that is none of the call's.
+        """
         if self._judge.holds(leak):
             shown = self.after(_text(written))
             self.shows_end = self.shows_end or any(
-                not isinstance(item, str) and item.kind == SECTION_BEGIN for item in written
+                not isinstance(item, str) and _opens_section(item) for item in written
             )
             return shown
         if not self._judge.recovers:
@@ -222,6 +237,10 @@ class LeakCollector:
             return ""
         self.shows_end = True
         return self.after(rest)[: -len(rest)]  # which is part of what was written
+
+
+def _opens_section(token: Token) -> bool:
+    return token.kind == SECTION_BEGIN or (token.kind == ELEMENT_BEGIN and token.element == "tools")
 
 
 def _text(written: Iterable[str | Token]) -> str:

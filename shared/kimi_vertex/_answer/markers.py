@@ -7,7 +7,7 @@ text that the user asked for, and stays text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,14 +19,18 @@ __all__ = [
     "ARGUMENTS_BEGIN",
     "CALL_BEGIN",
     "CALL_END",
+    "ELEMENT_BEGIN",
+    "ELEMENT_END",
     "HALF",
     "HALF_TAG",
     "HIDDEN",
     "K2",
+    "KIMI",
     "SECTION_BEGIN",
     "SECTION_END",
     "THINK_BEGIN",
     "THINK_END",
+    "TURN_END",
     "Markers",
     "Scanner",
     "Token",
@@ -42,6 +46,11 @@ THINK_BEGIN: Final = "think begin"
 THINK_END: Final = "think end"
 HIDDEN: Final = ""
 """Nothing for the answer: the token only must not be shown."""
+ELEMENT_BEGIN: Final = "element begin"
+"""What an element's opening means depends on its name."""
+ELEMENT_END: Final = "element end"
+TURN_END: Final = "turn end"
+"""The end of a turn of elements: what follows is another's."""
 HALF: Final = "half"
 """A token that was cut, by the end of the answer or by another token."""
 HALF_TAG: Final = "half tag"
@@ -52,25 +61,59 @@ _LONGEST_CHAIN: Final = 8
 _HALF_TOKEN: Final = re.compile(r"<\|[a-z]")
 _HALF_TAG: Final = re.compile("<thin|</thi|◁[t/]")
 
+# K3 writes elements: `<|open|>NAME KEY="VALUE"<|sep|>BODY<|close|>NAME<|sep|>`. The words between the three tokens are
+# ordinary text, and servers that join tokens by spaces leave spaces around them.
+_OPEN, _CLOSE, _SEP = "<|open|>", "<|close|>", "<|sep|>"
+_LONGEST_ELEMENT: Final = 512
+
+
+def _begun_elements(names: Sequence[str]) -> re.Pattern[str]:
+    """What an element's marker may begin with, up to a place inside of it."""
+    starts = sorted({name[:n] for name in names for n in range(len(name))}, key=len, reverse=True)
+    sep = "|".join(re.escape(_SEP[:n]) for n in range(len(_SEP) - 1, 0, -1))
+    ends = rf'\s*(?:{sep})?|\s+\w+|\s+\w+=|\s+\w+="[^"]*'
+    inside = rf'(?:{"|".join(names)})(?:\s+\w+="[^"]*")*(?:{ends})'
+    return re.compile(rf"<\|(?:open|close)\|>\s*(?:{inside}|(?:{'|'.join(starts)}))")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A special token in the text."""
+
+    kind: str
+    """What it means."""
+    text: str
+    """As it was written."""
+    element: str = ""
+    """The element that it opens or closes."""
+    attributes: str = ""
+    """The element's attributes, as they were written."""
+
 
 class Markers:
-    """The special tokens of a family of models. All begin with `<` or `◁`."""
+    """The special tokens of one family of models, or of several. All begin with `<` or `◁`."""
 
-    __slots__ = ("_angled", "_any", "_prefixes", "calls", "longest", "meaning")
+    __slots__ = ("_angled", "_any", "_begun", "_prefixes", "calls", "longest", "meaning")
 
-    def __init__(self, meaning: Mapping[str, str]) -> None:
+    def __init__(self, meaning: Mapping[str, str], elements: Sequence[str] = ()) -> None:
         """Take the table.
 
         Args:
             meaning: What each spelling means.
+            elements: The names of the elements that the family writes.
         """
         self.meaning = meaning
+        self._begun = _begun_elements(elements) if elements else None
         self.longest = max(map(len, meaning))
         told = [re.escape(text) for text, kind in meaning.items() if kind in _OF_CALLS]
         self.calls = re.compile("|".join(told))
         """Finds the tokens that calls are made of."""
-        self._prefixes = frozenset(text[:n] for text in meaning for n in range(1, len(text)))
+        heads = (_OPEN, _CLOSE) if elements else ()
+        self._prefixes = frozenset(text[:n] for text in (*meaning, *heads) for n in range(1, len(text)))
         angled = "|".join(re.escape(text[1:]) for text in meaning if text[0] == "<")
+        if elements:
+            attributes = r'(?P<attributes>(?:\s+\w+="[^"]*")*)'
+            angled += rf"|\|(?P<side>open|close)\|>\s*(?P<name>{'|'.join(elements)}){attributes}\s*<\|sep\|>"
         other = "|".join(re.escape(text) for text in meaning if text[0] != "<")
         # One literal at the beginning lets `re` skip much faster than a choice of two.
         self._angled = re.compile(f"<(?:{angled})")
@@ -99,7 +142,7 @@ class Markers:
 
     def undecided(self, text: str, start: int, end: int) -> int:
         """Where text up to `end` ends with what may be the beginning of tokens; `end` if it does not."""
-        cut = end
+        cut = end if self._begun is None else self._undecided_element(text, start, end)
         for _ in range(_LONGEST_CHAIN):
             low = max(start, cut - self.longest)
             last = max(text.rfind("<", low, cut), text.rfind("◁", low, cut))
@@ -109,44 +152,51 @@ class Markers:
             cut = outer if outer >= 0 and text[outer:cut] in self._prefixes else last
         return cut
 
+    def _undecided_element(self, text: str, start: int, end: int) -> int:
+        low = max(start, end - _LONGEST_ELEMENT)
+        at = max(text.rfind(_OPEN, low, end), text.rfind(_CLOSE, low, end))
+        assert self._begun is not None
+        return at if at >= 0 and self._begun.fullmatch(text, at, end) else end
+
+    def read(self, match: re.Match[str]) -> Token:
+        """The token that was found."""
+        side = match.groupdict().get("side")
+        if side is None:
+            return Token(self.meaning[match.group()], match.group())
+        kind = ELEMENT_BEGIN if side == "open" else ELEMENT_END
+        return Token(kind, match.group(), match["name"], match["attributes"])
+
 
 # Spellings seen in the wild. The singular section tokens: ggml-org/llama.cpp#17376; the triangles: SGLang's
 # documentation of Kimi's delimiters. Kimi's template writes the name of a role between two tokens, which makes it
 # part of them.
-K2: Final = Markers(
-    {
-        "<|tool_calls_section_begin|>": SECTION_BEGIN,
-        "<|tool_call_section_begin|>": SECTION_BEGIN,
-        "<|tool_calls_section_end|>": SECTION_END,
-        "<|tool_call_section_end|>": SECTION_END,
-        "<|tool_call_begin|>": CALL_BEGIN,
-        "<|tool_call_argument_begin|>": ARGUMENTS_BEGIN,
-        "<|tool_call_end|>": CALL_END,
-        "<think>": THINK_BEGIN,
-        "</think>": THINK_END,
-        "◁think▷": THINK_BEGIN,
-        "◁/think▷": THINK_END,
-        "<|im_end|>": HIDDEN,
-        "<|im_user|>user<|im_middle|>": HIDDEN,
-        "<|im_user|>": HIDDEN,
-        "<|im_assistant|>assistant<|im_middle|>": HIDDEN,
-        "<|im_assistant|>": HIDDEN,
-        "<|im_system|>system<|im_middle|>": HIDDEN,
-        "<|im_system|>tool<|im_middle|>": HIDDEN,
-        "<|im_system|>": HIDDEN,
-        "<|im_middle|>": HIDDEN,
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A special token in the text."""
-
-    kind: str
-    """What it means."""
-    text: str
-    """As it was written."""
+_K2: Final = {
+    "<|tool_calls_section_begin|>": SECTION_BEGIN,
+    "<|tool_call_section_begin|>": SECTION_BEGIN,
+    "<|tool_calls_section_end|>": SECTION_END,
+    "<|tool_call_section_end|>": SECTION_END,
+    "<|tool_call_begin|>": CALL_BEGIN,
+    "<|tool_call_argument_begin|>": ARGUMENTS_BEGIN,
+    "<|tool_call_end|>": CALL_END,
+    "<think>": THINK_BEGIN,
+    "</think>": THINK_END,
+    "◁think▷": THINK_BEGIN,
+    "◁/think▷": THINK_END,
+    "<|im_end|>": HIDDEN,
+    "<|im_user|>user<|im_middle|>": HIDDEN,
+    "<|im_user|>": HIDDEN,
+    "<|im_assistant|>assistant<|im_middle|>": HIDDEN,
+    "<|im_assistant|>": HIDDEN,
+    "<|im_system|>system<|im_middle|>": HIDDEN,
+    "<|im_system|>tool<|im_middle|>": HIDDEN,
+    "<|im_system|>": HIDDEN,
+    "<|im_middle|>": HIDDEN,
+}
+_K3: Final = {"<|end_of_msg|>": TURN_END}
+_ELEMENTS: Final = ("think", "response", "tools", "message", "call", "argument", "json")
+K2: Final = Markers(_K2)
+KIMI: Final = Markers({**_K2, **_K3}, _ELEMENTS)
+"""All that any Kimi writes: which one it is shows in what arrives."""
 
 
 class Scanner:
@@ -209,14 +259,19 @@ class Scanner:
             if match is None:
                 yield _half(text[cut:])
                 return
-            kind = markers.meaning[match.group()]
+            token = markers.read(match)
+            kind = token.kind
             if cut < start:
                 # The beginning of a token before a whole one would join with what follows, once that is hidden.
-                yield Token(HALF_TAG if kind in (THINK_BEGIN, THINK_END) else HALF, text[cut:start])
+                half = text[cut:start]
+                if token.element:
+                    yield _half(half)  # what follows is another element's
+                else:
+                    yield Token(HALF_TAG if kind in (THINK_BEGIN, THINK_END) else HALF, half)
                 position = start
             if not last and end - start < markers.longest and markers.begins(text[start:]):
                 break
-            yield Token(kind, match.group())
+            yield token
             position = match.end()
         self._held = text[position:]
 

@@ -14,8 +14,9 @@ from typing import Final
 from kimi_vertex._json import canonical, normalize_arguments
 from kimi_vertex._tools import DeclaredTools
 
+from .elements import ElementCalls
 from .leaked_calls import LeakCollector, LeakedCall
-from .markers import Markers, Scanner, Token
+from .markers import ELEMENT_BEGIN, ELEMENT_END, TURN_END, Markers, Scanner, Token
 
 __all__ = ["Quotations"]
 
@@ -78,7 +79,9 @@ class Quotations:
 
     def _calls(self, text: str) -> Iterator[LeakedCall]:
         """All that looks like a call in a text, escaped or not, in code or not."""
-        if not ("tool_call" in text or any(f"{name}:" in text for name in self._tools.names)):
+        if not (
+            "tool_call" in text or "|open|" in text or any(f"{name}:" in text for name in self._tools.names)
+        ):
             return
         for reading in _readings(text):
             self._left -= len(reading)
@@ -91,15 +94,22 @@ class Quotations:
         scanner = Scanner(self._markers)
         scanner.markdown = False
         leaks = LeakCollector(Quotations((), self._tools, self._markers, recovers=True))
+        elements = ElementCalls(leaks)
         before = ""
         for item in scanner.feed(text, last=True):
-            if isinstance(item, Token):
+            if elements.open:
+                elements.take(item)
+            elif isinstance(item, Token) and item.kind in (ELEMENT_BEGIN, ELEMENT_END, TURN_END):
+                if item.kind == ELEMENT_BEGIN and item.element in ("tools", "argument"):
+                    elements.begin(item)
+            elif isinstance(item, Token):
                 leaks.token(item, before)
                 before = ""
             elif leaks.open:
                 leaks.text(item)
             else:
                 before = item
+        elements.flush()
         leaks.flush()
         return leaks.calls
 

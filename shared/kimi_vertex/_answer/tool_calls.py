@@ -25,6 +25,7 @@ __all__ = ["ToolCallAssembler"]
 class _Call:
     __slots__ = (
         "arguments",
+        "bare",
         "doubtful",
         "error",
         "given",
@@ -50,6 +51,7 @@ class _Call:
         )
         self.twin = twin  # another call of the same native id, which this one may complete
         self.written = ""  # the name as the server wrote it
+        self.bare = False  # its notation has no ids
         self.id = ""
         self.name = ""
         self.index = -1
@@ -218,18 +220,18 @@ class ToolCallAssembler:
         call.name = call.name or self._name(call)
         call.index = self._first + len(self._calls)
         call.started = True
-        call.id = self._unique_id(call.server_id, call.name)
+        call.id = self._unique_id(call.server_id, call.name, "" if call.bare else self._prefix)
         self._calls.append(call)
         call.held = self._validation == "repair" and call.name in self._tools.schemas
         passed = "" if call.held else call.arguments.passed
         out.append(ToolCallDelta(call.index, call.id, call.name, passed))
 
-    def _unique_id(self, identity: str, name: str) -> str:
+    def _unique_id(self, identity: str, name: str, prefix: str) -> str:
         """The server's id if the conversation does not have it yet; else the next native one."""
         number = self._next_number + len(self._calls)
         chosen = identity
         while not chosen or chosen in self._taken:
-            chosen = f"{self._prefix}{name or 'unknown'}:{number}"
+            chosen = f"{prefix}{name or 'unknown'}:{number}"
             number += 1
         self._taken.add(chosen)
         return chosen
@@ -255,7 +257,7 @@ class ToolCallAssembler:
         for leak in leaked:
             call = self._leaked_call(leak)
             self._close(call, reason)
-            if (call.written or leak.arguments) and not known.hold(call, self._merged):
+            if (call.written or leak.arguments or leak.error) and not known.hold(call, self._merged):
                 more.append(call)
         for call in self._calls:
             self._judge(call, reason, out)
@@ -350,6 +352,8 @@ class ToolCallAssembler:
             self._report(call.index, "the call names no tool", None)
 
     def _leaked_call(self, leak: LeakedCall) -> _Call:
+        if leak.named:
+            return self._named_call(leak)
         native = leak.id.startswith("functions.") and NUMBERED.match(leak.id)
         call = _Call(None, leak.id if native else "")
         name = self._tools.resolve(leak.id, leak.arguments)
@@ -358,6 +362,16 @@ class ToolCallAssembler:
         call.arguments.feed(leak.arguments)
         if name is None:
             call.error = "the call names no declared tool"
+        return call
+
+    def _named_call(self, leak: LeakedCall) -> _Call:
+        call = _Call(None, "")
+        call.bare = True
+        call.name = call.written = leak.id
+        call.arguments.feed(leak.arguments)
+        call.error = leak.error
+        if self._tools.schemas and leak.id not in self._tools.schemas:
+            call.error = call.error or "the call names no declared tool"
         return call
 
     def _report(self, index: int, error: str, reason: FinishReason | None) -> None:

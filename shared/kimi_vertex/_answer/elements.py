@@ -1,0 +1,217 @@
+"""Calls in Kimi K3's notation, which a server let through as text.
+
+    <|open|>tools<|sep|><|open|>call tool="NAME" index="1"<|sep|>
+    <|open|>argument key="KEY" type="string"<|sep|>VALUE<|close|>argument<|sep|>...<|close|>call<|sep|>...<|close|>tools<|sep|>
+
+Values are raw: until its own end, everything in a value is part of it, whatever it looks like. A call counts once its
+end has come.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from .leaked_calls import LeakCollector, LeakedCall
+from .markers import ELEMENT_BEGIN, ELEMENT_END, HALF, TURN_END, Token
+
+__all__ = ["ElementCalls"]
+
+_ATTRIBUTE: Final = re.compile(r'(\w+)="([^"]*)"')
+_CUT_CALL: Final = re.compile(r"<\|open\|>\s*call\b")
+_CALL_PARTS: Final = ("argument", "json")
+
+
+class ElementCalls:
+    """Takes the text and tokens of one channel while a tools section is open.
+
+    What is to be shown, such as a quotation, is given back.
+    """
+
+    __slots__ = (
+        "_arguments",
+        "_attributes",
+        "_json",
+        "_leaks",
+        "_name",
+        "_orphan",
+        "_state",
+        "_value",
+        "_written",
+    )
+
+    def __init__(self, leaks: LeakCollector) -> None:
+        """Begin outside of a section.
+
+        Args:
+            leaks: Judges the calls and keeps them.
+        """
+        self._leaks = leaks
+        self._state: Literal["outside", "section", "call", "value"] = "outside"
+        self._written: list[str | Token] = []  # the open call, with what led to it
+        self._name = ""
+        self._arguments: dict[str, str] = {}  # JSON by key
+        self._json: str | None = None  # all arguments, where they came as one
+        self._attributes: dict[str, str] = {}  # of the open value
+        self._value: list[str | Token] = []
+        self._orphan = False  # the section and the call have no beginning
+
+    @property
+    def open(self) -> bool:
+        """Whether text belongs to a tools section."""
+        return self._state != "outside"
+
+    @property
+    def in_value(self) -> bool:
+        """Whether everything is text, but the end of the value."""
+        return self._state == "value"
+
+    def begin(self, token: Token) -> None:
+        """Take the token that opens a section, or an argument, before which section and call have been lost."""
+        self._orphan = token.element in _CALL_PARTS
+        self._written = [token]
+        self._state = "section"
+        self._leaks.shows_end = False
+        if self._orphan:
+            self._begin_call("")
+            self._begin_value(token)
+
+    def take(self, item: str | Token) -> tuple[str, bool]:
+        """Take text, or a token of any kind.
+
+        Returns:
+            Text that is to be shown, and whether the token is still to be read, because it is none of the section's.
+        """
+        if self._state == "value":
+            self._take_in_value(item)
+            return "", False
+        if isinstance(item, str):
+            return self._take_text(item), False
+        if item.kind == HALF:
+            if self._state == "section" and _CUT_CALL.match(item.text):
+                self._begin_call("")
+            return "", False
+        if item.kind == ELEMENT_BEGIN and item.element == "call":
+            shown = self._end_call(cut=True)
+            self._written.append(item)
+            self._begin_call(_read_attributes(item).get("tool", ""))
+            return shown, False
+        if item.kind == ELEMENT_BEGIN and item.element in _CALL_PARTS:
+            if self._state == "section":
+                self._begin_call("")
+            self._written.append(item)
+            self._begin_value(item)
+            return "", False
+        if item.kind == ELEMENT_END and item.element == "call":
+            self._written.append(item)
+            shown = self._end_call(cut=False)
+            if self._orphan:
+                self._state = "outside"
+            return shown, False
+        if item.kind == ELEMENT_END and item.element in _CALL_PARTS:
+            return "", False
+        shown = self._end_call(cut=True)
+        self._state, written = "outside", self._written
+        self._written = []
+        if item.kind == ELEMENT_END and item.element == "tools":
+            return shown + self._leaks.close_section([*written, item]), False
+        return shown, True
+
+    def flush(self) -> str:
+        """Close what is open at the channel's end; return text that belonged to no call."""
+        if self._state == "value":
+            self._cut_value()
+        shown = self._end_call(cut=True)
+        self._state, self._written = "outside", []
+        return shown
+
+    def _take_text(self, text: str) -> str:
+        if text.isspace() or self._state == "call":
+            self._written.append(text)
+            return ""
+        self._written = []
+        return self._leaks.after(text)
+
+    def _begin_call(self, name: str) -> None:
+        self._state, self._name, self._arguments, self._json = "call", name, {}, None
+
+    def _begin_value(self, token: Token) -> None:
+        self._state, self._value = "value", []
+        self._attributes = {"": token.element, **_read_attributes(token)}
+
+    def _take_in_value(self, item: str | Token) -> None:
+        self._written.append(item)
+        if isinstance(item, str) or item.kind != ELEMENT_END or item.element != self._attributes[""]:
+            self._value.append(item)
+            return
+        self._end_value("".join(part if isinstance(part, str) else part.text for part in self._value))
+
+    def _end_value(self, value: str) -> None:
+        self._state = "call"
+        if self._attributes[""] == "json":
+            self._json = value
+            return
+        kind = self._attributes.get("type", "string")
+        self._arguments[self._attributes.get("key", "")] = _as_json(value, kind)
+
+    def _cut_value(self) -> None:
+        """Take what there is of a value without an end, up to what may be the end of its section or turn."""
+        parts: list[str] = []
+        for part in self._value:
+            if not isinstance(part, str) and _ends_section(part):
+                break
+            if isinstance(part, str):
+                parts.append(part)
+            elif part.kind != HALF:
+                parts.append(part.text)
+        value = "".join(parts)
+        self._state = "call"
+        if self._attributes[""] == "json":
+            self._json = value
+            return
+        text = self._attributes.get("type", "string") == "string"
+        self._arguments[self._attributes.get("key", "")] = _string(value)[:-1] if text else value
+
+    def _end_call(self, *, cut: bool) -> str:
+        """Judge the open call; return text that is to be shown."""
+        if self._state != "call":
+            return ""
+        self._state = "section"
+        written, self._written = self._written, []
+        members = ", ".join(f"{_string(key)}: {value}" for key, value in self._arguments.items())
+        arguments = self._json if self._json is not None else f"{{{members}}}"
+        if cut and self._json is None:
+            arguments = arguments[:-1] if members else ""
+        error = "the call breaks off" if cut else None if self._name else "the call names no tool"
+        return self._leaks.judge(LeakedCall(self._name, arguments, named=True, error=error), written)
+
+
+def _ends_section(token: Token) -> bool:
+    return token.kind == TURN_END or (token.kind == ELEMENT_END and token.element in ("tools", "message"))
+
+
+def _read_attributes(token: Token) -> dict[str, str]:
+    found: Sequence[tuple[str, str]] = _ATTRIBUTE.findall(token.attributes)
+    return {key: value.replace("&quot;", '"').replace("&amp;", "&") for key, value in found}
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _as_json(value: str, kind: str) -> str:
+    """A value as JSON: a string is raw, anything else is JSON already, letter by letter; what is not is a string."""
+    if kind != "string":
+        try:
+            json.loads(value, parse_constant=_refuse, parse_int=str)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return value.strip()
+    return _string(value)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
