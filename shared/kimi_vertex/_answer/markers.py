@@ -265,7 +265,8 @@ class Scanner:
                 # The beginning of a token before a whole one would join with what follows, once that is hidden.
                 half = text[cut:start]
                 if token.element:
-                    yield _half(half)  # what follows is another element's
+                    # What follows is another element's, so that halves of it cannot meet.
+                    yield Token(HALF, half) if "|>" in half else half
                 else:
                     yield Token(HALF_TAG if kind in (THINK_BEGIN, THINK_END) else HALF, half)
                 position = start
