@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 STAMP = "kimi-vertex-environment"
-# Dependency groups of pyproject.toml; in each environment, each contains the one before. `lowest` is no group:
+# Dependency groups of pyproject.toml; in each environment, each contains the one before. `lowest` is not a group:
 # it is `test` in the lowest versions that pyproject.toml allows, whatever the lock says.
 LEVELS = {".venv": ("demo", "test", "dev"), ".venv-bench": ("bench",), ".venv-lowest": ("lowest",)}
 OLDEST = (3, 11)

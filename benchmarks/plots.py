@@ -53,7 +53,7 @@ def draw(table: Mapping[str, list[Line]], where: Mapping[str, str], directory: P
 
 def _bars(pyplot: Any, bars: Mapping[str, float], title: str, where: Mapping[str, str], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(9, 0.9 + 0.32 * len(bars)), layout="constrained")
-    drawn = axes.barh(list(bars), list(bars.values()), color=[_colour(name) for name in bars])
+    drawn = axes.barh(list(bars), list(bars.values()), color=[_color(name) for name in bars])
     axes.bar_label(drawn, fmt="%.1f", padding=3)
     axes.invert_yaxis()
     axes.set_title(title, loc="left")
@@ -65,5 +65,5 @@ def _bars(pyplot: Any, bars: Mapping[str, float], title: str, where: Mapping[str
     pyplot.close(figure)
 
 
-def _colour(name: str) -> str:
+def _color(name: str) -> str:
     return "#2f6f9f" if "Kimi" in name else "#b9bec4"

@@ -54,6 +54,6 @@ class Sample:
 
     figures: dict[str, float]
     thinking: int = -1
-    """Characters of thinking that the client handed on in a stream; -1 where nobody counted."""
+    """Characters of thinking that the client handed on in a stream; -1 where it was not counted."""
     text: int = -1
     errors: int = 0

@@ -20,7 +20,7 @@ from benchmarks.probes import Probe, Sample
 __all__ = ["Bench", "Outcome", "WorkerFailed"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-# The last one would have imports compile everything anew.
+# The last one would have imports compile everything again.
 _HIDDEN: Final = ("GOOGLE_", "KIMI_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PYTHONDONTWRITEBYTECODE")
 _LEAST_ROUNDS: Final = 2
 _IMPORT: Final = (
@@ -29,7 +29,7 @@ _IMPORT: Final = (
 
 
 class WorkerFailed(Exception):
-    """A worker ended, or answered something that is no answer."""
+    """A worker ended, or its output could not be read."""
 
 
 @dataclass(slots=True)

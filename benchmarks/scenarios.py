@@ -58,7 +58,7 @@ class Scenario:
         """The scenario with this name.
 
         Raises:
-            ValueError: There is none.
+            ValueError: There is no such scenario.
         """
         write, *numbers = name.split("-")
         thinking, text, calls, fragments, pause, whole, token = map(int, numbers)

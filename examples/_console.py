@@ -1,4 +1,4 @@
-"""How the examples print: thinking dimmed, then the answer; plain text when the output is no terminal."""
+"""How the examples print: thinking dimmed, then the answer; plain text when the output is not a terminal."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def documents() -> list[Document]:
 
 
 def bm25(texts: Sequence[Document], top_k: int = 4) -> BaseRetriever:
-    """Find passages by their words: no model, no service; made anew in a moment, so not worth storing."""
+    """Find passages by their words: no model, no service. It is rebuilt in a moment, so not worth storing."""
     nodes: Any = texts
     for splitter in SPLITTERS:
         nodes = splitter(nodes)

@@ -141,7 +141,7 @@ _JOINED: Final[Mapping[type[core.KimiVertexError], type[core.KimiVertexError]]] 
 
 
 def to_langchain_error(error: core.KimiVertexError) -> core.KimiVertexError:
-    """The same error with LangChain's base class added; itself if there is none to add."""
+    """The same error with LangChain's base class added; the error itself if there is no such class."""
     if isinstance(error, lc.ModelError):
         return error
     joined = next((_JOINED[base] for base in type(error).__mro__ if base in _JOINED), None)

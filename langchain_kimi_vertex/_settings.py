@@ -159,7 +159,7 @@ class KimiVertexSettings(BaseChatModel):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name in CLIENT_SETTINGS:
-            self._kimi_client = None  # the next request builds it anew
+            self._kimi_client = None  # the next request builds a new one
 
     @property
     def model_name(self) -> str | None:
@@ -205,7 +205,7 @@ class KimiVertexSettings(BaseChatModel):
         return kwargs.get("model") or self._client.model
 
     def _model_label(self, kwargs: Mapping[str, Any]) -> str:
-        """What a model is called where nobody has named it: LangChain counts usage by this."""
+        """What a model is called where no name was given: LangChain counts usage by this."""
         return str(self._requested_model(kwargs) or self.endpoint or "kimi")
 
     def _resolve_model_profile(self) -> ModelProfile | None:
@@ -337,7 +337,7 @@ class KimiVertexSettings(BaseChatModel):
         return super().__deepcopy__(memo)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the model; with `update`, its client is built anew from the changed settings."""
+        """Copy the model; with `update`, the copy builds a client from the changed settings."""
         same = super().model_copy(update=update, deep=deep)
         if update:
             same._kimi_client = None  # noqa: SLF001

@@ -19,12 +19,12 @@ __all__ = ["is_prose", "register"]
 
 
 def register() -> None:
-    """Make `content_blocks` understand messages whose `model_provider` is ours."""
+    """Make `content_blocks` understand messages whose `model_provider` is this package's."""
     register_translator(PROVIDER, _translate_message, _translate_chunk)
 
 
 def is_prose(chunk: AIMessageChunk) -> bool:
-    """Whether a chunk is one of ours in whose blocks there is only thinking and text, each of them a string."""
+    """Whether a chunk comes from this package and its blocks are only thinking and text, each a string."""
     extra = chunk.additional_kwargs
     return (
         isinstance(chunk.content, str)

@@ -176,7 +176,7 @@ class LiteLLMMoonshot(LiteLLM):
 
 
 def litellm_module() -> Any:
-    """Import litellm in a way in which it asks nobody for prices and prints no advice.
+    """Import litellm so that it fetches no prices and prints no advice.
 
     Raises:
         ImportError: It is not installed.

@@ -231,7 +231,7 @@ def _error_event(make: Make) -> Verdict:
 
 
 def _broken(kind: str) -> Fault:
-    # The head, two pieces of thinking and two of text: what broke is known, and nobody may try again unnoticed.
+    # The head, two pieces of thinking and two of text: what broke is known, and a silent retry would show.
     return Fault(kind, after=5, turn=Turn(thinking=["The west", " gate."], text=ANSWER))
 
 
@@ -304,7 +304,7 @@ RULES: Final[dict[str, Rule]] = {
     "usage": Rule("Usage in streams", _usage),
     "error-event": Rule("An error inside a stream is raised, the text before it kept", _error_event),
     "truncated": Rule("A truncated stream is detected", _truncated),
-    "retry-after": Rule("`Retry-After` is honoured", _retry_after),
+    "retry-after": Rule("`Retry-After` is honored", _retry_after),
     "line-separator": Rule("U+2028 and U+0085 stay intact", _line_separator),
     "forced-choice": Rule("A refused forced `tool_choice` is survived", _forced_choice),
     "image": Rule("An image for a text model is refused before sending", _image),

@@ -30,7 +30,7 @@ def check(
     Args:
         names: Which clients, by their names in `LABELS`.
         rules: Which rules, by their names in `RULES`; default all.
-        progress: Is told what is being probed; default nobody is.
+        progress: Called with what is being probed; by default nothing is.
     """
     wanted = list(rules)
     found: dict[str, Mapping[str, Verdict] | None] = {}
@@ -59,7 +59,7 @@ def bounded(rule: Rule, make: Make, seconds: float = _SECONDS) -> Verdict:
         except Exception as error:  # noqa: BLE001 - whatever a client raises is a finding
             verdicts.append(Verdict("no", type(error).__name__))
 
-    # Nobody can stop a thread, and one that hangs must not keep the process alive.
+    # A thread cannot be stopped, and one that hangs must not keep the process alive.
     thread = threading.Thread(target=run, name="conformance", daemon=True)
     thread.start()
     thread.join(seconds)

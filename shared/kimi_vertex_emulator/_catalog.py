@@ -28,7 +28,7 @@ def list_models(request: Recorded, models: Collection[str] | None, retired: Coll
     Args:
         request: The request.
         models: What there is as `publisher/model`; `None`: Kimi K2 Thinking.
-        retired: What was there and is not any more.
+        retired: What was there once and no longer is.
     """
     if request.method != "GET":
         return None

@@ -179,7 +179,7 @@ class Emulator(Server):
         self._journal.watchers.append(watcher)
 
     def reset(self) -> None:
-        """Empties queue, script and journal; a cassette begins anew; settings, sockets and issued tokens stay."""
+        """Empties queue, script and journal; a cassette starts over; settings, sockets and issued tokens stay."""
         self._sources.reset()
         self._service.reset()
         self.requests.clear()
@@ -210,7 +210,7 @@ class Emulator(Server):
         finish_reason: str | None = None,
         **conditions: Unpack[Conditions],
     ) -> list[Exchange]:
-        """The exchanges with the model that fulfil all conditions, in the order of arrival.
+        """The exchanges with the model that fulfill all conditions, in the order of arrival.
 
         Args:
             text: What the user said last.

@@ -55,7 +55,7 @@ class Words:
                     return match[match.lastindex or 0]
         return None
 
-    def labelled(self, name: str, value: str) -> str | None:
+    def labeled(self, name: str, value: str) -> str | None:
         """A value that stands beside its name: `limit=5`, `limit: 5`, `5 days`."""
         label = re.escape(name).replace("_", "[_ ]")
         found = self.take(
@@ -84,7 +84,7 @@ def _value(schema: Any, words: Words, name: str, depth: int) -> Any:
     if kind in ("integer", "number"):
         return _number(schema, words, name, integer=kind == "integer")
     if kind == "boolean":
-        said = words.labelled(name, "true|false|yes|no") if name else None
+        said = words.labeled(name, "true|false|yes|no") if name else None
         return said.lower() in ("true", "yes") if said else bool(schema.get("default", False))
     return None if kind == "null" else _string(schema, words, name)
 
@@ -171,7 +171,7 @@ def _option(options: Sequence[Any], schema: Mapping[str, Any], words: Words) -> 
 
 
 def _number(schema: Mapping[str, Any], words: Words, name: str, *, integer: bool) -> float | int:
-    found = (words.labelled(name, _NUMBER.pattern) if name else None) or words.take(_NUMBER)
+    found = (words.labeled(name, _NUMBER.pattern) if name else None) or words.take(_NUMBER)
     default = schema.get("default")
     if not isinstance(default, int | float) or isinstance(default, bool):
         default = 1
@@ -196,7 +196,7 @@ def _string(schema: Mapping[str, Any], words: Words, name: str) -> str:
 
 
 def _text(schema: Mapping[str, Any], words: Words, name: str) -> str:
-    if name and (said := words.labelled(name, r"(?<=[=:\"'])[^\s,;()\"']+")):
+    if name and (said := words.labeled(name, r"(?<=[=:\"'])[^\s,;()\"']+")):
         return said.rstrip(".?!")
     named = next((kind for part, kind in _NAMED.items() if part in name.lower()), "")
     pattern, example = _FORMATS.get(str(schema.get("format") or named), (None, ""))

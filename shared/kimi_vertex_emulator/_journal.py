@@ -231,7 +231,7 @@ class Journal:
             del requests[: -self.limit]
 
     def find(self, match: Match, status: int | None, finish_reason: str | None) -> list[Exchange]:
-        """The exchanges with the model that fulfil all conditions, in the order of arrival."""
+        """The exchanges with the model that fulfill all conditions, in the order of arrival."""
         return [
             exchange
             for exchange in self

@@ -34,7 +34,7 @@ class Player:
         self._used: set[int] = set()
 
     def rewind(self) -> None:
-        """Begins anew: nothing has been asked for."""
+        """Starts over: nothing has been asked for."""
         self._used.clear()
 
     @property

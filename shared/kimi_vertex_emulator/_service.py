@@ -77,7 +77,7 @@ class Service:
         return self._token(request)
 
     def reset(self) -> None:
-        """Begins the random draws of the requests anew."""
+        """Starts the random draws of the requests over."""
         self._arrived = 0
 
     def _token(self, request: Recorded) -> tuple[Reply, bool]:

@@ -58,7 +58,7 @@ class Sources:
         return [*queued, *self.script.unconsumed, *recorded]
 
     def reset(self) -> None:
-        """Empties queue and script; a cassette begins anew."""
+        """Empties queue and script; a cassette starts over."""
         for queue in self._queues.values():
             queue.clear()
         self.script = Script()

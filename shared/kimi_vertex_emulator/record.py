@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorder"]
 
 _LOG = logging.getLogger("kimi_vertex_emulator")
-# What belongs to one connection, or is set anew for the next.
+# What belongs to one connection, or is set again for the next.
 _HOP = frozenset(
     "connection host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     "transfer-encoding upgrade content-length content-encoding accept-encoding expect set-cookie".split()

@@ -46,7 +46,7 @@ class Conditions(TypedDict, total=False):
 
 
 class Match:
-    """What a request has to fulfil.
+    """What a request has to fulfill.
 
     Args:
         text: What the user said last.
@@ -65,7 +65,7 @@ class Match:
         self._wanted = {name: wanted for name, wanted in given.items() if wanted is not None}
 
     def unmet(self, chat: ChatRequest, request: Recorded) -> list[str]:
-        """The conditions that a request does not fulfil, by name."""
+        """The conditions that a request does not fulfill, by name."""
         return [
             name
             for condition, wanted in self._wanted.items()
@@ -99,7 +99,7 @@ def _headers(wanted: Mapping[str, TextMatch], _: ChatRequest, request: Recorded)
 
 
 _UNMET: Final[dict[str, Callable[[Any, ChatRequest, Recorded], list[str]]]] = {
-    # For each condition: the names of what a request does not fulfil.
+    # For each condition: the names of what a request does not fulfill.
     "text": _text("text", lambda chat: (["", *_texts("user", chat)])[-1]),
     "anywhere": _text("anywhere", lambda chat: "\n".join(_texts(None, chat))),
     "system": _text("system", lambda chat: "\n".join(_texts("system", chat))),
@@ -235,7 +235,7 @@ class Script:
         self.rules = list(rules)
 
     def on(self, text: TextMatch | None = None, **conditions: Unpack[Conditions]) -> Rule:
-        """Adds a rule for the requests that fulfil all the conditions; without any, for every request.
+        """Adds a rule for the requests that fulfill all the conditions; without any, for every request.
 
         Args:
             text: What the user said last: a substring, a compiled pattern, or a function.

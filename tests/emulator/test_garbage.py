@@ -83,7 +83,7 @@ def test_odd_messages_are_refused_or_ignored(
 def test_odd_schemas_are_followed_as_far_as_they_go(
     emulator: Emulator, http: httpx.Client, odd: dict[str, Any], kind: str
 ) -> None:
-    """A tool whose schema is none can be forced all the same, and so can a structured answer."""
+    """A tool whose schema is not a schema can still be forced, and so can a structured answer."""
     inner = {"type": kind, **odd}
     schema = {"type": "object", "properties": {"value": inner, "other": odd}, "required": ["value"]}
     tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
@@ -155,7 +155,7 @@ def test_pipelined_requests_are_answered_in_order(emulator: Emulator) -> None:
 def test_broken_http_ends_the_connection_only(
     emulator: Emulator, http: httpx.Client, data: bytes, answer: bytes
 ) -> None:
-    """What is no request ends with its connection, with an answer if there is somebody to answer."""
+    """Bytes that are not a request end the connection, after an answer if the client is still there."""
     assert exchange(emulator, data, then_eof=True).startswith(answer)
     assert status(http, emulator, BODY) == 200
     assert len(emulator.requests) == 1

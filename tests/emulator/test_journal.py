@@ -52,7 +52,7 @@ def test_a_broken_answer_says_how(kimi: Any, answer: Fault, ending: str) -> None
 
 
 def test_a_client_that_leaves_is_noted(kimi: Any) -> None:
-    """An answer that nobody waited for ends as `left`."""
+    """An answer that the client did not wait for ends as `left`."""
     kimi.emulator.enqueue(Raw([b"data: {}\n\n", 5.0]))
     seen: list[Exchange] = []
     kimi.emulator.watch(seen.append)

@@ -96,7 +96,7 @@ def ended(value: str | list[str] | None, end: str) -> str | list[str] | None:
 def turns(draw: st.DrawFn) -> Turn:
     calls, dialect = draw(CALLS), draw(st.sampled_from(DIALECTS))
     if dialect in CALLS_IN_TEXT:
-        # There the id is the only place of the name, so that a foreign one is no call.
+        # There the id is the only place of the name, so a foreign one is not a call.
         calls = [replace(call, id=None) for call in calls]
     # Where tokens stand in the text, half a token in front of one is damage, and not the model's words.
     end = "." if dialect in TOKENS_IN_TEXT else ""

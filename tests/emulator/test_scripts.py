@@ -142,7 +142,7 @@ def test_verify_names_what_is_left_and_what_came(kimi: Any) -> None:
 
 
 def test_verify_says_why_no_rule_answered(kimi: Any) -> None:
-    """For a request that nobody scripted it names what did not match in each rule, and which one was used up."""
+    """For a request without a script it names what did not match in each rule, and which one was used up."""
     kimi.emulator.on("rain", tools=["look"], headers={"X-Team": "red"}).answer("a")
     kimi.emulator.on("snow").answer("b")
     kimi.text("Will it snow?")

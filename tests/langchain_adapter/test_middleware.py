@@ -78,7 +78,7 @@ def test_model_fallback(emulator: Emulator, make_model: MakeModel) -> None:
 
 
 def test_summarization_by_fraction(emulator: Emulator, make_model: MakeModel) -> None:
-    """Summarisation by a fraction of the context works, because the profile knows the context's size."""
+    """Summarization by a fraction of the context works, because the profile knows the context's size."""
     emulator.enqueue(Turn(thinking="Short.", text="They talked about Oslo."), ANSWER)
     small = make_model(profile={"max_input_tokens": 100})
     summarize: Any = SummarizationMiddleware(model=small, trigger=("fraction", 0.5), keep=("messages", 1))

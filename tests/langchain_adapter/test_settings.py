@@ -82,7 +82,7 @@ def test_only_what_was_set_is_sent(emulator: Emulator, make_model: MakeModel) ->
 
 
 def test_call_options_override(emulator: Emulator, make_model: MakeModel) -> None:
-    """Options of one call win; names that are no options become fields of the body."""
+    """Options of one request win; names that are not options become fields of the body."""
     emulator.enqueue(TURN)
     model = make_model(temperature=0.5, extra_body={"top_k": 5})
     message = model.invoke(
@@ -333,7 +333,7 @@ def test_versions(model: ChatKimiVertex) -> None:
 
 
 def test_provider_is_one_id(emulator: Emulator, model: ChatKimiVertex) -> None:
-    """`ls_provider` equals `model_provider`, which LangChain's summarisation compares."""
+    """`ls_provider` equals `model_provider`, which LangChain's summarization compares."""
     emulator.enqueue(TURN)
     assert model.invoke("q").response_metadata["model_provider"] == model._get_ls_params().get("ls_provider")
 

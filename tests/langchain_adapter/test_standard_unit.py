@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainDe
 
 
 class TestChatKimiVertexUnit(ChatModelUnitTests):
-    """The suite with serialisation and initialisation from the environment."""
+    """The suite with serialization and initialization from the environment."""
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod

@@ -1,4 +1,4 @@
-"""What nobody could check without an account: the service itself. Left out unless KIMI_VERTEX_LIVE is set.
+"""What cannot be checked without an account: the service itself. Left out unless KIMI_VERTEX_LIVE is set.
 
 The questions are those that the documents leave open; a failure here is news for docs/ and the emulator.
 """

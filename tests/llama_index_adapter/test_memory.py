@@ -1,4 +1,4 @@
-"""Thinking and ids survive memories, chat stores, serialised contexts and histories of other integrations."""
+"""Thinking and ids survive memories, chat stores, serialized contexts and histories of other integrations."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_no_thinking(thinking: str | None) -> None:
 
 
 def test_unreliable_thinking_count_is_left_out() -> None:
-    """A count of 0 beside visible thinking is no count."""
+    """A count of 0 beside visible thinking is not a count."""
     completion = Completion(
         thinking="hm", text="x", usage=Usage(1, 2, 3, thinking_tokens=0), finish_reason="stop"
     )
@@ -142,7 +142,7 @@ def test_empty_answer_has_one_empty_text() -> None:
 
 
 def test_cut_off_call_is_visible_and_not_executable() -> None:
-    """A damaged call is no block, no mirror and no selection; it is listed with its error."""
+    """A damaged call makes neither a block, nor a mirror, nor a selection; it is listed with its error."""
     events: list[Event] = [
         ThinkingDelta("t"),
         ToolCallDelta(0, "functions.rm:0", "rm", '{"path": "/tmp'),

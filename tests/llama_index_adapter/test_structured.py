@@ -103,7 +103,7 @@ def test_json_schema_mode(emulator: Emulator, make_llm: MakeLLM, predict: Any, a
     assert "tools" not in body
 
 
-def test_system_prompt_is_honoured(make_llm: MakeLLM, emulator: Emulator, predict: Any) -> None:
+def test_system_prompt_is_honored(make_llm: MakeLLM, emulator: Emulator, predict: Any) -> None:
     """`system_prompt` comes first in all four methods, once."""
     emulator.enqueue(CALL)
     predict(make_llm(system_prompt="Be exact."))

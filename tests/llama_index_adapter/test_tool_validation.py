@@ -63,7 +63,7 @@ def test_off(emulator: Emulator, make_llm: MakeLLM, ask: Ask) -> None:
 
 
 def test_flag(emulator: Emulator, make_llm: MakeLLM, ask: Ask) -> None:
-    """A call that its schema does not admit is no call to execute; the response says why."""
+    """A call that its schema does not admit is not executed; the response says why."""
     emulator.enqueue(STRING_FOR_NUMBER)
     llm = make_llm(tool_validation="flag")
     response = ask(llm)

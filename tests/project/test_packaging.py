@@ -98,8 +98,8 @@ def test_wheel_says_that_it_is_typed(package: str, wheel: set[str]) -> None:
     assert f"{package}/py.typed" in wheel
 
 
-def test_wheel_carries_the_licence(wheel: set[str]) -> None:
-    """The licence goes where the code goes."""
+def test_wheel_carries_the_license(wheel: set[str]) -> None:
+    """The license goes where the code goes."""
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel)
 
 

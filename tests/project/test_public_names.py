@@ -29,7 +29,7 @@ PUBLIC = {
     """,
     "llama_index_kimi_vertex": "KimiVertex ThinkingDeltaEvent",
 }
-# Pickles, manifests and serialised chains name these by module.
+# Pickles, manifests and serialized chains name these by module.
 DEFINED_IN = {
     ("langchain_kimi_vertex", "ChatKimiVertex"): "langchain_kimi_vertex.chat_models",
     ("llama_index_kimi_vertex", "KimiVertex"): "llama_index_kimi_vertex.base",

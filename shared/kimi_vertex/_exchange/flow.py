@@ -365,7 +365,7 @@ def _partial(exchange: Exchange, decoder: Decoder) -> Completion | None:
 def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Steps[bool]:
     """Make the next attempt possible, wait for its time and return true; return false if there must not be one.
 
-    What a user has seen is never started anew. A refused token is replaced once, a refused tool choice is given
+    An answer that a user has seen part of is never started over. A refused token is replaced once, a refused tool choice is given
     up once; neither counts as a retry. Everything else waits as long as the service asks, or a random part of a
     ceiling that doubles (full jitter: many clients that failed together do not come back together).
     """

@@ -112,7 +112,7 @@ def _or_forever(seconds: float | None) -> float:
 class Watch:
     """Cancels the task that waits for too long. One timer serves all waits of a request.
 
-    `asyncio.timeout` would set a timer for each of them, which costs as much as reading a delta. Who cannot afford a
+    `asyncio.timeout` would set a timer for each of them, which costs as much as reading a delta. A caller that cannot afford a
     call for each wait calls `begin` once, and sets `since` and `task` before each wait.
     """
 
@@ -182,7 +182,7 @@ class Watch:
 class Cutoff:
     """One request's blocking waits: which connections are shut down, and when, so that a read of them ends.
 
-    Who cannot afford a call for each wait calls `begin` once, and sets `since` and `waits` at each.
+    A caller that cannot afford a call for each wait calls `begin` once, and sets `since` and `waits` at each.
     """
 
     __slots__ = ("_guard", "connections", "idle", "over", "since", "until", "waits")

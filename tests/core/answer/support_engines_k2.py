@@ -167,7 +167,7 @@ _EMPTY = [
         invalid=[("bash", "{}", "functions.bash:1")],
     ),
     row(
-        "empty arguments of a tool without required fields are none",
+        "empty arguments of a tool without required fields are {}",
         [calls(call(0, "functions.clock:0", "clock", "{}"))],
         "",
         ("clock", "{}", "functions.clock:0"),

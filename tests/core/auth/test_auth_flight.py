@@ -111,7 +111,7 @@ async def test_cancelled_callers(source: TokenSource, emulator: Emulator) -> Non
 
 
 def test_all_callers_gone(source: TokenSource, emulator: Emulator) -> None:
-    """A refresh that nobody waits for any more still brings the token, even if the loop was closed."""
+    """A refresh whose last waiter has left still brings the token, even if the loop was closed."""
     emulator.enqueue(slow_token("one"), route="token")
 
     async def give_up() -> None:

@@ -170,7 +170,7 @@ def test_nothing_found() -> None:
     ("content", "text"), [(None, "There is no credentials file"), ("{", "is not JSON"), ("[]", "JSON object")]
 )
 def test_bad_file(content: str | None, text: str, tmp_path: Path) -> None:
-    """A credentials file that is missing or is none is named."""
+    """The error names a file that is missing or is not a credentials file."""
     path = tmp_path / "key.json"
     if content is not None:
         path.write_text(content)

@@ -280,7 +280,7 @@ def test_each_fault_has_its_error(emulator: Emulator, fault: Row, form: str) -> 
 @each_form
 @rows(FAILING)
 def test_a_fault_is_survived_unless_seen_or_hopeless(emulator: Emulator, fault: Row, form: str) -> None:
-    """With retries the call succeeds at the second attempt; what the caller has seen is never started anew."""
+    """With retries the call succeeds at the second attempt; an answer that the caller has seen part of is never started over."""
     emulator.enqueue(fault.make(form), good(form))
     with nothing_left(emulator):
         outcome = perform(KimiVertexClient(base_url=emulator.base_url, timeout=SHORT), form)
@@ -295,7 +295,7 @@ def test_a_fault_is_survived_unless_seen_or_hopeless(emulator: Emulator, fault: 
 @each_form
 @rows(HARMLESS)
 def test_oddities_that_do_no_harm(emulator: Emulator, fault: Row, form: str) -> None:
-    """What leaves the answer whole is no fault: one request, the whole answer, and soon."""
+    """A fault that leaves the answer whole does not matter: one request, the whole answer, and soon."""
     emulator.enqueue(fault.make(form))
     started = time.monotonic()
     with nothing_left(emulator):

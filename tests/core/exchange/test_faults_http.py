@@ -162,7 +162,7 @@ def test_passing_statuses_are_retried(vertex: Emulator, row: tuple[Any, ...], fo
 @pytest.mark.parametrize(
     ("value", "least"), [("0", 0.0), ("0.12", 0.12), ("date", 0.0), ("soon", 0.0), ("-5", 0.0)]
 )
-def test_retry_after_is_honoured(emulator: Emulator, form: str, value: str, least: float) -> None:
+def test_retry_after_is_honored(emulator: Emulator, form: str, value: str, least: float) -> None:
     """`Retry-After` in seconds, in fractions, or as a date that has passed; anything else is ignored."""
     header = format_datetime(datetime.now(UTC), usegmt=True) if value == "date" else value
     emulator.enqueue(Raw([b"{}"], status=429, headers={"retry-after": header}), good(form))
@@ -184,7 +184,7 @@ def test_a_wait_beyond_the_budget_is_not_begun(emulator: Emulator, form: str) ->
 
 @each_form
 def test_refused_connection(form: str) -> None:
-    """Where nobody listens, each attempt fails and the error says where the connection was to go."""
+    """Where no server listens, each attempt fails and the error says where the connection was to go."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with nothing_left():

@@ -134,7 +134,7 @@ def test_promote(emulator: Emulator, form: str) -> None:
 
 @each_form
 def test_promote_leaves_a_cut_turn_alone(emulator: Emulator, form: str) -> None:
-    """Thinking that was cut off by the limit is no answer."""
+    """Thinking that was cut off by the limit is not an answer."""
     emulator.enqueue(Turn(thinking="Long", finish_reason="length"))
     outcome = perform(KimiVertexClient(base_url=emulator.base_url, empty_turn="promote"), form)
     assert outcome.text == ""

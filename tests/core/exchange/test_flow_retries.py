@@ -228,7 +228,7 @@ def test_failures_of_the_way_are_retried(kind: Any) -> None:
     "message", ["You exceeded your current quota", "insufficient_balance", "Requests per day limit reached"]
 )
 def test_spent_quotas_are_not_retried(message: str) -> None:
-    """A quota that a moment does not refill is no reason to wait."""
+    """The client does not wait for a quota that a moment does not refill."""
     body = json.dumps({"error": {"code": 429, "message": message}})
     play = Play(client(), [Answer(429, body=body)])
     assert isinstance(play.error, RateLimitError)
@@ -267,7 +267,7 @@ def test_a_token_service_that_may_recover_is_retried() -> None:
 
 
 def test_a_refused_token_is_named_to_the_credentials() -> None:
-    """After a 401 the refused header is given back, so that only that token is replaced; it is no retry."""
+    """After a 401 the refused header is given back, so that only that token is replaced; it does not count as a retry."""
     refused = Answer(401, body="{}")
     play = Play(client(max_retries=0, access_token="x"), [refused, GOOD], refreshable=True)
     assert (play.rejected, play.waits, play.error) == ([None, "first"], [], None)

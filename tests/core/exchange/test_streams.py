@@ -114,7 +114,7 @@ def test_errors_in_the_conversation_come_at_once(client: KimiVertexClient, emula
 
 @pytest.mark.parametrize("form", ["sync-whole", "async-whole"])
 def test_arguments_that_are_an_object_in_a_body_that_is_no_utf8(emulator: Emulator, form: str) -> None:
-    """What is no character becomes U+FFFD in arguments, too, whichever way they are written."""
+    """Bytes that are not a character become U+FFFD in arguments, too, whichever way these are written."""
     call = b'{"id": "a", "function": {"name": "add", "arguments": {"a": "\xff", "b": 123456789012345678901234567890}}}'
     body = b'{"choices": [{"message": {"tool_calls": [' + call + b']}, "finish_reason": "tool_calls"}]}'
     emulator.enqueue(Raw([body], headers={"content-type": "application/json"}))

@@ -103,7 +103,7 @@ def test_an_event_is_bounded(stream: bytes, size: int) -> None:
 
 
 def test_the_bound_is_for_an_event_not_for_the_stream() -> None:
-    """A long stream of short events is no problem, however it is cut."""
+    """A long stream of short events is read to its end, however it is cut."""
     stream = b": comment\n\ndata: abc\n\n" * 100
     chunks = [stream[at : at + 13] for at in range(0, len(stream), 13)]
     assert read(*chunks, limit=100) == ["abc"] * 100

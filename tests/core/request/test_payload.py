@@ -44,7 +44,7 @@ OPTIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"temperature": 1.0, "top_p": 0.95, "max_tokens": 16000, "seed": 7},
     ),
     ("zero is a setting", {"temperature": 0.0, "seed": 0}, {"temperature": 0.0, "seed": 0}),
-    ("None is none", {"temperature": None, "tools": None, "stop": None}, {}),
+    ("None is not set", {"temperature": None, "tools": None, "stop": None}, {}),
     ("one stop", {"stop": "END"}, {"stop": "END"}),
     ("several stops", {"stop": ("a", "b")}, {"stop": ["a", "b"]}),
     ("no stops", {"stop": []}, {}),
@@ -256,7 +256,7 @@ def test_nothing_is_changed() -> None:
     assert (messages, options) == before
 
 
-class _Colour(enum.Enum):
+class _Color(enum.Enum):
     RED = "red"
 
 
@@ -279,7 +279,7 @@ UNWRITABLE: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("an id", {"extra_body": {"a": uuid.UUID(int=1)}}, "a is a value of type UUID"),
     ("a date", {"extra_body": {"a": dt.date(2026, 1, 1)}}, "a is a value of type date"),
-    ("a member", {"extra_body": {"a": _Colour.RED}}, "a is a value of type _Colour"),
+    ("a member", {"extra_body": {"a": _Color.RED}}, "a is a value of type _Color"),
     ("a dataclass", {"extra_body": {"a": ToolCall("", "", "")}}, "a is a value of type ToolCall"),
 ]
 
@@ -293,7 +293,7 @@ def test_unwritable(options: dict[str, Any], said: str) -> None:
         body(**options)
 
 
-@pytest.mark.parametrize("odd", [float("nan"), uuid.UUID(int=1), _Colour.RED], ids=["nan", "id", "member"])
+@pytest.mark.parametrize("odd", [float("nan"), uuid.UUID(int=1), _Color.RED], ids=["nan", "id", "member"])
 def test_unwritable_part(odd: Any) -> None:
     """What JSON cannot hold is refused in a message's part too, even where an encoder would write something for it."""
     image = {"type": "image_url", "image_url": {"url": "data:,", "detail": odd}}

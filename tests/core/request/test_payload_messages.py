@@ -153,7 +153,7 @@ BAD_MESSAGES: list[tuple[str, Any, str]] = [
     ("unknown part", {"role": "user", "content": ["x", {"type": "input_audio"}]}, r"Message 1 \(user\) has a content part, number 1, .* 'input_audio'"),
     ("part without type", {"role": "user", "content": [{"text": "x"}]}, "number 0, .* None"),
     ("part of another type", {"role": "user", "content": [5]}, "number 0, .* int"),
-    ("text that is none", {"role": "user", "content": [{"type": "text", "text": 5}]}, "number 0, .* 'text'"),
+    ("text that is not text", {"role": "user", "content": [{"type": "text", "text": 5}]}, "number 0, .* 'text'"),
     ("image without url", {"role": "user", "content": [{"type": "image_url", "image_url": {}}]}, "number 0, .* 'image_url'"),
     ("thinking of another type", Message("assistant", "x", thinking=["t"]), "Message 1 has thinking of type list"),  # type: ignore[arg-type]
     ("a user's calls", Message("user", "x", tool_calls=[CALL]), "Message 1 has tool calls, but its role is 'user'"),
@@ -188,7 +188,7 @@ def test_bad_message(message: Any, said: str) -> None:
     ids=["none", "None", "dict", "Message", "bytes", "empty"],
 )
 def test_bad_conversation(messages: Any, said: str) -> None:
-    """What is no conversation is refused, and never taken for a list of its parts."""
+    """A value that is not a conversation is refused, and never taken for a list of its parts."""
     with pytest.raises(InvalidRequestError, match=said):
         body(messages)
 

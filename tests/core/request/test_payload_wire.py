@@ -239,7 +239,7 @@ REFUSED: list[tuple[str, Any, RequestOptions]] = [
     ("an orphan result", [QUESTION, Message("tool", "3 C", tool_call_id="call_1")], {}),
     ("an unknown role", [{"role": "critic", "content": "x"}], {}),
     ("no message", [], {}),
-    ("a tool that is none", [QUESTION], {"tools": [TOOL], "tool_choice": "search"}),
+    ("a tool that is not declared", [QUESTION], {"tools": [TOOL], "tool_choice": "search"}),
     ("not a number", [QUESTION], {"extra_body": {"top_k": float("nan")}}),
     ("a value without JSON form", [QUESTION], {"response_format": {"type": {"json_object"}}}),
 ]

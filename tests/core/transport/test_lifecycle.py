@@ -220,7 +220,7 @@ async def test_aclose_during_a_stream(emulator: Emulator, client: KimiVertexClie
 
 
 def test_a_client_lives_as_long_as_its_streams(emulator: Emulator) -> None:
-    """A stream works although nobody holds its client, whose connections end with it."""
+    """A stream works although its client is otherwise forgotten; their connections end with it."""
     with nothing_left(emulator):
         assert isinstance(list(KimiVertexClient(base_url=emulator.base_url).stream("Hi"))[-1], Finish)
 
@@ -259,7 +259,7 @@ def test_clients_of_the_users_are_used_and_left_open(emulator: Emulator) -> None
 
 @pytest.mark.parametrize("name", ["http_client", "http_async_client"])
 def test_wrong_clients_are_refused(name: str) -> None:
-    """What is no httpx client of the right kind is refused at once, by name."""
+    """A value that is not an httpx client of the right kind is refused at once, by name."""
     other = httpx.AsyncClient() if name == "http_client" else httpx.Client()
     for wrong, kind in ((other, r"httpx\.(Async)?Client"), ("requests", r"builtins\.str")):
         settings: Any = {name: wrong}

@@ -170,7 +170,7 @@ def test_bytes_that_drip_are_no_sign_of_life(transport: str, begin: bytes) -> No
 
 @each_transport
 def test_comments_are_a_sign_of_life(transport: str) -> None:
-    """A keep-alive comment begins the wait anew, with a blank line after it or without; each form for longer than `idle`."""
+    """A keep-alive comment starts the wait over, with a blank line after it or without; each form for longer than `idle`."""
     comments = [comment for comment in (b": ping\n\n", b":\n", b": ping\r\n\r\n") for _ in range(16)]
     with server(HEAD, THINKING, *comments, TEXT, FINISH, DONE) as raw:
         assert ask(transport, raw.base_url, limits(idle=0.6)).text == "Hello"
