@@ -9,9 +9,10 @@ See https://github.com/MoonshotAI/Kimi-K2/blob/main/docs/tool_call_guidance.md.
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, NoReturn, TypeAlias
 
@@ -24,6 +25,8 @@ __all__ = ["NOT_EXECUTED", "Entry", "Order", "order"]
 
 _PREFIX: Final = "functions."
 _LONGEST_NUMBER: Final = 9
+_BEFORE_RESULTS: Final = -1
+_BEHIND_RESULTS: Final = sys.maxsize
 NOT_EXECUTED: Final = "Not executed: the conversation went on without a result of this call."
 """What stands for the result of a call that has none."""
 
@@ -41,29 +44,8 @@ class Order:
     """What an answer's new calls must not collide with: the caller's ids, and those on the wire."""
 
 
-@dataclass(slots=True)
-class _Turn:
-    """What one assistant's message begins; the first turn begins without one."""
-
-    assistant: list[Entry] = field(default_factory=list)
-    first: int = 0
-    """The number of its first call."""
-    results: list[tuple[int, Entry]] = field(default_factory=list)
-    """Each behind the number of its call."""
-    others: list[Entry] = field(default_factory=list)
-
-    def entries(self) -> list[Entry]:
-        """All of it as it is sent."""
-        answered = {number for number, _ in self.results}
-        for position, _, sent in self.assistant:
-            for number, call in enumerate(sent, self.first):
-                if number not in answered:
-                    message = Message("tool", NOT_EXECUTED, tool_call_id=call.id)
-                    self.results.append((number, (position, message, (call,))))
-        self.results.sort(key=itemgetter(0))
-        return [*self.assistant, *(entry for _, entry in self.results), *self.others]
-
-
+_Turn: TypeAlias = list[tuple[int, Entry]]
+"""What an assistant's message begins, each behind the rank by which it stands: results by the number of their call."""
 _NumberedCall: TypeAlias = tuple[int, ToolCall, _Turn]
 """A call as it is sent, behind its number in the conversation and before the turn that made it."""
 
@@ -84,19 +66,25 @@ def order(messages: Sequence[Message], prefix: str = _PREFIX) -> Order:
     """
     ids = _Ids(messages, prefix)
     calls = _Calls()
-    turns = [_Turn()]
+    turn: _Turn = []
+    turns = [turn]
     for position, message in enumerate(messages):
         if message.role == "assistant":
-            sent = [_sent(call, ids) for call in message.tool_calls]
-            turn = _Turn([(position, message, sent)], calls.count)
+            sent = [_sent(call, ids) for call in message.tool_calls] if message.tool_calls else ()
+            turn = [(_BEFORE_RESULTS, (position, message, sent))]
             turns.append(turn)
             calls.add_turn(message.tool_calls, sent, turn)
         elif message.role == "tool":
-            number, answered, turn = calls.answered_by(message, position)
-            turn.results.append((number, (position, message, (answered,))))
+            number, answered, asking = calls.answered_by(message, position)
+            asking.append((number, (position, message, (answered,))))
         else:
-            turns[-1].others.append((position, message, ()))
-    return Order([entry for turn in turns for entry in turn.entries()], ids.history())
+            turn.append((_BEHIND_RESULTS, (position, message, ())))
+    for number, call, asking in calls.unanswered():
+        position = asking[0][1][0]
+        asking.append((number, (position, Message("tool", NOT_EXECUTED, tool_call_id=call.id), (call,))))
+    for turn in turns:
+        turn.sort(key=itemgetter(0))
+    return Order([entry for turn in turns for _, entry in turn], ids.history())
 
 
 def _sent(call: ToolCall, ids: _Ids) -> ToolCall:
@@ -162,7 +150,7 @@ class _Calls:
     """Finds the call that a result answers, and its number in the conversation."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._made: list[_NumberedCall] = []
         self._open: dict[str | None, deque[_NumberedCall]] = {}
         """The calls of each of the caller's ids, and under `None` all of them: the latest turn's first, in its order.
         Some may have been answered in the meantime."""
@@ -173,13 +161,17 @@ class _Calls:
 
     def add_turn(self, asked: Sequence[ToolCall], sent: Sequence[ToolCall], turn: _Turn) -> None:
         """Take the calls of a turn, as the caller has them and as they are sent."""
-        numbered = [(number, call, turn) for number, call in enumerate(sent, self.count)]
-        self.count += len(numbered)
+        numbered = [(number, call, turn) for number, call in enumerate(sent, len(self._made))]
+        self._made += numbered
         for call, made in zip(asked, numbered, strict=True):
             self._latest[call.id] = self._on_wire[made[1].id] = made
         for call, made in zip(reversed(asked), reversed(numbered), strict=True):
             for key in (call.id, None):
                 self._open.setdefault(key, deque()).appendleft(made)
+
+    def unanswered(self) -> Iterator[_NumberedCall]:
+        """The calls that have no result."""
+        return (made for made in self._made if made[0] not in self._answered)
 
     def answered_by(self, result: Message, position: int) -> _NumberedCall:
         """The call that a result answers, as it is sent, with its number and its turn.
