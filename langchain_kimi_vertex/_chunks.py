@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
 from langchain_kimi_vertex._invalid import refusing_fragment
-from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, THINKING_KEY
+from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, REPLACED_CALLS_KEY, THINKING_KEY
 
 __all__ = ["Chunks", "chat_result", "finish_metadata", "message_extras", "to_message", "usage_metadata"]
 
@@ -188,6 +188,7 @@ def finish_metadata(completion: Completion, requested_model: str | None) -> dict
         "finish_reason": completion.finish_reason,
         "id": completion.response_id,
         "empty_turn": completion.empty,
+        REPLACED_CALLS_KEY: [call.id for call in completion.invalid_tool_calls if call.replaced],
         CALL_ERRORS_KEY: {call.id: call.error for call in completion.invalid_tool_calls},
     }
     metadata.update((name, value) for name, value in optional.items() if value)

@@ -15,6 +15,7 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     ChatMessage,
+    FunctionMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -23,7 +24,7 @@ from langchain_core.messages import (
 from kimi_vertex import InvalidRequestError, Message, ToolCall
 from kimi_vertex.messages import Role
 from langchain_kimi_vertex._invalid import original_arguments
-from langchain_kimi_vertex._keys import THINKING_KEY
+from langchain_kimi_vertex._keys import REPLACED_CALLS_KEY, THINKING_KEY
 from langchain_kimi_vertex._tools import added_tools
 
 __all__ = ["to_core_messages"]
@@ -40,7 +41,13 @@ _ROLES: Final[Mapping[str, Role]] = {
     "system": "system",
     "developer": "system",
 }
-_TEXT_TYPES: Final = frozenset({"text", "text-plain", "output_text", "input_text"})
+_SAID: Final = frozenset(
+    "text text-plain output_text input_text refusal image image_url video video_url".split()
+)
+"""The types of an assistant's blocks that are sent; what else its provider put there only that can read."""
+_THINKING_KEYS: Final = (THINKING_KEY, "reasoning", "thinking")
+_NAMELESS: Final = "unknown"
+"""The name of a call that came without one; Kimi's servers refuse an empty one."""
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _CALL_TYPES: Final = frozenset({"tool_call", "tool_use", "function_call"})
 
@@ -58,10 +65,10 @@ def to_core_messages(
         InvalidRequestError: A message's type or role is unknown, or it holds content that no Kimi server takes.
     """
     converted: list[Message] = []
-    for message in messages:
+    for position, message in enumerate(messages):
         plain = _plain(message)
         if plain is None:
-            converted += _convert(message, tools or {})
+            converted += _convert(message, position, tools or {})
         else:
             converted.append(plain)
     return converted
@@ -81,14 +88,11 @@ def _plain(message: BaseMessage) -> Message | None:
         result = cast(ToolMessage, message)
         return Message("tool", content, None, (), result.tool_call_id, result.name)
     if isinstance(message, AIMessage):
-        thinking = message.additional_kwargs.get(THINKING_KEY)
-        return Message(
-            "assistant", content, thinking if isinstance(thinking, str) else None, tuple(_own_calls(message))
-        )
+        return Message("assistant", content, _own_thinking(message), tuple(_own_calls(message)))
     return None
 
 
-def _convert(message: BaseMessage, tools: Mapping[str, dict[str, Any]]) -> Iterator[Message]:
+def _convert(message: BaseMessage, position: int, tools: Mapping[str, dict[str, Any]]) -> Iterator[Message]:
     if isinstance(message, AIMessage):
         yield _assistant(message)
     elif isinstance(message, HumanMessage):
@@ -96,24 +100,21 @@ def _convert(message: BaseMessage, tools: Mapping[str, dict[str, Any]]) -> Itera
     elif isinstance(message, SystemMessage):
         yield from _system(message, tools)
     elif isinstance(message, ToolMessage):
-        yield Message(
-            role="tool",
-            content=_content(message.content),
-            tool_call_id=message.tool_call_id,
-            name=message.name,
-        )
+        yield Message("tool", _content(message.content), tool_call_id=message.tool_call_id, name=message.name)
+    elif isinstance(message, FunctionMessage):
+        yield Message("tool", _content(message.content), tool_call_id=message.name, name=message.name)
     elif isinstance(message, ChatMessage):
         role = _ROLES.get(message.role)
         if role is None:
             raise InvalidRequestError(
-                f"A ChatMessage has the role {message.role!r}, which Kimi does not know; "
+                f"Message {position} is a ChatMessage with the role {message.role!r}, which Kimi does not know; "
                 f"use one of {', '.join(_ROLES)}, or a ToolMessage for a tool's result."
             )
-        yield Message(role=role, content=_content(message.content))
+        yield Message(role, _content(message.content))
     else:
         raise InvalidRequestError(
-            f"A message of type {type(message).__name__} cannot be sent to Kimi; use SystemMessage, HumanMessage, "
-            "AIMessage or ToolMessage."
+            f"Message {position} is of type {type(message).__name__}, which cannot be sent to Kimi; use SystemMessage, "
+            "HumanMessage, AIMessage or ToolMessage."
         )
 
 
@@ -134,51 +135,8 @@ def _blocks(content: str | Sequence[str | Mapping[str, Any]]) -> Iterator[Mappin
 
 
 def _content(content: str | Sequence[str | Mapping[str, Any]]) -> str | list[_Part]:
-    return content if isinstance(content, str) else _joined([_part(block) for block in _blocks(content)])
-
-
-def _joined(parts: list[_Part]) -> str | list[_Part]:
-    """One string where all parts are text: the form that every server's template renders correctly."""
-    if all(part["type"] == "text" for part in parts):
-        return "".join(part["text"] for part in parts)
-    return [part for part in parts if part["type"] != "text" or part["text"]]
-
-
-def _part(block: Mapping[str, Any]) -> _Part:
-    """One content part in OpenAI's form, from LangChain's, OpenAI's or Anthropic's."""
-    kind = block.get("type")
-    if kind in _TEXT_TYPES:
-        return {"type": "text", "text": str(block.get("text") or "")}
-    if kind == "refusal":
-        return {"type": "text", "text": str(block.get("refusal") or "")}
-    if kind in ("image", "video"):
-        return {"type": f"{kind}_url", f"{kind}_url": {"url": _media_url(block, str(kind))}}
-    if kind in ("image_url", "video_url"):
-        media = block.get(str(kind))
-        if isinstance(media, str):
-            media = {"url": media}
-        if isinstance(media, Mapping) and isinstance(media.get("url"), str):
-            return {"type": kind, kind: dict(media)}
-    raise InvalidRequestError(
-        f"A content block of type {kind!r} cannot be sent to Kimi; use text, or an image (url or base64) "
-        "with a model that takes images."
-    )
-
-
-def _media_url(block: Mapping[str, Any], kind: str) -> str:
-    """The URL of an image or video: given, or a data URL of the bytes."""
-    source = block.get("source")
-    fields: Mapping[str, Any] = source if isinstance(source, Mapping) else block  # Anthropic nests them
-    if isinstance(fields.get("url"), str):
-        return str(fields["url"])
-    data = fields.get("base64") or fields.get("data")
-    mime_type = fields.get("mime_type") or fields.get("media_type")
-    if isinstance(data, str) and isinstance(mime_type, str):
-        return f"data:{mime_type};base64,{data}"
-    raise InvalidRequestError(
-        f"The {kind} block has neither a url nor base64 data with its mime_type; file ids of other providers "
-        "cannot be sent to Kimi."
-    )
+    """Content as the core takes it: it reads blocks of any origin, and says which it cannot send."""
+    return content if isinstance(content, str) else [dict(block) for block in _blocks(content)]
 
 
 def _system(message: SystemMessage, tools: Mapping[str, dict[str, Any]]) -> Iterator[Message]:
@@ -193,13 +151,13 @@ def _system(message: SystemMessage, tools: Mapping[str, dict[str, Any]]) -> Iter
         found = added_tools(block, tools)
         changes = changes or found is not None
         if found is None:
-            parts.append(_part(block))
+            parts.append(dict(block))
         else:
             added += [tool for tool in found if tool not in added]
     if added:
         yield Message("system", tools=added)
     if parts or not changes:
-        yield Message("system", _joined(parts))
+        yield Message("system", parts)
 
 
 def _user(message: HumanMessage) -> Iterator[Message]:
@@ -215,9 +173,9 @@ def _user(message: HumanMessage) -> Iterator[Message]:
                 tool_call_id=str(block.get("tool_use_id") or ""),
             )
         else:
-            parts.append(_part(block))
+            parts.append(dict(block))
     if parts or not results:
-        yield Message(role="user", content=_joined(parts))
+        yield Message(role="user", content=parts)
 
 
 def _assistant(message: AIMessage) -> Message:
@@ -227,8 +185,8 @@ def _assistant(message: AIMessage) -> Message:
     known = {call.id for call in calls}
     for block in _blocks(message.content):
         kind = block.get("type")
-        if kind in _TEXT_TYPES or kind in ("refusal", "image", "image_url", "video", "video_url"):
-            parts.append(_part(block))
+        if kind in _SAID:
+            parts.append(dict(block))
         elif kind in ("reasoning", "thinking", "reasoning_content"):
             thought = _thought(block)
             if thought is not None:
@@ -241,18 +199,38 @@ def _assistant(message: AIMessage) -> Message:
         elif kind not in ("tool_call_chunk", "invalid_tool_call"):
             # Encrypted thinking, server-side tools and the like: state that only the other provider can read.
             _logger.debug("left out a block of type %r from an assistant message", kind)
-    own = message.additional_kwargs.get(THINKING_KEY)
-    thinking = own if isinstance(own, str) else "".join(thoughts) if thoughts else None
-    return Message(role="assistant", content=_joined(parts), thinking=thinking, tool_calls=tuple(calls))
+    thinking = _own_thinking(message)
+    if thinking is None and thoughts:
+        thinking = "".join(thoughts)
+    return Message("assistant", parts, thinking, tuple(calls))
+
+
+def _own_thinking(message: AIMessage) -> str | None:
+    """The thinking that stands beside the content, by the names that other integrations and servers give it."""
+    extras = message.additional_kwargs
+    for name in _THINKING_KEYS:
+        if isinstance(extras.get(name), str):
+            return str(extras[name])
+    details = extras.get("reasoning_details")
+    if not isinstance(details, list):
+        return None
+    texts = [item.get("text") or item.get("summary") for item in details if isinstance(item, Mapping)]
+    return "".join(text for text in texts if isinstance(text, str)) or None
 
 
 def _own_calls(message: AIMessage) -> list[ToolCall]:
     calls = [
         ToolCall(call.get("id") or "", call["name"], _to_json(call["args"])) for call in message.tool_calls
     ]
+    replaced = message.response_metadata.get(REPLACED_CALLS_KEY) or ()
     for call in message.invalid_tool_calls:
-        arguments = original_arguments(call.get("args") or "")
-        calls.append(ToolCall(call.get("id") or "", call.get("name") or "", arguments))
+        if call.get("id") not in replaced:
+            arguments = original_arguments(call.get("args") or "")
+            calls.append(ToolCall(call.get("id") or "", call.get("name") or _NAMELESS, arguments))
+    old = message.additional_kwargs.get("function_call")
+    if not calls and isinstance(old, Mapping) and isinstance(name := old.get("name"), str):
+        # OpenAI's first form of a call. A FunctionMessage answers it by the name.
+        calls.append(ToolCall(name, name, str(old.get("arguments") or "")))
     return calls
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,15 +20,26 @@ from langchain_core.messages import (
 )
 
 from kimi_vertex import InvalidRequestError, Message, ToolCall
-from langchain_kimi_vertex._errors import langchain_errors
+from kimi_vertex_emulator import Emulator
+from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex._messages import to_core_messages
 
 _CALL = {"name": "f", "args": {"x": "é"}, "id": "functions.f:0", "type": "tool_call"}
 
 
 def _one(message: BaseMessage) -> Message:
+    """The core's message, with its texts joined as the core joins them."""
     (converted,) = to_core_messages([message])
+    parts = converted.content
+    if isinstance(parts, list) and all(part["type"] == "text" for part in parts):
+        return replace(converted, content="".join(part["text"] for part in parts))
     return converted
+
+
+def _sent(emulator: Emulator, *messages: Any) -> list[dict[str, Any]]:
+    """The messages on the wire, to a model that sees."""
+    ChatKimiVertex(base_url=emulator.base_url, model="moonshotai/kimi-k2.5").invoke(list(messages))
+    return emulator.requests[-1].json["messages"]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -53,15 +65,14 @@ def test_roles(message: BaseMessage, expected: Message) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        FunctionMessage(content="r", name="f"),
         RemoveMessage(id="1"),
         ChatMessage(content="x", role="narrator"),
     ],
 )
 def test_unknown_roles_are_refused(message: BaseMessage) -> None:
     """A message that no role fits is an error, not a guess."""
-    with pytest.raises(InvalidRequestError):
-        to_core_messages([message])
+    with pytest.raises(InvalidRequestError, match="Message 1 is"):
+        to_core_messages([HumanMessage("u"), message])
 
 
 @pytest.mark.parametrize(
@@ -69,6 +80,10 @@ def test_unknown_roles_are_refused(message: BaseMessage) -> None:
     [
         ("a", {"reasoning_content": "t"}, "t"),
         ("a", {"reasoning_content": ""}, ""),
+        ("a", {"reasoning": "t"}, "t"),
+        ("a", {"thinking": "t"}, "t"),
+        ("a", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]}, "t"),
+        ("a", {"reasoning": {"id": "rs_1"}}, None),
         ("a", {}, None),
         ([{"type": "reasoning", "reasoning": "t"}, {"type": "text", "text": "a"}], {}, "t"),
         ([{"type": "reasoning", "reasoning": "t"}, "a", {"type": "reasoning", "reasoning": "u"}], {}, "tu"),
@@ -120,6 +135,50 @@ def test_calls_in_content_count_once(block: dict[str, Any], field: list[Any]) ->
     assert message == Message("assistant", "a", tool_calls=(ToolCall("functions.f:0", "f", '{"x": "é"}'),))
 
 
+def test_replaced_calls_are_not_sent_back() -> None:
+    """A call that the model has replaced by a better one stays in the message and out of the history."""
+    invalid: Any = {
+        "name": "f",
+        "args": "{}",
+        "id": "functions.f:0",
+        "error": "no",
+        "type": "invalid_tool_call",
+    }
+    nameless: Any = {"name": None, "args": "{", "id": "i", "error": "cut", "type": "invalid_tool_call"}
+    message = AIMessage(
+        "",
+        tool_calls=[{**_CALL, "id": "functions.f:1"}],
+        invalid_tool_calls=[invalid, nameless],
+        response_metadata={"replaced_tool_calls": ["functions.f:0"]},
+    )
+    assert [(call.id, call.name) for call in _one(message).tool_calls] == [
+        ("functions.f:1", "f"),
+        ("i", "unknown"),
+    ]
+
+
+def test_openais_first_form_of_calls() -> None:
+    """A `function_call` and the FunctionMessage that answers it belong together by the function's name."""
+    call = AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": '{"x": 1}'}})
+    assert to_core_messages([call, FunctionMessage(content="r", name="f")]) == [
+        Message("assistant", "", tool_calls=(ToolCall("f", "f", '{"x": 1}'),)),
+        Message("tool", "r", tool_call_id="f", name="f"),
+    ]
+
+
+def test_dict_history_keeps_its_thinking(emulator: Emulator) -> None:
+    """A history of dicts, as vLLM writes them, keeps its thinking."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turn = {"role": "assistant", "content": "", "reasoning": "t", "tool_calls": [call]}
+    sent = _sent(
+        emulator,
+        {"role": "user", "content": "u"},
+        turn,
+        {"role": "tool", "content": "r", "tool_call_id": "c"},
+    )
+    assert sent[1]["reasoning_content"] == "t"
+
+
 def test_anthropic_tool_results_precede_the_text() -> None:
     """Results inside a user's message become tool messages before what the user says."""
     content: list[Any] = [
@@ -128,9 +187,9 @@ def test_anthropic_tool_results_precede_the_text() -> None:
         {"type": "tool_result", "tool_use_id": "b", "content": "2"},
     ]
     assert to_core_messages([HumanMessage(content)]) == [
-        Message("tool", "1", tool_call_id="a"),
+        Message("tool", [{"type": "text", "text": "1"}], tool_call_id="a"),
         Message("tool", "2", tool_call_id="b"),
-        Message("user", "and?"),
+        Message("user", [{"type": "text", "text": "and?"}]),
     ]
 
 
@@ -160,10 +219,10 @@ _DATA_URL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA
         ),
     ],
 )
-def test_images(block: dict[str, Any], part: dict[str, Any]) -> None:
+def test_images(emulator: Emulator, block: dict[str, Any], part: dict[str, Any]) -> None:
     """Images in LangChain's, OpenAI's and Anthropic's form become the server's form."""
     message = HumanMessage([{"type": "text", "text": "see", "cache_control": {"type": "ephemeral"}}, block])
-    assert _one(message).content == [{"type": "text", "text": "see"}, part]
+    assert _sent(emulator, message)[0]["content"] == [{"type": "text", "text": "see"}, part]
 
 
 @pytest.mark.parametrize(
@@ -176,15 +235,52 @@ def test_images(block: dict[str, Any], part: dict[str, Any]) -> None:
         {"type": "mystery"},
     ],
 )
-def test_unsupported_content_is_refused(block: dict[str, Any]) -> None:
-    """What cannot be sent raises; it does not disappear."""
-    with pytest.raises(ModelInvalidRequestError), langchain_errors():
-        to_core_messages([HumanMessage(["see", block])])
+def test_unsupported_content_is_refused(emulator: Emulator, block: dict[str, Any]) -> None:
+    """What a user sends and the model cannot read raises, with its place; it does not disappear."""
+    with pytest.raises(ModelInvalidRequestError, match=r"Message 1 \(user\) has a content part, number 1"):
+        _sent(emulator, SystemMessage("s"), HumanMessage(["see", block]))
 
 
-def test_text_blocks_join_to_a_string() -> None:
-    """Content that is text only is sent as one string."""
-    message = HumanMessage(
-        ["a", {"type": "text", "text": "b"}, {"type": "text-plain", "text": "c"}, {"text": "d"}]
-    )
-    assert _one(message).content == "abcd"
+def test_text_blocks_join_to_a_string(emulator: Emulator) -> None:
+    """Content that is text only is sent as one string; a document stands apart."""
+    texts: list[Any] = ["a", {"type": "text", "text": "b"}, {"text": "c"}]
+    document = {"type": "text-plain", "text": "d", "mime_type": "text/plain"}
+    assert _sent(emulator, HumanMessage(texts))[0]["content"] == "abc"
+    assert _sent(emulator, HumanMessage(["a", document]))[0]["content"] == "a\nd"
+
+
+RESULTS: list[tuple[str, Any, str]] = [
+    ("MCP texts", [{"type": "text", "text": "10"}, {"type": "text", "text": "20"}], "10\n20"),
+    ("a file", [{"type": "file", "base64": "AA==", "mime_type": "application/pdf", "filename": "r.pdf"}], "[file 'r.pdf', application/pdf: its content is not shown]"),
+    ("audio", [{"type": "audio", "base64": "AA==", "mime_type": "audio/wav"}], "[audio, audio/wav: its content is not shown]"),
+    ("a link", [{"type": "resource_link", "uri": "https://x/y", "name": "n"}], "[resource link 'n', https://x/y: its content is not shown]"),
+    ("an unknown block", [{"type": "mystery", "a": 1}], '{"type": "mystery", "a": 1}'),
+    ("no type", [{"a": 1}], '{"a": 1}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "text"), [case[1:] for case in RESULTS], ids=[case[0] for case in RESULTS]
+)
+def test_tool_results_never_kill_a_thread(emulator: Emulator, content: Any, text: str) -> None:
+    """What a tool returns is text with borders, or a note of what it was; also when tokens are counted."""
+    history = [
+        HumanMessage("u"),
+        AIMessage("", tool_calls=[_CALL]),
+        ToolMessage(content, tool_call_id="functions.f:0"),
+    ]
+    assert _sent(emulator, *history)[2]["content"] == text
+    assert ChatKimiVertex(base_url=emulator.base_url).get_num_tokens_from_messages(history) > 0
+
+
+def test_images_of_tools(emulator: Emulator) -> None:
+    """An image in a tool's result goes to a model that sees, and is a note for one that does not."""
+    image = {"type": "image", "base64": "AA==", "mime_type": "image/png"}
+    history = [
+        HumanMessage("u"),
+        AIMessage("", tool_calls=[_CALL]),
+        ToolMessage([image], tool_call_id="functions.f:0"),
+    ]
+    assert _sent(emulator, *history)[2]["content"] == [_DATA_URL]
+    ChatKimiVertex(base_url=emulator.base_url).invoke(history)
+    assert "image/png" in emulator.requests[-1].json["messages"][2]["content"]
