@@ -100,7 +100,7 @@ def _check(outcome: Outcome, form: str) -> None:
         assert (shown.thinking, shown.text) == (partial.thinking, partial.text)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 2.0) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -43,7 +43,7 @@ from ..support_core import (
 )
 
 SHORT = Timeouts(connect=2, first_byte=0.25, idle=0.25)
-STALL = 5.0
+STALL = 30.0
 HALF = WHOLE[: len(WHOLE) // 2]
 OVERSIZED = [b"data: " + b"x" * (8 << 20)] * 4 + [b"x" * 1024]
 OVERSIZED_BODY = [b'{"x": "' + b"x" * (8 << 20)] * 4 + [b"x" * 1024]

@@ -33,7 +33,7 @@ def test_close_frees_the_socket(emulator: Emulator, client: KimiVertexClient) ->
         else:
             with stream:
                 pass
-        wait_until(lambda: emulator.open_connections == 0, 1)
+        wait_until(lambda: emulator.open_connections == 0, 10)
         assert list(stream) == []
 
 
@@ -42,11 +42,11 @@ def test_break_frees_the_socket(emulator: Emulator, client: KimiVertexClient) ->
     emulator.enqueue(ENDLESS, ENDLESS)
     for _ in client.stream("Hi"):
         break
-    wait_until(lambda: emulator.open_connections == 0, 1)
+    wait_until(lambda: emulator.open_connections == 0, 10)
     with suppress(KeyError):
         for _ in client.stream("Hi"):
             raise KeyError
-    wait_until(lambda: emulator.open_connections == 0, 1)
+    wait_until(lambda: emulator.open_connections == 0, 10)
 
 
 def test_a_forgotten_stream_frees_the_socket(emulator: Emulator, client: KimiVertexClient) -> None:
@@ -55,7 +55,7 @@ def test_a_forgotten_stream_frees_the_socket(emulator: Emulator, client: KimiVer
     stream = client.stream("Hi")
     next(stream)
     del stream
-    wait_until(lambda: emulator.open_connections == 0, 1)
+    wait_until(lambda: emulator.open_connections == 0, 10)
 
 
 async def test_break_and_close_free_the_socket_async(emulator: Emulator, client: KimiVertexClient) -> None:
@@ -148,13 +148,13 @@ def test_a_body_that_ends_late_is_waited_for(emulator: Emulator, client: KimiVer
 
 def test_a_body_that_does_not_end_costs_a_moment(emulator: Emulator, client: KimiVertexClient) -> None:
     """A server that keeps a finished stream open delays its end by 0.3 s, and loses the connection."""
-    emulator.enqueue(*[Raw([*GOOD_STREAM, 5.0])] * 3)
+    emulator.enqueue(*[Raw([*GOOD_STREAM, 30.0])] * 3)
     started = time.monotonic()
     with ThreadPoolExecutor(3) as pool:
         ends = list(pool.map(lambda _: list(client.stream("Hi"))[-1], range(3)))
     assert all(isinstance(end, Finish) for end in ends)
-    assert 0.25 < time.monotonic() - started < 2
-    wait_until(lambda: emulator.open_connections == 0, 1)
+    assert 0.25 < time.monotonic() - started < 15
+    wait_until(lambda: emulator.open_connections == 0, 10)
     client.close()
 
 
