@@ -301,7 +301,7 @@ class KimiVertexClient:
                 merged,
                 settings=self._settings,
                 target=self._target,
-                rules=Rules(info, self.server, self._told),
+                rules=Rules(info, self.server, self._settings.server is not None, self._told),
                 model=model,
                 stream=streamed,
             ),

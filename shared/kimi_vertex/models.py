@@ -99,6 +99,8 @@ class ModelInfo:
     """What Moonshot's service fixes for this model, so that another value is an error."""
     output_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """The name of the limit for an answer in a request."""
+    keeps_markers_if_asked: bool = False
+    """Whether a vLLM without parsers spoils the answer, unless the request asks for its special tokens."""
     public_image_urls: bool = True
     """Whether Moonshot's service takes the public URL of an image, not only its data."""
 
@@ -183,6 +185,7 @@ _K3: Final = replace(
     mid_conversation_tools=True,
     call_id_prefix="",
     named_tool_choice=False,
+    keeps_markers_if_asked=True,
     output_limit="max_completion_tokens",
     public_image_urls=False,
     notes=(_EFFORT,),

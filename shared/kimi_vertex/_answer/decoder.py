@@ -5,8 +5,9 @@ Takes the data of server-sent events, or one decoded body. Knows no socket, cloc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from kimi_vertex._json import loads
 from kimi_vertex._surrogates import without_surrogates
@@ -37,6 +38,9 @@ from .reask import Rejected, sum_usage
 from .tool_calls import ToolCallAssembler
 
 __all__ = ["Decoder", "StreamErrorEvent", "UnreadableData"]
+
+
+_STRIPPED: Final = re.compile(r"thinkresponse.*(?:response|tools)(?:message)?\Z", re.DOTALL)
 
 
 class Decoder:
@@ -117,6 +121,8 @@ class Decoder:
         self._noted = False  # a chunk's id, model and metadata have been read
         self.server: Server | None = None
         """The kind of server, as far as the answer shows it."""
+        self.stripped = False
+        """Whether the answer is K3's markup, out of which the server took the tokens."""
         self.lost_closing_tag = False
         """Whether the answer is inside the thinking, because the server dropped the closing tag."""
         self.done = False
@@ -309,6 +315,7 @@ class Decoder:
             events += self._give([ThinkingDelta("")])
         corrected = self._corrected(reason)
         text, thinking = self._own_words()
+        self.stripped = "thinkresponse" in text and bool(_STRIPPED.search(text))
         empty = self._empty(corrected, text, thinking)
         counts = None if self._usage is None else read_usage(self._usage, thought=False)
         if empty == "thinking_only" and corrected == "stop" and self._content.opened_by_tag:

@@ -34,6 +34,7 @@ class _Call:
         "index",
         "key",
         "name",
+        "pieces",
         "server_id",
         "started",
         "tail",
@@ -52,6 +53,7 @@ class _Call:
         self.twin = twin  # another call of the same native id, which this one may complete
         self.written = ""  # the name as the server wrote it
         self.bare = False  # its notation has no ids
+        self.pieces = 0  # how many the arguments came in
         self.id = ""
         self.name = ""
         self.index = -1
@@ -153,6 +155,8 @@ class ToolCallAssembler:
         if call is None:
             return
         call.written = call.written or name
+        if pieces and not whole:
+            call.pieces += 1
         passed = call.arguments.feed(pieces)
         if call.twin is not None and _are_two(call.arguments, call.twin.arguments):
             call.twin = None
@@ -252,6 +256,10 @@ class ToolCallAssembler:
                 self._start_nameless(call, out)
         for call in self._seen:
             self._close(call, reason)
+        if reason == "length" and self._seen and not self._prefix and self._seen[-1].pieces > 1:
+            # vLLM's Rust front end, which alone sends K3's arguments in pieces, closes what the limit has cut.
+            last = self._seen[-1]
+            last.error = last.error or "the server may have closed it"
         more = [call for call in self._seen if call.twin is not None and not self._merged(call.twin, call)]
         known = Twins(self._calls, [leak.id for leak in leaked], self._tools)
         for leak in leaked:

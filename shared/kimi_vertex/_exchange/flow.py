@@ -295,6 +295,8 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
             exchange.place,
         )
     last = decoder.finish(promote=policy == "promote")
+    if decoder.stripped:
+        _learn_stripped(exchange)
     if exchange.settings.tool_validation == "reask" and exchange.rejected is None:
         rejected = reject(decoder.accumulator)
         if rejected is not None:
@@ -423,6 +425,19 @@ def _give_up_forced_choice(exchange: Exchange, error: APIStatusError) -> bool:
         )
     exchange.payload = without_forced_choice(exchange.payload)
     return True
+
+
+def _learn_stripped(exchange: Exchange) -> None:
+    facts, model = exchange.facts, exchange.payload.model
+    if facts.value("strips_markers", model=model):
+        return
+    facts.learn("strips_markers", True, "an answer's text", model=model, lasts=_RELEARN)
+    logger.warning(
+        "The server took the tokens out of Kimi K3's markup, so that this answer cannot be read (%s). Start it with "
+        "--reasoning-parser kimi_k3 --tool-call-parser kimi_k3 --enable-auto-tool-choice. From now on requests say "
+        "skip_special_tokens: false, which keeps the tokens.",
+        exchange.place,
+    )
 
 
 def _give_up_sampling(exchange: Exchange, error: APIStatusError) -> bool:

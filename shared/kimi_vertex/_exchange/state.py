@@ -76,6 +76,8 @@ class Exchange:
         field = self.facts.value("thinking_field", model=model)
         if field is not None:
             self.payload = self.payload.with_thinking_field(field)
+        if self.facts.value("strips_markers", model=model):
+            self.payload = self.payload.with_markers()
         if self.facts.value("loses_closing_tag", model=model):
             self.payload = self.payload.with_counts()
 

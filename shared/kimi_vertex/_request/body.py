@@ -104,6 +104,10 @@ class Payload:
             self, body={**self.body, "stream_options": {"continuous_usage_stats": True, **options}}
         )
 
+    def with_markers(self) -> Payload:
+        """The same request for an answer with its special tokens, which a vLLM without parsers else takes out."""
+        return replace(self, body={"skip_special_tokens": False, **self.body})
+
     def _own(self) -> list[dict[str, Any]]:
         return self.body["messages"] if self.own_messages else []
 

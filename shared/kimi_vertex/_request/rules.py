@@ -25,6 +25,8 @@ class Rules:
     info: ModelInfo
     server: Server | None = None
     """The kind of server, as far as it is known."""
+    said: bool = False
+    """Whether the user says what kind of server it is."""
     told: MutableSet[str] = field(default_factory=set)
     """What has been warned of."""
 
@@ -45,6 +47,12 @@ class Rules:
             InvalidRequestError: The model does not have this effort.
         """
         fields: dict[str, Any] = {}
+        if self.said and self.server == "vllm" and self.info.keeps_markers_if_asked:
+            # Without its parsers, vLLM takes the tokens out of the text, and what is left cannot be read.
+            fields["skip_special_tokens"] = False
+            if "skip_special_tokens" not in self.told:
+                self.told.add("skip_special_tokens")
+                logger.info("Requests say skip_special_tokens: false, for a vLLM without parsers.")
         for name in names:
             value = options.get(name)
             if value is None or (name in _SAMPLING and self._leaves_out(name, value)):

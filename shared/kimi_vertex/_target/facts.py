@@ -14,13 +14,15 @@ FactName: TypeAlias = Literal[
     "dedicated_dns",
     "fixes_sampling",
     "loses_closing_tag",
+    "strips_markers",
     "refuses_forced_choice",
     "server",
     "thinking_field",
 ]
 """`dedicated_dns`: the endpoint's own host name, `None` if it has none. `loses_closing_tag`: whether the server drops
 the tag between thinking and answer in streams. `refuses_forced_choice`: whether the model cannot be made to call a
-tool. `fixes_sampling`: whether values such as the temperature are refused. `server`: its kind. `thinking_field`: the one field in which the server writes and reads thinking."""
+tool. `fixes_sampling`: whether values such as the temperature are refused. `server`: its kind. `strips_markers`: whether
+it takes the tokens out of Kimi K3's markup. `thinking_field`: the one field in which it writes and reads thinking."""
 
 logger: Final = logging.getLogger("kimi_vertex.facts")
 

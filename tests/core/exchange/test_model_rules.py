@@ -15,6 +15,7 @@ from kimi_vertex_emulator import Emulator, Raw, Rules, Turn
 from ..support_core import each_form, perform
 
 K3 = "moonshotai/kimi-k3"
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
 
 @each_form
@@ -69,6 +70,56 @@ def test_unknown_kind_of_server() -> None:
     """A server of another kind is refused when the client is made."""
     with pytest.raises(ConfigurationError, match="server is 'ollama'"):
         KimiVertexClient(base_url="http://localhost:1/v1", server="ollama")  # type: ignore[arg-type]
+
+
+STRIPPED = "TthinkresponseAresponsemessage"
+
+
+@each_form
+def test_markers_that_the_server_strips(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer without its tokens cannot be read; the log says why, and later requests ask for the tokens."""
+    with Emulator(dialect="vllm-new") as emulator, caplog.at_level(logging.WARNING):
+        for text in (STRIPPED, "A"):
+            emulator.enqueue(Turn(text=text))
+            client = KimiVertexClient(K3, base_url=emulator.base_url)
+            keep = KimiVertexClient(K3, base_url=emulator.base_url)
+            assert perform(client, form).text == text
+        assert keep.facts["strips_markers[moonshotai/kimi-k3]"].value
+        sent = [request.json.get("skip_special_tokens") for request in emulator.requests]
+    assert sent == [None, False]
+    assert len([r for r in caplog.records if "--reasoning-parser kimi_k3" in r.message]) == 1
+
+
+def test_a_vllm_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the user says that it is a vLLM, the first request asks for the tokens; once, the log says so."""
+    with Emulator() as emulator, caplog.at_level(logging.INFO):
+        with KimiVertexClient(K3, base_url=emulator.base_url, server="vllm") as client:
+            for _ in range(2):
+                client.complete("Hi")
+        assert [request.json["skip_special_tokens"] for request in emulator.requests] == [False, False]
+    assert len([r for r in caplog.records if "skip_special_tokens" in r.message]) == 1
+
+
+@pytest.mark.parametrize(("pieces", "valid"), [(['{"a": ', "1}"], False), (['{"a": 1}'], True)])
+def test_a_call_that_the_limit_may_have_cut(pieces: list[str], valid: bool) -> None:
+    """At the token limit, K3's last call is in doubt if it came in pieces: such a server closes what was cut."""
+    fragments = [
+        {"index": 0, "id": "call_8f", "type": "function", "function": {"name": "f", "arguments": pieces[0]}},
+        *({"index": 0, "function": {"arguments": piece}} for piece in pieces[1:]),
+    ]
+    deltas: list[tuple[dict[str, Any], str | None]] = [({"tool_calls": [part]}, None) for part in fragments]
+    lines = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+        for delta, reason in [*deltas, ({}, "length")]
+    ]
+    data = b"".join(b"data: %b\n\n" % json.dumps(line).encode() for line in lines)
+    with Emulator() as emulator:
+        emulator.enqueue(Raw([data + b"data: [DONE]\n\n"]))
+        outcome = perform(KimiVertexClient(K3, base_url=emulator.base_url), "sync-stream", tools=[TOOL])
+    assert outcome.completion is not None
+    assert len(outcome.completion.tool_calls) == valid
+    for call in outcome.completion.invalid_tool_calls:
+        assert call.error == "cut off by the token limit: the server may have closed it"
 
 
 @each_form
