@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kimi_vertex_emulator import Rules
+from kimi_vertex_emulator import Cassette, Interaction, Rules
 from kimi_vertex_emulator.__main__ import _rules as rules_of
 from kimi_vertex_emulator.__main__ import main
 
@@ -65,6 +65,32 @@ def test_the_command_takes_a_script_a_dialect_and_rules_and_watches(tmp_path: Pa
     assert "only 1 is allowed" in refused.text
     assert "POST .../chat/completions (1 message; user: 'Hi') -> 200: 3 thinking, 6 text, stop, " in line
     assert "Traceback" not in log
+
+
+def test_the_command_replays_asks_for_a_bearer_and_has_a_quota(tmp_path: Path) -> None:
+    """A cassette answers what it holds, redacted words included; what it does not hold counts against the quota."""
+    answer = '{"choices":[{"message":{"role":"assistant","content":"Tape."}}]}'
+    asked = {"model": "m/k", "messages": [{"role": "user", "content": "Ask REDACTED"}]}
+    path = "/v1/projects/PROJECT/locations/global/endpoints/openapi/chat/completions"
+    head = {"content-type": "application/json"}
+    file = tmp_path / "c.json"
+    Cassette([Interaction("POST", path, "", asked, 200, head, [answer])]).save(file)
+    options = ["--port", "0", "--replay", str(file), "--redact", "Globex", "--require-token", "--quiet"]
+    command = [sys.executable, "-m", "kimi_vertex_emulator", *options, "--requests-per-minute", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = f"http://{process.stdout.readline().strip().partition('=')[2]}/v1/chat/completions"
+        bodies = [
+            {**asked, "messages": [{"role": "user", "content": word}]} for word in ("Ask Globex", "Else")
+        ]
+        bearer = {"authorization": "Bearer ya29.of-the-test"}
+        refused = httpx.post(url, json=bodies[0])
+        answers = [httpx.post(url, json=body, headers=bearer) for body in [*bodies, bodies[1]]]
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=10)
+    assert [refused.status_code, *(answer.status_code for answer in answers)] == [401, 200, 404, 429]
+    assert answers[0].json()["choices"][0]["message"]["content"] == "Tape."
+    assert " -> " not in log
 
 
 def test_the_command_takes_every_rule() -> None:

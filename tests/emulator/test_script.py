@@ -202,6 +202,15 @@ def test_thinking_can_be_switched_off(kimi: Any, switch: dict[str, Any]) -> None
     assert kimi.message("Hi")["reasoning_content"]
 
 
+def test_an_emulator_can_have_a_pace(kimi: Any) -> None:
+    """Turns that say no pause of their own take the emulator's between two events."""
+    kimi.emulator.pace = 0.05
+    kimi.emulator.enqueue(Turn(text=["a", "b"]))
+    kimi.events("Hi")
+    offsets = [at for at, _ in kimi.emulator.exchanges[0].events]
+    assert offsets[-1] - offsets[0] >= 0.1
+
+
 async def test_a_turn_can_pause_between_its_events(emulator: Emulator) -> None:
     """With a pause the thinking is there while the answer is still to come."""
     emulator.enqueue(Turn(thinking=["thought"], text=["answer"], pause=0.1))
