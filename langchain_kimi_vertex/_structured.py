@@ -5,23 +5,30 @@ A cut-off answer is never completed by guessing: LangChain's own parsers would r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+import re
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from langchain_core import exceptions as lc
 from langchain_core.exceptions import OutputParserException
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall
+from langchain_core.output_parsers import BaseCumulativeTransformOutputParser, BaseOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.utils.pydantic import is_basemodel_subclass
+from langchain_core.utils.json import parse_json_markdown
+from pydantic import SkipValidation
 
 from kimi_vertex import find_json_object
-from langchain_kimi_vertex._tools import Schema
+from langchain_kimi_vertex._schemas import Wanted
 
 __all__ = ["json_parser", "structured", "tool_parser"]
+
+_logger: Final = logging.getLogger(__name__)
+_FENCE: Final = re.compile(r"^```[a-zA-Z]*\n|\n?```$")
+_NOTHING: Final = object()
+"""What stands for JSON that is not there; `None` is JSON."""
 
 
 def structured(
@@ -37,24 +44,106 @@ def structured(
     return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
 
-def json_parser(schema: Schema | None) -> BaseOutputParser[Any]:
-    """The parser for an answer whose text is the JSON: an object of `schema`, or a dict."""
-    model = _pydantic_model(schema)
-    if model is not None:
-        return _PydanticAnswer(pydantic_object=model)
-    return _JsonAnswer()
+def json_parser(wanted: Wanted | None) -> BaseOutputParser[Any]:
+    """The parser for an answer whose text is the JSON; without a schema, an object of any kind."""
+    return _Answer(wanted=wanted)
 
 
-def tool_parser(schema: Schema, name: str) -> BaseOutputParser[Any]:
-    """The parser for an answer given as the arguments of the tool `name`."""
-    model = _pydantic_model(schema)
-    if model is not None:
-        return _PydanticCall(tools=[model], first_tool_only=True)
-    return _JsonCall(key_name=name, first_tool_only=True)
+def tool_parser(wanted: Wanted) -> BaseOutputParser[Any]:
+    """The parser for an answer given as the arguments of a tool."""
+    return _Answer(wanted=wanted, is_call=True)
 
 
-def _pydantic_model(schema: Any) -> type[Any] | None:
-    return schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
+class _Answer(BaseCumulativeTransformOutputParser[Any]):
+    """What the schema asks for, from the text of an answer or from a call.
+
+    While it is streamed, what is there so far is given out as soon as it fits.
+    """
+
+    wanted: SkipValidation[Wanted | None]
+    is_call: bool = False
+
+    @property
+    def _type(self) -> str:
+        return "kimi_vertex_structured"
+
+    def parse(self, text: str) -> Any:
+        return self.parse_result([Generation(text=text)])
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        if partial and not _is_whole(result):
+            try:
+                return self._read(self._so_far(result))
+            except ValueError:
+                return None
+        return self._whole(result)
+
+    def _read(self, value: Any) -> Any:
+        return value if self.wanted is None or value is None else self.wanted.read(value)
+
+    def _so_far(self, result: list[Generation]) -> Any:
+        if not self.is_call:
+            return parse_json_markdown(result[0].text)
+        calls = self._calls(_message(result))
+        return calls[0] if calls else None
+
+    def _calls(self, message: BaseMessage | None) -> list[Any]:
+        """The values in the calls of the schema's tool."""
+        wanted = self.wanted
+        if wanted is None or not isinstance(message, AIMessage):
+            return []
+        return [wanted.from_arguments(c["args"]) for c in message.tool_calls if c["name"] == wanted.name]
+
+    def _whole(self, result: list[Generation]) -> Any:
+        message, text = _message(result), result[0].text
+        _raise_if_refused(message)
+        calls = self._calls(message) if self.is_call else []
+        if any(call != calls[0] for call in calls):
+            _logger.warning(
+                "The model made %d calls where one object was asked for; the first is used.", len(calls)
+            )
+        value = calls[0] if calls else _NOTHING if _invalid(message) else self._in_text(text)
+        if value is _NOTHING:
+            problem, shown = self._problem(message, text)
+            raise OutputParserException(f"{problem}{_hint(message)} Got: {shown[:500]!r}", llm_output=shown)
+        try:
+            return self._read(value)
+        except ValueError as error:
+            name = "the schema" if self.wanted is None else self.wanted.name
+            shown = json.dumps(value, ensure_ascii=False, default=str)
+            raise OutputParserException(
+                f"The answer does not fit {name}: {error}{_hint(message)} Got: {shown[:500]!r}",
+                llm_output=shown,
+            ) from error
+
+    def _in_text(self, text: str) -> Any:
+        """The JSON in a text: bare, in a code fence, or after a sentence."""
+        found: Any = find_json_object(text)
+        if self.wanted is None or self.wanted.is_object:
+            return _NOTHING if found is None else found
+        bare = _FENCE.sub("", text.strip()).strip()
+        for start in sorted({0, max(bare.find("["), 0), max(bare.find("{"), 0)}):
+            try:
+                value, end = json.JSONDecoder().raw_decode(bare, start)
+            except ValueError:
+                continue
+            if start or not bare[end:].strip():
+                return self.wanted.from_arguments(value) if isinstance(value, dict) else value
+        return bare if bare and self.wanted.schema.get("type") == "string" else _NOTHING
+
+    def _problem(self, message: BaseMessage | None, text: str) -> tuple[str, str]:
+        call = _invalid(message)
+        if self.is_call and call is not None:
+            reason = call.get("error") or "unreadable arguments"
+            return f"The model's call of {call.get('name')} is unusable: {reason}.", call.get("args") or ""
+        if self.is_call:
+            return "The model made no call.", text
+        return f"The answer {'holds no complete JSON' if text.strip() else 'has no text'}.", text
+
+
+def _invalid(message: BaseMessage | None) -> InvalidToolCall | None:
+    calls = message.invalid_tool_calls if isinstance(message, AIMessage) else []
+    return calls[0] if calls else None
 
 
 def _message(result: list[Generation]) -> BaseMessage | None:
@@ -65,64 +154,6 @@ def _is_whole(result: list[Generation]) -> bool:
     """Whether this is the whole answer: a message, or chunks up to the last."""
     message = _message(result)
     return not isinstance(message, AIMessageChunk) or message.chunk_position == "last"
-
-
-class _JsonAnswer(JsonOutputParser):
-    """JSON from the text of an answer, bare, in a code fence, or after a sentence."""
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        if partial and not _is_whole(result):
-            return super().parse_result(result, partial=True)
-        return _whole_json(result)
-
-
-class _PydanticAnswer(PydanticOutputParser, _JsonAnswer):  # type: ignore[type-arg]
-    """The same, validated; while streaming, objects are given out as soon as they validate."""
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        return super().parse_result(result, partial=partial and not _is_whole(result))
-
-
-class _JsonCall(JsonOutputKeyToolsParser):
-    """A tool's arguments."""
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        return _called(result, super().parse_result, partial=partial)
-
-
-class _PydanticCall(PydanticToolsParser):
-    """The same, validated."""
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        return _called(result, super().parse_result, partial=partial)
-
-
-def _called(result: list[Generation], parse: Callable[..., Any], *, partial: bool) -> Any:
-    whole = not partial or _is_whole(result)
-    value = parse(result, partial=not whole)
-    if value is not None or not whole:
-        return value
-    message, text = _message(result), result[0].text
-    _raise_if_refused(message)
-    problem = "The model made no call."
-    if isinstance(message, AIMessage) and message.invalid_tool_calls:
-        call = message.invalid_tool_calls[0]
-        text = call.get("args") or ""
-        reason = call.get("error") or "unreadable arguments"
-        problem = f"The model's call of {call.get('name')} is unusable: {reason}."
-    raise OutputParserException(f"{problem}{_hint(message)} Got: {text[:500]!r}", llm_output=text)
-
-
-def _whole_json(result: list[Generation]) -> dict[str, Any]:
-    message, text = _message(result), result[0].text
-    _raise_if_refused(message)
-    value = find_json_object(text)
-    if value is None:
-        problem = "holds no complete JSON object" if text.strip() else "has no text"
-        raise OutputParserException(
-            f"The answer {problem}.{_hint(message)} Got: {text[:500]!r}", llm_output=text
-        )
-    return value
 
 
 def _hint(message: BaseMessage | None) -> str:

@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
 
 from kimi_vertex import InvalidRequestError
+from langchain_kimi_vertex._schemas import Wanted, is_recursive, read_schema, rooted
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 else:
     BaseTool = Any  # LangChain loads its tools when they are used, not when annotations are read
 
-__all__ = ["DEFERRED", "Method", "Schema", "ToolLike", "added_tools", "format_tools", "response_format"]
+__all__ = [
+    "DEFERRED",
+    "Method",
+    "Schema",
+    "ToolLike",
+    "added_tools",
+    "format_tools",
+    "response_format",
+    "schema_tool",
+]
 
 ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
 """A tool as LangChain takes it: dict, pydantic class, TypedDict, function or `BaseTool`."""
 
-Schema: TypeAlias = dict[str, Any] | type
-"""A schema of structured output: pydantic class, TypedDict, JSON schema or OpenAI function."""
+Schema: TypeAlias = Any
+"""A schema of structured output: pydantic class, dataclass, TypedDict, Enum, union, JSON schema or OpenAI function."""
 
 DEFERRED: Final = "defer_loading"
 """LangChain's mark of a tool that is bound, but not offered before a message of the conversation adds it."""
@@ -38,6 +49,12 @@ def _format_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
     if isinstance(tool, Mapping) and _is_servers_own(tool):
         return dict(tool)
     formatted = convert_to_openai_tool(tool, strict=strict)
+    model = tool if isinstance(tool, type) else getattr(tool, "tool_call_schema", None)
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        schema = model.model_json_schema()
+        if is_recursive(schema):
+            # LangChain writes all references out, and leaves a hole where a class contains itself.
+            formatted["function"]["parameters"] = rooted(schema)
     if isinstance(tool, Mapping):
         deferred = tool.get(DEFERRED) or _mapping(tool.get("extras")).get(DEFERRED)
     else:
@@ -109,20 +126,40 @@ def response_format(schema: Any, *, strict: bool | None = None) -> dict[str, Any
     """A schema as the `response_format` of a request.
 
     Args:
-        schema: A pydantic class, TypedDict, JSON schema or OpenAI function, or a finished `response_format`.
+        schema: A schema of any kind, or a finished `response_format`.
         strict: Sent if it is not `None`.
+
+    Raises:
+        ValueError: It cannot be a schema.
     """
-    if isinstance(schema, Mapping):
-        if schema.get("type") in ("json_schema", "json_object", "text"):
-            return dict(schema)
-        if isinstance(schema.get("function"), Mapping):
-            schema = dict(schema["function"])
-        elif "title" not in schema and "name" not in schema:
-            schema = {"title": "response", **schema}
-    function = convert_to_openai_function(schema, strict=strict)
-    described: dict[str, Any] = {"name": function["name"], "schema": function["parameters"]}
-    if function.get("description"):
-        described["description"] = function["description"]
+    if isinstance(schema, Mapping) and schema.get("type") in ("json_schema", "json_object", "text"):
+        return dict(schema)
+    wanted = read_schema(schema)
+    described: dict[str, Any] = {"name": wanted.name, "schema": dict(wanted.schema)}
+    if strict:
+        described["schema"] = _closed(wanted.schema)
+    if wanted.description:
+        described["description"] = wanted.description
     if strict is not None:
         described["strict"] = strict
     return {"type": "json_schema", "json_schema": described}
+
+
+def schema_tool(wanted: Wanted, *, strict: bool | None = None) -> dict[str, Any]:
+    """A schema as a tool that takes what is wanted."""
+    parameters = _closed(wanted.arguments) if strict else wanted.arguments
+    function = {"name": wanted.name, "description": wanted.description, "parameters": parameters}
+    return {"type": "function", "function": function if strict is None else {**function, "strict": strict}}
+
+
+def _closed(value: Any) -> Any:
+    """A schema whose objects have all of their properties and no others, which is what `strict` demands."""
+    if isinstance(value, list):
+        return [_closed(inner) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    closed = {key: _closed(inner) for key, inner in value.items()}
+    if isinstance(closed.get("properties"), Mapping):
+        closed["additionalProperties"] = False
+        closed["required"] = list(closed["properties"])
+    return closed

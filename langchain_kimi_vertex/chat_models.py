@@ -13,7 +13,7 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from kimi_vertex import Completion, Event, Finish, ThinkingListener, check_tool_choice
 from langchain_kimi_vertex import _translator
@@ -22,8 +22,9 @@ from langchain_kimi_vertex._chunks import Chunks, chat_result
 from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
 from langchain_kimi_vertex._requests import Request, hidden_headers, prepare
+from langchain_kimi_vertex._schemas import read_schema
 from langchain_kimi_vertex._settings import KimiVertexSettings
-from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools
+from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools, schema_tool
 from langchain_kimi_vertex._tools import response_format as to_response_format
 from langchain_kimi_vertex.callbacks import ThinkingCallbackHandler
 
@@ -405,11 +406,12 @@ class ChatKimiVertex(KimiVertexSettings):
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+    ) -> Runnable[LanguageModelInput, Any]:
         """Get objects instead of messages.
 
         Args:
-            schema: Pydantic class, TypedDict, JSON schema or OpenAI function; optional for `"json_mode"`.
+            schema: Pydantic class, dataclass, TypedDict, Enum, union or another type that pydantic knows, JSON schema
+                or OpenAI function; optional for `"json_mode"`. Dicts and TypedDicts give dicts, types their objects.
             method: `"json_schema"` (default) sends the schema as `response_format`; `"function_calling"` offers it
                 as a tool that must be called; `"json_mode"` asks for any JSON, so describe it in the prompt.
             include_raw: Return `{"raw", "parsed", "parsing_error"}` instead of raising parse errors.
@@ -417,7 +419,7 @@ class ChatKimiVertex(KimiVertexSettings):
             **kwargs: Bound as well.
 
         Raises:
-            ValueError: The method is unknown, or the schema is missing.
+            ValueError: The method is unknown, or the schema is missing or cannot be one.
         """
         if method not in ("json_schema", "function_calling", "json_mode"):
             raise ValueError(f"method={method!r} is unknown; use json_schema, function_calling or json_mode.")
@@ -426,17 +428,26 @@ class ChatKimiVertex(KimiVertexSettings):
         # LangChain's output parsers cost more to import than this package.
         from langchain_kimi_vertex import _structured  # noqa: PLC0415
 
-        traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-        kwargs = {**kwargs, "ls_structured_output_format": traced}
-        if method == "function_calling" and schema is not None:
-            tool = format_tools([schema], strict=strict)[0]
-            name = tool["function"]["name"]
-            bound = self.bind_tools([tool], tool_choice=name, **kwargs)
-            return _structured.structured(
-                bound, _structured.tool_parser(schema, name), include_raw=include_raw
-            )
-        wanted = (
+        wanted = None if schema is None else read_schema(schema)
+        traced: Any = schema
+        if wanted is not None and not isinstance(schema, Mapping):
+            # LangChain cannot read every type.
+            traced = {
+                "name": wanted.name,
+                "description": wanted.description,
+                "parameters": dict(wanted.schema),
+            }
+        kwargs["ls_structured_output_format"] = {
+            "kwargs": {"method": method, "strict": strict},
+            "schema": traced,
+        }
+        if method == "function_calling" and wanted is not None:
+            # Of several calls, only one can be the object.
+            kwargs.setdefault("parallel_tool_calls", False)
+            bound = self.bind_tools([schema_tool(wanted, strict=strict)], tool_choice=wanted.name, **kwargs)
+            return _structured.structured(bound, _structured.tool_parser(wanted), include_raw=include_raw)
+        asked = (
             {"type": "json_object"} if method == "json_mode" else to_response_format(schema, strict=strict)
         )
-        bound = self.bind(response_format=wanted, **kwargs)
-        return _structured.structured(bound, _structured.json_parser(schema), include_raw=include_raw)
+        bound = self.bind(response_format=asked, **kwargs)
+        return _structured.structured(bound, _structured.json_parser(wanted), include_raw=include_raw)

@@ -1,0 +1,204 @@
+"""Schemas of structured output, of every kind that users have: as JSON schema on the way out, as a reader on the way back."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langchain_core.utils.function_calling import convert_to_openai_function
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
+from typing_extensions import is_typeddict
+
+__all__ = ["Wanted", "is_recursive", "read_schema", "rooted"]
+
+_KEYWORDS: Final = frozenset("type properties $ref anyOf oneOf allOf enum const items".split())
+_NOT_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]+")
+_LONGEST_NAME: Final = 64
+_VALUE: Final = "value"
+"""The one argument of a tool that stands for something else than an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a schema asks for."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    """As JSON schema; pydantic's own where the schema is a type."""
+    read: Callable[[Any], Any]
+    """Makes the object of decoded JSON. Raises `ValueError` if it does not fit."""
+
+    @property
+    def is_object(self) -> bool:
+        """Whether a JSON object is asked for, and not a list, a word or one of several things."""
+        return self.schema.get("type") == "object" or "properties" in self.schema
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The schema as a tool's arguments, which are always an object."""
+        if self.is_object:
+            return dict(self.schema)
+        inner = {key: value for key, value in self.schema.items() if key != "$defs"}
+        definitions = {"$defs": self.schema["$defs"]} if "$defs" in self.schema else {}
+        return {"type": "object", "properties": {_VALUE: inner}, "required": [_VALUE], **definitions}
+
+    def from_arguments(self, arguments: Mapping[str, Any]) -> Any:
+        """The decoded JSON in a call's arguments."""
+        return arguments[_VALUE] if not self.is_object and arguments.keys() == {_VALUE} else arguments
+
+
+def read_schema(schema: Any) -> Wanted:
+    """Read a schema.
+
+    Args:
+        schema: A pydantic class, dataclass, TypedDict, Enum, union or other type that pydantic knows, a JSON schema, or
+            a function in OpenAI's or Anthropic's form.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(schema, Mapping):
+        return _from_mapping(schema)
+    if is_typeddict(schema):
+        try:
+            return _from_function(convert_to_openai_function(schema))
+        except (RecursionError, TypeError, ValueError):
+            # One that contains itself. Its values are dicts, so what pydantic knows of them is their schema.
+            return _from_type(schema, read=_as_it_is)
+    if isinstance(schema, type) and is_basemodel_subclass(schema) and not issubclass(schema, BaseModel):
+        old: Any = schema  # of pydantic's first version
+        return Wanted(
+            _name(schema.__name__), (schema.__doc__ or "").strip(), rooted(old.schema()), old.parse_obj
+        )
+    if inspect.isroutine(schema) or hasattr(schema, "args_schema"):
+        return _from_function(convert_to_openai_function(schema))
+    return _from_type(schema)
+
+
+def _from_mapping(schema: Mapping[str, Any]) -> Wanted:
+    if isinstance(schema.get("function"), Mapping):
+        schema = schema["function"]
+    if {"parameters", "input_schema", "inputSchema", "toolSpec"} & schema.keys():
+        return _from_function(convert_to_openai_function(dict(schema)))
+    name, inner = schema.get("name") or schema.get("title"), schema
+    if isinstance(schema.get("schema"), Mapping):
+        inner = schema["schema"]
+        name = name or inner.get("title")
+    if not _KEYWORDS & inner.keys():
+        raise ValueError(f"The schema is not a JSON schema: it has none of {', '.join(sorted(_KEYWORDS))}.")
+    described = schema.get("description") or inner.get("description") or ""
+    return Wanted(_name(str(name or "response")), str(described), rooted(_without_nullable(inner)), _as_it_is)
+
+
+def _from_function(function: Mapping[str, Any]) -> Wanted:
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    return Wanted(
+        _name(function["name"]),
+        function.get("description") or "",
+        rooted(_without_nullable(parameters)),
+        _as_it_is,
+    )
+
+
+def _from_type(kind: Any, *, read: Callable[[Any], Any] | None = None) -> Wanted:
+    try:
+        adapter = TypeAdapter(kind)
+        schema = rooted(adapter.json_schema())
+    except (
+        PydanticSchemaGenerationError,
+        PydanticUndefinedAnnotation,
+        PydanticUserError,
+        TypeError,
+        NameError,
+    ) as error:
+        raise ValueError(
+            f"{kind!r} cannot be a schema of structured output: {_first_line(error)} Use a pydantic class, a dataclass, a "
+            "TypedDict, a JSON schema, or a type that pydantic knows."
+        ) from None
+    if not _KEYWORDS & schema.keys():
+        raise ValueError(f"{kind!r} cannot be a schema of structured output: it admits anything.")
+    name = schema.get("title") or getattr(kind, "__name__", None) or "response"
+
+    def validated(value: Any) -> Any:
+        # As JSON, in which dates and enums are texts, also for classes that are strict about Python's types.
+        return adapter.validate_json(json.dumps(value))
+
+    return Wanted(_name(str(name)), str(schema.get("description") or ""), schema, read or validated)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return f"{str(error).strip().splitlines()[0].rstrip('.')}."
+
+
+def _name(text: str) -> str:
+    return _NOT_A_NAME.sub("_", text).strip("_")[:_LONGEST_NAME] or "response"
+
+
+def rooted(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema whose root is no reference: pydantic makes one of a class that contains itself."""
+    reference, definitions = schema.get("$ref"), schema.get("$defs")
+    if isinstance(reference, str) and isinstance(definitions, Mapping):
+        found = definitions.get(reference.removeprefix("#/$defs/"))
+        if isinstance(found, Mapping):
+            return {**found, "$defs": definitions}
+    return dict(schema)
+
+
+def is_recursive(schema: Mapping[str, Any]) -> bool:
+    """Whether a definition in a schema contains itself."""
+    definitions: Mapping[str, Any] = schema.get("$defs") or {}
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for name in _references(definitions.get(waiting.pop())):
+                if name not in seen:
+                    seen.add(name)
+                    waiting.append(name)
+        return seen
+
+    return any(name in reached(name) for name in definitions)
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"].removeprefix("#/$defs/")
+        for inner in value.values():
+            yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
+
+
+def _without_nullable(value: Any) -> Any:
+    """A schema in which OpenAPI's `nullable`, which JSON schema does not know, is a type."""
+    if isinstance(value, list):
+        return [_without_nullable(inner) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    plain = {key: _without_nullable(inner) for key, inner in value.items()}
+    if plain.get("nullable") is not True:
+        if plain.get("nullable") is False:
+            del plain["nullable"]
+        return plain
+    del plain["nullable"]
+    kind = plain.get("type")
+    if isinstance(kind, str):
+        plain["type"] = [kind, "null"]
+        if isinstance(plain.get("enum"), list) and None not in plain["enum"]:
+            plain["enum"] = [*plain["enum"], None]
+        return plain
+    return {"anyOf": [plain, {"type": "null"}]}
