@@ -13,6 +13,7 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
+from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ConfigDict
 
 from kimi_vertex import Completion, Event, Finish, ThinkingListener, check_tool_choice
@@ -430,8 +431,8 @@ class ChatKimiVertex(KimiVertexSettings):
 
         wanted = None if schema is None else read_schema(schema)
         traced: Any = schema
-        if wanted is not None and not isinstance(schema, Mapping):
-            # LangChain cannot read every type.
+        if wanted is not None and not isinstance(schema, Mapping) and not is_basemodel_subclass(traced):
+            # For traces, LangChain reads the schema itself, and cannot read every type.
             traced = {
                 "name": wanted.name,
                 "description": wanted.description,
