@@ -141,6 +141,12 @@ class Decoder:
         return self._border.found
 
     @property
+    def quotations(self) -> list[dict[str, str]]:
+        """What looked like calls and was taken for quotations, so far."""
+        found = self._quotations.found
+        return [{"name": self._quotations.name(call), "arguments": call.arguments} for call in found]
+
+    @property
     def has_chunks(self) -> bool:
         """Whether a chunk has come."""
         return self._chunks > 0
@@ -358,10 +364,7 @@ class Decoder:
         if self.lost_closing_tag:
             metadata["lost_closing_tag"] = True
         if self._quotations.found:
-            metadata["quoted_tool_calls"] = [
-                {"name": self._quotations.name(call), "arguments": call.arguments}
-                for call in self._quotations.found
-            ]
+            metadata["quoted_tool_calls"] = self.quotations
         if self._rejected is not None:
             metadata["reasked"] = 1
             invalid = {**self._rejected.invalid_calls, **invalid}

@@ -12,11 +12,23 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kimi_vertex._json import canonical, normalize_arguments
+from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import DeclaredTools
 
 from .elements import ElementCalls
 from .leaked_calls import LeakCollector, LeakedCall
-from .markers import ELEMENT_BEGIN, ELEMENT_END, TURN_END, Markers, Scanner, Token
+from .markers import (
+    ELEMENT_BEGIN,
+    ELEMENT_END,
+    HALF,
+    HALF_TAG,
+    THINK_BEGIN,
+    THINK_END,
+    TURN_END,
+    Markers,
+    Scanner,
+    Token,
+)
 
 __all__ = ["Quotations"]
 
@@ -60,7 +72,10 @@ class Quotations:
         """Whether the request holds the same call as text. It is noted as a quotation then."""
         if self._known is None:
             self._known = frozenset(self._key(call) for text in self._texts for call in self._calls(text))
-        held = self._left < 0 or self._key(leak) in self._known
+        name, arguments = self._key(leak)
+        # A call whose tool is not certain is one of any tool.
+        same = {(name, arguments), ("", arguments)} if name else {k for k in self._known if k[1] == arguments}
+        held = self._left < 0 or not same.isdisjoint(self._known)
         if held:
             self.note([leak])
         return held
@@ -75,7 +90,8 @@ class Quotations:
 
     def _key(self, leak: LeakedCall) -> tuple[str, str]:
         normal = normalize_arguments(leak.arguments)
-        return self.name(leak), canonical(leak.arguments if normal is None else normal)
+        name = self._tools.resolve(leak.id, "") if leak.id else ""
+        return name or "", canonical(leak.arguments if normal is None else normal)
 
     def _calls(self, text: str) -> Iterator[LeakedCall]:
         """All that looks like a call in a text, escaped or not, in code or not."""
@@ -83,35 +99,43 @@ class Quotations:
             "tool_call" in text or "|open|" in text or any(f"{name}:" in text for name in self._tools.names)
         ):
             return
-        for reading in _readings(text):
+        for reading in _readings(without_surrogates(text)):
             self._left -= len(reading)
             if self._left < 0:
                 return
-            yield from self._marked(reading)
+            calls, words = self._marked(reading)
+            yield from calls
             yield from _bare(reading)
+            if len(words) < len(reading):
+                yield from _bare(words)
 
-    def _marked(self, text: str) -> list[LeakedCall]:
+    def _marked(self, text: str) -> tuple[list[LeakedCall], str]:
+        """The calls that tokens mark, and the text without the tokens."""
         scanner = Scanner(self._markers)
         scanner.markdown = False
         leaks = LeakCollector(Quotations((), self._tools, self._markers, recovers=True))
         elements = ElementCalls(leaks)
-        before = ""
+        before, words = "", []
         for item in scanner.feed(text, last=True):
+            text = item if isinstance(item, str) else item.text
             if elements.open:
                 elements.take(item)
             elif isinstance(item, Token) and item.kind in (ELEMENT_BEGIN, ELEMENT_END, TURN_END):
                 if item.kind == ELEMENT_BEGIN and item.element in ("tools", "argument"):
                     elements.begin(item)
-            elif isinstance(item, Token):
-                leaks.token(item, before)
-                before = ""
+            elif isinstance(item, Token) and item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
+                if item.kind != HALF:
+                    leaks.token(item, before)
+                    before = ""
             elif leaks.open:
-                leaks.text(item)
+                leaks.text(text)
             else:
-                before = item
+                before = text
+            if isinstance(item, str) or item.kind in (THINK_BEGIN, THINK_END, HALF_TAG):
+                words.append(text)
         elements.flush()
         leaks.flush()
-        return leaks.calls
+        return leaks.calls, "".join(words)
 
 
 def _readings(text: str) -> Iterator[str]:

@@ -195,7 +195,7 @@ class ToolCallAssembler:
         same_place = bool(identity) and index == call.key
         if _opens_object(pieces):
             given = call.arguments.text
-            if same_place and (pieces == given or canonical(pieces) == canonical(given)):
+            if name and same_place and (pieces == given or canonical(pieces) == canonical(given)):
                 return None
             return self._new(identity, index) if name or identity not in ("", call.server_id) else call
         return self._new(identity, index, doubtful=True) if name and not same_place else call

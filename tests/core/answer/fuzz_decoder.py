@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kimi_vertex._answer.decoder import StreamErrorEvent, UnreadableData
+from kimi_vertex._answer.decoder import Decoder, StreamErrorEvent, UnreadableData
 from kimi_vertex._answer.markers import K2
+from kimi_vertex._tools import DeclaredTools
 from kimi_vertex.completion import Completion, accumulate
 from kimi_vertex.events import Event, Finish, ToolCallDelta, Usage
 from tests.core.answer.support_decoder import Row, chunk, decoder, random_cuts
+from tests.core.answer.support_engines_k2 import ROWS as ENGINES
 from tests.core.answer.support_quirks import ROWS
 
 __all__ = ["one_run"]
@@ -26,8 +28,10 @@ __all__ = ["one_run"]
 TOKENS = [token for token in K2.meaning if token.startswith("<|")]
 HALVES = tuple({token[:n] for token in TOKENS for n in range(3, len(token))})
 _SENT = re.compile(r'"(?:content|reasoning|reasoning_content)": "((?:[^"\\]|\\.)+)"')
+_CALL, _ARGS = "<|tool_call_begin|>", "<|tool_call_argument_begin|>"
+_BEGUN = re.compile(rf"{re.escape(_CALL)}[^<]*\Z")
 _TOKEN = re.compile("|".join(map(re.escape, TOKENS)))
-SEEDS = [row for row in ROWS if not row.whole_pieces]
+SEEDS = [row for row in (*ROWS, *ENGINES) if not row.whole_pieces]
 INSERTS = [
     *K2.meaning,
     *(token[:-4] for token in TOKENS),
@@ -52,6 +56,11 @@ INSERTS = [
     *(
         '{"command": "ls"}',
         "functions.bash:2{",
+        "call_8f3a<|tool_call_argument_begin|>",
+        '"{\\"command\\": \\"ls\\"}"',
+        "```json",
+        "<|tool_call_end|><|tool_calls_section_end|>",
+        'functions.bash:3{"command": "ps"}',
         "\ud83d",
         "\ude80",
         "\u2028",
@@ -112,9 +121,11 @@ def _check_text_damage(row: Row, chance: random.Random) -> None:
     for _ in range(chance.randint(1, 4)):
         _damage_text(deltas, chance)
     reason = chance.choice(["stop", "tool_calls", "length", None])
-    completion = _run(row, [_line(d) for d in deltas] + [_line({}, reason)])
-    # What follows a complete object decides by its cut whether it is another call's.
+    lines = [_line(d) for d in deltas] + [_line({}, reason)]
+    completion = _run(row, lines)
     if chance.random() < 0.3 and not any(delta.get("tool_calls") for delta in deltas):
+        _check_quoted(row, deltas, lines)
+    if chance.random() < 0.3 and not _repeats(deltas):
         recut = random_cuts(deltas, chance)
         again = _run(row, [_line(d) for d in recut] + [_line({}, reason)])
         assert again == completion, (deltas, recut)
@@ -135,6 +146,33 @@ def _check_any_damage(row: Row, chance: random.Random) -> None:
     _run(row, lines)
 
 
+def _repeats(deltas: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether only pieces that are whole can tell what is meant.
+
+    So it is if fragments follow each other, if text and calls come together, and with an id of an unknown form whose
+    first token is missing.
+    """
+    calls = [item for delta in deltas for item in delta.get("tool_calls") or ()]
+    before = json.dumps(deltas).split(_ARGS)[:-1]
+    together = any(delta.get("tool_calls") and delta.get("content") for delta in deltas)
+    return len(calls) > 1 or together or not all(_BEGUN.search(text) for text in before)
+
+
+def _check_quoted(row: Row, deltas: Sequence[Mapping[str, Any]], lines: Sequence[str]) -> None:
+    """A call that stands as text in the request never comes out as a call."""
+    fields = ("content", "reasoning_content", "reasoning")
+    found = [[delta[name] for delta in deltas if isinstance(delta.get(name), str)] for name in fields]
+    texts = ["".join(pieces) for pieces in found]
+    quoted = json.dumps({"page": texts}) if len(lines) % 2 else "\n".join(texts)
+    reader = Decoder(
+        tools=DeclaredTools.of(row.tools), texts=[*texts, quoted], implicit_thinking=row.implicit
+    )
+    for line in lines:
+        reader.feed(line)
+    reader.finish()
+    assert reader.completion.tool_calls == (), (deltas, reader.completion)
+
+
 def _line(delta: Mapping[str, Any], reason: str | None = None) -> str:
     return json.dumps(chunk(delta, reason))
 
@@ -147,7 +185,7 @@ def _run(row: Row, lines: Sequence[str]) -> Completion:
             events += reader.feed(line)
     except (StreamErrorEvent, UnreadableData):
         reader.flush()
-        _check_shown(reader.completion, row, lines)
+        _check_shown(reader.completion, row, lines, quotes=bool(reader.quotations))
         return reader.completion
     events += reader.finish()
     _check_events(events)
@@ -182,7 +220,7 @@ def _check_events(events: Sequence[Event]) -> None:
                 assert event.name is None
 
 
-def _check_shown(completion: Completion, row: Row, lines: Sequence[str]) -> None:
+def _check_shown(completion: Completion, row: Row, lines: Sequence[str], *, quotes: bool = False) -> None:
     sent = _last_text(lines)
     for tool_call in completion.tool_calls:
         assert isinstance(json.loads(tool_call.arguments), dict)
@@ -191,6 +229,8 @@ def _check_shown(completion: Completion, row: Row, lines: Sequence[str]) -> None
         text.encode()
         for match in _TOKEN.finditer(text):
             # Whether it is code is the scanner's to say; that it has backticks on both sides is certain.
+            if quotes or completion.metadata.get("quoted_tool_calls"):
+                break  # given back as they were written
             if not (completion.tool_calls or completion.invalid_tool_calls):
                 assert "`" in text[: match.start()], (row.name, text)
                 assert "`" in text[match.end() :], (row.name, text)
