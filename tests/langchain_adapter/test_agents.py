@@ -271,9 +271,8 @@ def test_tool_choice(emulator: Emulator, model: ChatKimiVertex, choice: Any, sen
 
 def test_unknown_tool_choice(emulator: Emulator, model: ChatKimiVertex) -> None:
     """A tool choice that names no bound tool is an error before anything is sent."""
-    bound = model.bind_tools([population], tool_choice="populaton")
     with pytest.raises(ValueError, match="populaton"):
-        bound.invoke("Hi")
+        model.bind_tools([population], tool_choice="populaton").invoke("Hi")
     assert not emulator.requests
 
 
