@@ -200,7 +200,7 @@ def test_a_target_that_is_not_there_is_a_502(tmp_path: Path) -> None:
     ],
 )
 def test_targets_that_are_refused(tmp_path: Path, url: str, words: str) -> None:
-    """Plain http leaves this machine never, and no target carries secrets of its own."""
+    """Plain http never leaves this machine, and a target carries no secrets of its own."""
     with pytest.raises(ValueError, match=words) as caught:
         Recorder(url, tmp_path / "c.json")
     assert "pw" not in str(caught.value)
