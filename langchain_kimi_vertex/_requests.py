@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, cast
 from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
-from kimi_vertex import Message, RequestOptions
+from kimi_vertex import Message, RequestOptions, check_names
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import DEFERRED, format_tools, response_format
 
@@ -30,16 +30,14 @@ def prepare(messages: Sequence[BaseMessage], arguments: Mapping[str, Any]) -> Re
 
     Args:
         messages: The conversation.
-        arguments: The keyword arguments of this request. Names that `RequestOptions` does not know become fields of
-            the request's body.
+        arguments: The keyword arguments of this request.
 
     Raises:
+        ConfigurationError: One of the names is not in `RequestOptions`.
         InvalidRequestError: A message cannot be sent.
     """
     options = {name: value for name, value in arguments.items() if name not in _NOT_SENT}
-    extra = {name: options.pop(name) for name in list(options) if name not in RequestOptions.__annotations__}
-    if extra:
-        options["extra_body"] = {**(options.get("extra_body") or {}), **extra}
+    check_names(options, RequestOptions.__annotations__, owner="A request", what="option")
     if isinstance(options.get("extra_headers"), Mapping):
         options["extra_headers"] = {
             name: value.get_secret_value() if isinstance(value, SecretStr) else value

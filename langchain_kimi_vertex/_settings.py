@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
@@ -15,12 +16,15 @@ from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, Va
 
 from kimi_vertex import (
     CLIENT_SETTINGS,
+    ConfigurationError,
     KimiVertexClient,
     KimiVertexError,
     ModelInfo,
     RequestStats,
     Timeouts,
+    Wait,
     __version__,
+    check_names,
     estimate_conversation_tokens,
     estimate_tokens,
 )
@@ -31,7 +35,7 @@ from langchain_kimi_vertex._tools import format_tools
 
 __all__ = ["KimiVertexSettings"]
 
-_SHARED: Final = ("credentials", "http_client", "http_async_client", "on_thinking", "on_request")
+_SHARED: Final = ("credentials", "http_client", "http_async_client", "on_thinking", "on_request", "on_wait")
 """What a deep copy shares with its original."""
 _NOT_IDENTITY: Final = frozenset(
     {"access_token", "extra_headers", "timeout", "max_retries", "max_retry_seconds", *_SHARED}
@@ -51,6 +55,35 @@ _ENVIRONMENT: Final = {"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CL
 """Fields whose default is in the environment."""
 
 
+def _check_given(owner: type[BaseChatModel], given: Mapping[str, Any]) -> None:
+    """Refuse names that the model does not have, and two names of one setting.
+
+    Raises:
+        ConfigurationError: One is unknown, or two mean the same.
+    """
+    known: set[str] = set()
+    for name, field in owner.model_fields.items():
+        names = [name, field.alias or name]
+        if isinstance(field.validation_alias, AliasChoices):
+            names += [alias for alias in field.validation_alias.choices if isinstance(alias, str)]
+        known.update(names)
+        twice = [alias for alias in dict.fromkeys(names) if given.get(alias) is not None]
+        if len(twice) > 1:
+            raise ConfigurationError(f"{twice[0]} and {twice[1]} mean the same: pass one.")
+    check_names(given, known, owner=owner.__name__)
+
+
+def _explained(error: ValidationError) -> KimiVertexError:
+    """Pydantic's error as one of this library's; what the validator raised says it best."""
+    details = error.errors(include_input=False, include_url=False)
+    for detail in details:
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, KimiVertexError):
+            return cause
+    place = ".".join(str(part) for part in details[0]["loc"])
+    return ConfigurationError(f"{place} is wrong: {details[0]['msg']}." if place else f"{details[0]['msg']}.")
+
+
 class KimiVertexSettings(BaseChatModel):
     """Every parameter of `ChatKimiVertex`, checked when the model is made.
 
@@ -68,18 +101,24 @@ class KimiVertexSettings(BaseChatModel):
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
     """Model id, such as `moonshotai/kimi-k2-thinking-maas`. The managed service needs one; an endpoint has its own."""
-    project: str | None = Field(default_factory=from_env(_ENVIRONMENT["project"], default=None))
+    project: str | int | None = Field(default_factory=from_env(_ENVIRONMENT["project"], default=None))
     """Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials."""
     location: str | None = Field(default_factory=from_env(_ENVIRONMENT["location"], default=None))
     """Google Cloud location. Default: `GOOGLE_CLOUD_LOCATION`, then `global`."""
-    endpoint: str | None = None
+    endpoint: str | int | None = None
     """Self-deployed endpoint: its full resource name, or its id. Default: `KIMI_VERTEX_ENDPOINT`."""
     endpoint_host: str | None = None
     """The endpoint's dedicated DNS name or private address. Default: asked of Google."""
     base_url: str | None = None
     """URL of another server: everything before `/chat/completions`, used as it is."""
-    api: Literal["chat", "rawPredict", "predict"] = "chat"
-    """How an endpoint is called; `predict` cannot stream."""
+    api: Literal["auto", "chat", "invoke", "rawPredict", "predict"] = "auto"
+    """How an endpoint is called; `auto` finds out, `predict` cannot stream. Default: `KIMI_VERTEX_API`, then `auto`."""
+    audience: str | None = None
+    """Whom ID tokens are for, at a `base_url` on Cloud Run or behind IAP. Default: `KIMI_VERTEX_AUDIENCE`."""
+    ca_certs: str | os.PathLike[str] | None = None
+    """The certificates to trust: a PEM file or directory, or `"system"`. Default: `KIMI_VERTEX_CA_CERTS`."""
+    insecure_http: bool | Literal["with_token"] | None = None
+    """Whether http is accepted in private networks. Default: `KIMI_VERTEX_INSECURE_HTTP`, then not."""
     credentials: Any = Field(default=None, exclude=True, repr=False)
     """google-auth credentials, a credentials mapping, or a file's path. Default: application default credentials."""
     access_token: SecretStr | None = Field(
@@ -91,7 +130,9 @@ class KimiVertexSettings(BaseChatModel):
     """Sampling temperature; sent only if set. Moonshot recommends 1.0 for thinking."""
     top_p: float | None = None
     """Nucleus sampling; sent only if set."""
-    max_tokens: int | None = None
+    max_tokens: int | None = Field(
+        default=None, validation_alias=AliasChoices("max_tokens", "max_completion_tokens")
+    )
     """Limit of thinking and answer together; sent only if set. Kimi needs room: 16,000 or more."""
     stop: str | list[str] | None = None
     """Texts that end the answer; sent only if set."""
@@ -122,12 +163,16 @@ class KimiVertexSettings(BaseChatModel):
     """How often a failed request is repeated, before its first output only."""
     max_retry_seconds: float = 120.0
     """When to stop repeating, counted from the start of the request."""
+    wake_timeout: float | None = None
+    """Seconds to wait for an endpoint that starts from zero. Default: `KIMI_VERTEX_WAKE_TIMEOUT`, then not at all."""
     streaming: bool = False
     """`True`: `invoke` uses the streaming API."""
     on_thinking: Callable[[str], Any] | None = Field(default=None, exclude=True, repr=False)
     """A function, or a coroutine function, that is told each piece of thinking; also `invoke(..., on_thinking=...)`."""
     on_request: Callable[[RequestStats], None] | None = Field(default=None, exclude=True, repr=False)
     """Called with `kimi_vertex.RequestStats` after every request."""
+    on_wait: Callable[[Wait], Any] | None = Field(default=None, exclude=True, repr=False)
+    """A function, or a coroutine function, that is told of waits before another attempt as `kimi_vertex.Wait`."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """An `httpx.Client` of your own, never closed here, not pickled."""
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
@@ -138,6 +183,7 @@ class KimiVertexSettings(BaseChatModel):
     if not TYPE_CHECKING:  # type checkers see the fields, as they do with every pydantic model
 
         def __init__(self, **kwargs: Any) -> None:
+            _check_given(type(self), kwargs)
             fields = type(self).model_fields
             if kwargs.keys() >= fields.keys():
                 # LangChain's configurable fields build a model of all the fields of another, as if each had been set.
@@ -149,12 +195,7 @@ class KimiVertexSettings(BaseChatModel):
             try:
                 super().__init__(**kwargs)
             except ValidationError as error:
-                # Pydantic wraps what the validator raises; the core's error says it better, and has its own type.
-                for detail in error.errors(include_input=False, include_url=False):
-                    cause = detail.get("ctx", {}).get("error")
-                    if isinstance(cause, KimiVertexError):
-                        raise cause from None
-                raise
+                raise _explained(error) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

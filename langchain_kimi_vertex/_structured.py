@@ -160,7 +160,8 @@ def _hint(message: BaseMessage | None) -> str:
     reason = message.response_metadata.get("finish_reason") if message is not None else None
     if reason == "length":
         return " It was cut off by max_tokens, which thinking and answer share: raise it."
-    return f" finish_reason was {reason!r}." if reason else ""
+    step = ' Ask for JSON in the prompt, or try method="function_calling".'
+    return f"{step} finish_reason was {reason!r}." if reason else step
 
 
 def _raise_if_refused(message: BaseMessage | None) -> None:

@@ -91,10 +91,22 @@ def _to_core(message: ChatMessage) -> Message:
     return Message(role, content)
 
 
-def tool_dict(tool: BaseTool | dict[str, Any]) -> dict[str, Any]:
-    """A tool in OpenAI's form."""
-    # Kimi's servers have no limit for a description's length.
-    return tool.metadata.to_openai_tool(skip_length_check=True) if isinstance(tool, BaseTool) else tool
+def tool_dict(tool: Any) -> dict[str, Any]:
+    """A tool in OpenAI's form.
+
+    Raises:
+        InvalidRequestError: It is a bare function.
+    """
+    if isinstance(tool, BaseTool):
+        # Kimi's servers have no limit for a description's length.
+        return tool.metadata.to_openai_tool(skip_length_check=True)
+    if callable(tool):
+        name = getattr(tool, "__name__", "fn")
+        raise InvalidRequestError(
+            f"A tool is a function: wrap it with FunctionTool.from_defaults({name}) from llama_index.core.tools."
+        )
+    described: dict[str, Any] = tool
+    return described
 
 
 def _text(blocks: Iterable[object]) -> str | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
 from kimi_vertex import (
@@ -24,6 +25,8 @@ from kimi_vertex import (
     RequestStats,
     ThinkingCallback,
     Timeouts,
+    WaitCallback,
+    check_names,
 )
 
 __all__ = ["OPTIONS", "ClientSettings"]
@@ -43,14 +46,14 @@ class ClientSettings(FunctionCallingLLM):
         default=None,
         description="Model id, which the managed service needs; an endpoint and a base_url have their own.",
     )
-    project: str | None = Field(
+    project: str | int | None = Field(
         default=None,
         description="Google Cloud project; default: GOOGLE_CLOUD_PROJECT, then the credentials' project.",
     )
     location: str | None = Field(
         default=None, description='Region; default: GOOGLE_CLOUD_LOCATION, then "global".'
     )
-    endpoint: str | None = Field(
+    endpoint: str | int | None = Field(
         default=None,
         description="Self-deployed endpoint: resource name or id; default: KIMI_VERTEX_ENDPOINT.",
     )
@@ -60,8 +63,20 @@ class ClientSettings(FunctionCallingLLM):
     base_url: str | None = Field(
         default=None, description="Everything before /chat/completions; used as it is."
     )
-    api: Literal["chat", "rawPredict", "predict"] = Field(
-        default="chat", description="How an endpoint is called; predict cannot stream."
+    api: Literal["auto", "chat", "invoke", "rawPredict", "predict"] = Field(
+        default="auto", description="How an endpoint is called; auto finds out, predict cannot stream."
+    )
+    audience: str | None = Field(
+        default=None,
+        description="Whom ID tokens are for, at a base_url on Cloud Run or behind IAP; default: KIMI_VERTEX_AUDIENCE.",
+    )
+    ca_certs: str | os.PathLike[str] | None = Field(
+        default=None,
+        description='Certificates to trust: a PEM file, a directory, or "system"; default: KIMI_VERTEX_CA_CERTS.',
+    )
+    insecure_http: bool | Literal["with_token"] | None = Field(
+        default=None,
+        description="Whether http is accepted in private networks; default: KIMI_VERTEX_INSECURE_HTTP.",
     )
     credentials: Any = Field(
         default=None,
@@ -84,10 +99,16 @@ class ClientSettings(FunctionCallingLLM):
     max_retry_seconds: float = Field(
         default=120.0, description="When to stop trying again, counted from the start of the request."
     )
+    wake_timeout: float | None = Field(
+        default=None,
+        description="Seconds to wait for an endpoint that starts from zero; default: KIMI_VERTEX_WAKE_TIMEOUT.",
+    )
     temperature: float | None = Field(default=None, description="Sent only if set.")
     top_p: float | None = Field(default=None, description="Sent only if set.")
     max_tokens: int | None = Field(
-        default=None, description="Limit of thinking and answer together; sent only if set."
+        default=None,
+        validation_alias=AliasChoices("max_tokens", "max_completion_tokens"),
+        description="Limit of thinking and answer together; sent only if set.",
     )
     stop: str | list[str] | None = Field(default=None, description="Stop sequences.")
     seed: int | None = Field(default=None, description="Makes answers repeatable, as far as the server can.")
@@ -128,6 +149,12 @@ class ClientSettings(FunctionCallingLLM):
         repr=False,
         description="Given the figures of each request when it is over.",
     )
+    on_wait: SkipJsonSchema[WaitCallback | None] = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="Function or coroutine function that is told of waits before another attempt.",
+    )
     http_client: Any = Field(default=None, exclude=True, repr=False, description="Own httpx.Client.")
     http_async_client: Any = Field(
         default=None, exclude=True, repr=False, description="Own httpx.AsyncClient."
@@ -151,7 +178,11 @@ class ClientSettings(FunctionCallingLLM):
     """The settings that the client was built from, and the client; one attribute, because pydantic's are slow to read."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+        _check_given(type(self), settings)
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise _explained(error) from None
         check_options(self.additional_kwargs)
         if "extra_headers" in self.additional_kwargs:
             raise ConfigurationError(
@@ -214,6 +245,25 @@ class ClientSettings(FunctionCallingLLM):
         return type(self)(**values)
 
 
+def _check_given(owner: type[FunctionCallingLLM], given: Mapping[str, Any]) -> None:
+    """Refuse names that the class does not have, and two names of one setting."""
+    known: set[str] = {"class_name"}
+    for name, field in owner.model_fields.items():
+        names = [name, field.alias or name]
+        if isinstance(field.validation_alias, AliasChoices):
+            names += [alias for alias in field.validation_alias.choices if isinstance(alias, str)]
+        known.update(names)
+        twice = [alias for alias in dict.fromkeys(names) if given.get(alias) is not None]
+        if len(twice) > 1:
+            raise ConfigurationError(f"{twice[0]} and {twice[1]} mean the same: pass one.")
+    check_names(given, known, owner=owner.__name__)
+
+
+def _explained(error: ValidationError) -> ConfigurationError:
+    detail = error.errors(include_input=False, include_url=False)[0]
+    return ConfigurationError(f"{'.'.join(map(str, detail['loc']))} is wrong: {detail['msg']}.")
+
+
 def _can_travel(name: str, value: object) -> bool:
     """Whether a setting goes into a pickle: not connections, and not callbacks that are local to a function."""
     try:
@@ -230,8 +280,4 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: One of the names is unknown.
     """
-    if unknown := sorted(options.keys() - OPTIONS):
-        raise ConfigurationError(
-            f"KimiVertex does not know the option {', '.join(unknown)}. It knows: {', '.join(sorted(OPTIONS))}. "
-            "Pass other fields of the request's body in extra_body."
-        )
+    check_names(options, OPTIONS, owner="KimiVertex", what="option")

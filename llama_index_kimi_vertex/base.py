@@ -128,7 +128,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
             num_output=self.max_tokens or -1,
             is_chat_model=True,
             is_function_calling_model=True,
-            model_name=self.model or self.endpoint or client.model_info.family,
+            model_name=str(self.model or self.endpoint or client.model_info.family),
             system_role=MessageRole.SYSTEM,
         )
 

@@ -1,6 +1,7 @@
 """Kimi on Google Vertex AI: the transport core, usable without any framework."""
 
 from ._exchange.stats import RequestStats
+from ._habits import check_names
 from ._json import find_json_object
 from ._request.choice import check_tool_choice
 from ._version import __version__
@@ -41,7 +42,7 @@ from .events import (
 from .listener import ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
 from .models import ModelInfo, model_info
-from .options import RequestOptions, ThinkingCallback, Timeouts
+from .options import RequestOptions, ThinkingCallback, Timeouts, Wait, WaitCallback
 from .streams import AsyncEventStream, EventStream
 
 __all__ = [
@@ -88,8 +89,11 @@ __all__ = [
     "ToolCall",
     "ToolCallDelta",
     "Usage",
+    "Wait",
+    "WaitCallback",
     "__version__",
     "accumulate",
+    "check_names",
     "check_tool_choice",
     "estimate_conversation_tokens",
     "estimate_tokens",

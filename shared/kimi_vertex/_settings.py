@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from dataclasses import fields
 from typing import Any, Final, cast, get_args
 
 from ._answer.validation import load_validators
+from ._habits import SENT_AS_THEY_ARE, check_names
+from ._target.names import check_model_text
 from ._version import __version__
 from .errors import ConfigurationError
 from .models import EFFORTS, Server
@@ -21,8 +24,19 @@ from .options import (
     ToolValidation,
 )
 
-__all__ = ["check_settings", "default_headers", "merge_options", "read_timeouts"]
+__all__ = [
+    "check_callable",
+    "check_settings",
+    "default_headers",
+    "merge_options",
+    "read_certificates",
+    "read_max_tokens",
+    "read_timeouts",
+    "read_wake_timeout",
+]
 
+_WAKE_VARIABLE: Final = "KIMI_VERTEX_WAKE_TIMEOUT"
+_CA_VARIABLE: Final = "KIMI_VERTEX_CA_CERTS"
 _USER_AGENT: Final = f"kimi-vertex/{__version__} python/{platform.python_version()}"
 _KNOWN: Final = frozenset(RequestOptions.__annotations__)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -54,9 +68,21 @@ def check_settings(settings: Settings) -> Settings:
         raise ConfigurationError(
             f"max_retry_seconds is {settings.max_retry_seconds!r}; it must be a number of seconds, 0 or more."
         )
+    _check_seconds("wake_timeout", settings.wake_timeout)
     _check_numbers(settings.defaults)
+    check_callable(settings.defaults.get("on_thinking"), "on_thinking")
     load_validators(settings.tool_validation)
     return settings
+
+
+def check_callable(value: object, name: str) -> None:
+    """Refuse a callback that cannot be called.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if value is not None and not callable(value):
+        raise ConfigurationError(f"{name} is {value!r}; it must be a function or a coroutine function.")
 
 
 def _check_numbers(options: RequestOptions) -> None:
@@ -91,13 +117,16 @@ def merge_options(*layers: RequestOptions) -> RequestOptions:
     for layer in layers:
         for name, value in layer.items():
             if name not in _KNOWN:
-                raise ConfigurationError(
-                    f"Unknown option {name!r}. Known are {', '.join(sorted(_KNOWN))}; other fields of the request's "
-                    "body go into extra_body."
-                )
+                check_names([name], _KNOWN, owner="A request", what="option")
             if value is None:
                 continue
-            if name not in {"extra_body", "extra_headers"}:
+            if name == "model":
+                check_model_text(value)
+            if name == "max_completion_tokens":
+                name = "max_tokens"  # noqa: PLW2901 - OpenAI's newer name for the same
+            if name in SENT_AS_THEY_ARE:
+                merged["extra_body"] = {**merged.get("extra_body", {}), name: value}
+            elif name not in {"extra_body", "extra_headers"}:
                 merged[name] = value
             elif isinstance(value, Mapping):
                 merged[name] = {**merged.get(name, {}), **value}
@@ -143,11 +172,51 @@ def _check_seconds(name: str, value: Any) -> None:
     if value is None:
         return
     if not (_is_number(value) and value > 0):
+        kind = ", or kimi_vertex.Timeouts" if name == "timeout" else ""
         raise ConfigurationError(
-            f"{name} is {value!r}; it must be a number of seconds above 0, None, or kimi_vertex.Timeouts."
+            f"{name} is {value!r}; it must be a number of seconds above 0, or None{kind}."
         )
 
 
 def default_headers(extra: Mapping[str, str] | None) -> dict[str, str]:
     """The headers of every request, names in lower case; the caller's own win."""
     return {"user-agent": _USER_AGENT, **{name.lower(): value for name, value in (extra or {}).items()}}
+
+
+def read_max_tokens(given: int | None, unknown: dict[str, Any]) -> int | None:
+    """`max_tokens` by OpenAI's newer name, which is taken out of what is unknown."""
+    newer: int | None = unknown.pop("max_completion_tokens", None)
+    if given is not None and newer is not None:
+        raise ConfigurationError("max_tokens and max_completion_tokens mean the same: pass one.")
+    return newer if given is None else given
+
+
+def read_wake_timeout(given: float | None) -> float | None:
+    """`wake_timeout`, or its variable."""
+    text = os.environ.get(_WAKE_VARIABLE)
+    if given is not None or not text:
+        return given
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{_WAKE_VARIABLE}={text!r} must be a number of seconds.") from None
+
+
+def read_certificates(given: str | os.PathLike[str] | None, *own: object) -> str | None:
+    """`ca_certs`, or its variable, which does not concern HTTP clients of the user's."""
+    unchecked: Any = given
+    if given is not None and not (isinstance(unchecked, str | os.PathLike) and str(unchecked)):
+        raise ConfigurationError(f'ca_certs is {given!r}; it must be the path of a PEM file, or "system".')
+    if given is not None and own != (None, None):
+        raise ConfigurationError(
+            "ca_certs and http_client are both given: an HTTP client of your own checks certificates itself (verify=). "
+            "Leave one out."
+        )
+    text = (
+        os.fspath(given)
+        if given is not None
+        else os.environ.get(_CA_VARIABLE)
+        if own == (None, None)
+        else None
+    )
+    return str(text) if text else None

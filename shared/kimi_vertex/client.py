@@ -8,25 +8,38 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Never, Self, TypeAlias, Unpack, cast
 
 from ._auth.credentials import CredentialSettings
 from ._exchange.commands import Flow
 from ._exchange.flow import run
 from ._exchange.state import Exchange
 from ._exchange.stats import RequestStats
-from ._request.body import build
+from ._habits import check_names
+from ._request.body import Payload, build
 from ._request.rules import Rules
-from ._settings import check_settings, default_headers, merge_options, read_timeouts
+from ._settings import (
+    check_callable,
+    check_settings,
+    default_headers,
+    merge_options,
+    read_certificates,
+    read_max_tokens,
+    read_timeouts,
+    read_wake_timeout,
+)
+from ._target.environment import ACCESS_TOKEN_VARIABLE, warn_of_unknown
 from ._target.facts import Fact
-from ._target.target import Api, resolve_target
+from ._target.hosts import InsecureHttp
+from ._target.resolve import resolve_target
+from ._target.target import Api
 from ._transport.shared import share
 from .completion import Completion
 from .events import Event
-from .listener import atell, tell
+from .listener import ThinkingListener, atell, tell
 from .messages import MessageLike
 from .models import Effort, ModelInfo, Server, model_info, retirement_warning
 from .options import (
@@ -37,6 +50,7 @@ from .options import (
     ThinkingCallback,
     Timeouts,
     ToolValidation,
+    WaitCallback,
 )
 from .streams import AsyncEventStream, EventStream
 
@@ -80,17 +94,26 @@ class KimiVertexClient:
         endpoint: A self-deployed model: `projects/P/locations/L/endpoints/ID`, or the id alone. Default:
             `KIMI_VERTEX_ENDPOINT`.
         endpoint_host: The endpoint's dedicated DNS name or private address. Default: asked of Vertex AI, once.
-        base_url: Everything before `/chat/completions`, used as it is; for gateways and other servers. Plain http
-            only on this machine, where no credentials are looked for.
-        api: Which of an endpoint's methods is used: `chat` (chat completions), or `rawPredict` or `predict` for containers
-            that offer only those. `predict` cannot stream.
+        base_url: Everything before `/chat/completions`, used as it is; for gateways and other servers, which are asked
+            once (`/models`) for their model if you name none. On this machine no credentials are looked for.
+        api: Which of an endpoint's methods is used. `auto` tries chat completions (`v1`, then `v1beta1`), then a dedicated
+            host's `invoke` route, then `rawPredict`, each only if the one before is not there (404, 405), and remembers
+            what answered. `chat`, `invoke`, `rawPredict` or `predict` is that method. `predict` cannot stream.
         credentials: A google-auth credentials object, the content of a credentials file as a mapping (such as a
             service account's), or a path to one. Default: application default credentials.
         access_token: A static bearer token instead; it expires, so use it for tests.
+        audience: For a `base_url` on Cloud Run or behind IAP, which take ID tokens: whom they are for (the service's URL,
+            IAP's client id). They are made from the credentials of a service account.
+        ca_certs: The certificates to trust: a PEM file or directory, or `"system"` for the system's. Default:
+            `SSL_CERT_FILE`, `SSL_CERT_DIR`, then certifi's.
+        insecure_http: `True` accepts plain http to a private address or a cluster's name: everybody on that network can
+            read the prompts and answers. No token is sent that way but with `"with_token"`, which shows it, too.
         timeout: Seconds to the head of the answer and between two pieces of it, or `Timeouts`, which has more limits.
             Default `Timeouts()`: 10 s to connect, 600 s to the head of the answer, 300 s between two pieces.
         max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown.
         max_retry_seconds: When to stop trying again, counted from the start of the request.
+        wake_timeout: For how many seconds to wait for an endpoint that has no replica yet, because it starts from zero or
+            is deployed anew (1800 is enough for most). Default: that is an error.
         temperature: Sent only if set; so are `top_p`, `max_tokens`, `stop` and `seed`.
         top_p: See `temperature`.
         max_tokens: Limit for thinking and answer together. Kimi needs room: 16,000 or more.
@@ -119,6 +142,8 @@ class KimiVertexClient:
             `complete` streams from the service, so that the thinking is live. What it raises is logged and does not
             break the request.
         on_request: Called with `RequestStats` after every request, in its thread or task.
+        on_wait: A function, or a coroutine function, that is told of a wait before another attempt, when it begins and
+            every five seconds, as a `Wait`. What it raises is logged and does not break the request.
         http_client: An `httpx.Client` of your own; it is never closed here.
         http_async_client: An `httpx.AsyncClient` of your own, for use on one event loop; never closed here.
 
@@ -130,17 +155,21 @@ class KimiVertexClient:
         self,
         model: str | None = None,
         *,
-        project: str | None = None,
+        project: str | int | None = None,
         location: str | None = None,
-        endpoint: str | None = None,
+        endpoint: str | int | None = None,
         endpoint_host: str | None = None,
         base_url: str | None = None,
-        api: Api = "chat",
+        api: Api = "auto",
         credentials: Any = None,
         access_token: str | None = None,
+        audience: str | None = None,
+        ca_certs: str | os.PathLike[str] | None = None,
+        insecure_http: InsecureHttp | None = None,
         timeout: float | Timeouts | None = None,
         max_retries: int = 2,
         max_retry_seconds: float = 120.0,
+        wake_timeout: float | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
         max_tokens: int | None = None,
@@ -157,9 +186,14 @@ class KimiVertexClient:
         tool_validation: ToolValidation = "off",
         on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
+        on_wait: WaitCallback | None = None,
         http_client: HTTPClient | None = None,
         http_async_client: AsyncHTTPClient | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            max_tokens = read_max_tokens(max_tokens, unknown)
+            check_names(unknown, CLIENT_SETTINGS, owner=type(self).__name__)
         self._target = resolve_target(
             model=model,
             project=project,
@@ -168,8 +202,11 @@ class KimiVertexClient:
             endpoint_host=endpoint_host,
             base_url=base_url,
             api=api,
+            audience=audience,
+            insecure_http=insecure_http,
             environ=os.environ,
         )
+        warn_of_unknown(os.environ)
         self._model = self._target.model or None
         self._settings = check_settings(
             Settings(
@@ -194,20 +231,42 @@ class KimiVertexClient:
                 tool_validation=tool_validation,
                 max_retries=max_retries,
                 max_retry_seconds=max_retry_seconds,
+                wake_timeout=read_wake_timeout(wake_timeout),
                 timeouts=read_timeouts(timeout),
             )
         )
-        self._credentials: CredentialSettings | None = None
-        if access_token is not None or credentials is not None or self._target.needs_credentials:
-            self._credentials = CredentialSettings.checked(credentials, access_token)
+        self._ca_certs = read_certificates(ca_certs, http_client, http_async_client)
+        self._credentials = self._find_credentials(credentials, access_token)
+        check_callable(on_request, "on_request")
+        check_callable(on_wait, "on_wait")
         self._on_request = on_request
         self._told: set[str] = set()
-        self._shared = share(self._target, self._credentials, (http_client, http_async_client))
+        self._on_wait = on_wait
+        self._shared = share(
+            self._target, self._credentials, (http_client, http_async_client), self._ca_certs
+        )
+
+    def _find_credentials(self, credentials: Any, access_token: str | None) -> CredentialSettings | None:
+        target, variable = self._target, None
+        if access_token is not None or credentials is not None:
+            target.check_token()
+        elif os.environ.get(ACCESS_TOKEN_VARIABLE) and target.audience is None:
+            takes_one = target.needs_credentials or (target.base_url is not None and not target.plain_http)
+            variable = ACCESS_TOKEN_VARIABLE if takes_one else None
+        if access_token is None and credentials is None and not (variable or target.needs_credentials):
+            return None
+        return CredentialSettings.checked(
+            credentials,
+            access_token,
+            token_variable=variable,
+            audience=target.audience,
+            ca_certs=self._ca_certs,
+        )
 
     @property
     def model(self) -> str | None:
-        """The model that is asked for; `None` where the endpoint decides."""
-        return self._model
+        """The model that is asked for; `None` where the endpoint decides, or its server has not been asked yet."""
+        return self._model or self._shared.facts.value("model") or None
 
     @property
     def project(self) -> str | None:
@@ -232,7 +291,7 @@ class KimiVertexClient:
     @property
     def model_info(self) -> ModelInfo:
         """What is known about the model: limits, inputs, lifecycle."""
-        return model_info(self._model)
+        return model_info(self.model)
 
     def complete(
         self, messages: Iterable[MessageLike] | str, **options: Unpack[RequestOptions]
@@ -285,26 +344,34 @@ class KimiVertexClient:
         self, messages: Iterable[MessageLike] | str, options: RequestOptions, *, stream: bool
     ) -> tuple[Exchange, Flow]:
         merged = merge_options(self._settings.defaults, options)
-        model = merged.get("model") or self._model
+        model = merged.get("model") or self.model
         info = model_info(model)
         self._warn_retired(info)
         timeout = merged.get("timeout")
         on_thinking = merged.get("on_thinking")
+        waits = ThinkingListener(self._on_wait, name="on_wait") if self._on_wait is not None else None
         shows_events = stream or on_thinking is not None
         streamed = shows_events and self._target.api != "predict"
-        exchange = Exchange(
-            target=self._target,
-            settings=self._settings,
-            facts=self._shared.facts,
-            payload=build(
+        if self._target.asks_for_model and isinstance(messages, Iterator):
+            messages = list(messages)  # they are written again when the model is known
+
+        def write(model: str | None) -> Payload:
+            return build(
                 messages,
                 merged,
                 settings=self._settings,
                 target=self._target,
-                rules=Rules(info, self.server, self._settings.server is not None, self._told),
+                rules=Rules(model_info(model), self.server, self._settings.server is not None, self._told),
                 model=model,
                 stream=streamed,
-            ),
+            )
+
+        exchange = Exchange(
+            target=self._target,
+            settings=self._settings,
+            facts=self._shared.facts,
+            payload=write(model),
+            write=write,
             stream=streamed,
             shows_events=shows_events,
             headers=default_headers(merged.get("extra_headers")),
@@ -314,6 +381,9 @@ class KimiVertexClient:
             random=random.random,
             on_request=self._on_request,
             on_thinking=on_thinking,
+            on_wait=waits.notify if waits is not None else None,
+            on_end=waits.close if waits is not None else None,
+            proxy_of=self._shared.proxy_of,
         )
         return exchange, run(exchange)
 
@@ -381,7 +451,7 @@ class KimiVertexClient:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._shared = share(self._target, self._credentials)
+        self._shared = share(self._target, self._credentials, ca_certs=self._ca_certs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = copy.copy(self)
@@ -394,5 +464,7 @@ class KimiVertexClient:
         return twin
 
 
-CLIENT_SETTINGS: Final[tuple[str, ...]] = tuple(inspect.signature(KimiVertexClient).parameters)
+CLIENT_SETTINGS: Final[tuple[str, ...]] = tuple(
+    name for name in inspect.signature(KimiVertexClient).parameters if name != "unknown"
+)
 """The names of the client's settings, for classes that hold the same settings and build a client from them."""

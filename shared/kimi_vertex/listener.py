@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, closing
 from typing import Any, Self
 
@@ -36,14 +36,14 @@ class ThinkingListener:
 
     __slots__ = ("_callback", "_failed", "_name", "_runner", "_tasks")
 
-    def __init__(self, callback: ThinkingCallback, *, name: str = "on_thinking") -> None:
+    def __init__(self, callback: Callable[[Any], Any], *, name: str = "on_thinking") -> None:
         self._callback = callback
         self._name = name
         self._failed = False
         self._runner: asyncio.Runner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def notify(self, text: str) -> None:
+    def notify(self, text: Any) -> None:
         """Pass on a piece from synchronous code."""
         try:
             outcome = self._callback(text)

@@ -8,13 +8,40 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from .models import Effort, Server
 
-__all__ = ["RequestOptions", "Settings", "ThinkingCallback", "Timeouts", "ToolChoice"]
+__all__ = ["RequestOptions", "Settings", "ThinkingCallback", "Timeouts", "ToolChoice", "Wait", "WaitCallback"]
 
 ToolChoice: TypeAlias = str | bool | Mapping[str, Any] | None
 """`"auto"`, `"none"`, `"required"` (also `"any"` and `True`), a tool's name, or a dict in OpenAI's form or
 Anthropic's, whose `disable_parallel_tool_use` counts as `parallel_tool_calls=False`."""
 ThinkingCallback: TypeAlias = Callable[[str], Any]
 """A function, or a coroutine function, that takes the next piece of thinking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """News of a wait that is under way, handed to `on_wait` when it begins and every few seconds."""
+
+    reason: Literal["waking", "retry"]
+    """`waking`: the endpoint has no replica yet. `retry`: the service was overloaded or could not be reached."""
+    seconds: float
+    """How long has been waited, all in all."""
+    next_attempt: float
+    """In how many seconds the endpoint is asked again."""
+    left: float
+    """Until the wait is given up, in seconds."""
+    attempts: int
+    """How often has been asked."""
+    error: str
+    """What the last attempt came to."""
+
+    def __str__(self) -> str:
+        """The news as one line."""
+        what = "The endpoint is starting" if self.reason == "waking" else "The service is not available"
+        return f"{what}: waited {self.seconds:.0f} s, asking again in {self.next_attempt:.0f} s ({self.left:.0f} s left)."
+
+
+WaitCallback: TypeAlias = Callable[[Wait], Any]
+"""A function, or a coroutine function, that takes news of a wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +70,8 @@ class RequestOptions(TypedDict, total=False):
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
+    max_completion_tokens: int | None
+    """OpenAI's newer name of `max_tokens`."""
     stop: str | Sequence[str] | None
     tools: Sequence[Mapping[str, Any]] | None
     """Tools in OpenAI's form: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
@@ -56,6 +85,15 @@ class RequestOptions(TypedDict, total=False):
     """How much the model thinks, in the words of its server; refused if the model does not have the level."""
     thinking: Mapping[str, Any] | None
     """For Moonshot's own dialect: `{"type": "enabled" | "disabled", "keep": "all"}`."""
+    frequency_penalty: float | None
+    """This and the next seven are sent as they are."""
+    presence_penalty: float | None
+    repetition_penalty: float | None
+    logit_bias: Mapping[str, float] | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    top_k: int | None
+    min_p: float | None
     extra_body: Mapping[str, Any] | None
     """Any further fields of the request's body; they win over everything else."""
     extra_headers: Mapping[str, str] | None
@@ -82,4 +120,5 @@ class Settings:
     tool_validation: ToolValidation = "off"
     max_retries: int = 2
     max_retry_seconds: float = 120.0
+    wake_timeout: float | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex._exchange.advice import explain_not_found, explain_status
-from kimi_vertex._target.target import Target, resolve_target
+from kimi_vertex._exchange.advice import explain
+from kimi_vertex._exchange.said import Said
+from kimi_vertex._target.resolve import resolve_target
+from kimi_vertex._target.target import Target
 from kimi_vertex.models import MANAGED_MODEL, model_info, retirement_warning
 
 K = 1024
@@ -115,7 +117,7 @@ def test_retirement(model: str | None, today: date, text: str | None) -> None:
 )
 def test_not_found(target: Target, model: str | None, message: str, texts: list[str]) -> None:
     """A 404 is explained with its likely causes at this target, each with a next step."""
-    explanation = explain_not_found(target, model, message)
+    explanation = explain(Said(404, message, target, model)) or ""
     assert [text for text in texts if text not in explanation] == []
 
 
@@ -154,5 +156,5 @@ def test_not_found(target: Target, model: str | None, message: str, texts: list[
 )
 def test_next_steps(status: int, message: str, target: Target, text: str | None) -> None:
     """Errors that have a known remedy name it; the others are left to the server's own text."""
-    explanation = explain_status(status, message, target, MANAGED_MODEL)
+    explanation = explain(Said(status, message, target, MANAGED_MODEL))
     assert (explanation is None) if text is None else (explanation is not None and text in explanation)

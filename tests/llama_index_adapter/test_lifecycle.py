@@ -19,7 +19,6 @@ from llama_index.core import Settings
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import ValidationError
 
 import kimi_vertex
 from kimi_vertex import (
@@ -78,7 +77,7 @@ def test_bad_settings_raise_at_construction(settings: dict[str, Any]) -> None:
 
 def test_misspelt_setting() -> None:
     """A setting that does not exist is refused instead of ignored."""
-    with pytest.raises(ValidationError, match="temprature"):
+    with pytest.raises(ConfigurationError, match=r"no setting 'temprature'. Did you mean 'temperature'"):
         KimiVertex(project="my-project", temprature=1)  # type: ignore[call-arg]
 
 

@@ -16,8 +16,8 @@ PUBLIC = {
         Finish FinishReason InternalServerError InvalidRequestError InvalidToolCall
         KimiVertexClient KimiVertexError Message MessageLike ModelInfo NotFoundError PermissionDeniedError
         RateLimitError RequestOptions RequestStats RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback
-        ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage __version__ accumulate
-        check_tool_choice estimate_conversation_tokens estimate_tokens find_json_object model_info
+        ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage Wait WaitCallback __version__ accumulate
+        check_names check_tool_choice estimate_conversation_tokens estimate_tokens find_json_object model_info
     """,
     "kimi_vertex_emulator": """
         Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking Conditions DIALECTS Dialect Emulator Ending Exchange

@@ -39,15 +39,35 @@ class CredentialSettings:
     credentials: Any = None
     """google-auth credentials object, the content of a credentials file, its path, or `None`."""
     access_token: str | None = None
+    token_variable: str | None = None
+    """A variable that holds the token: read anew for each request, and never pickled."""
+    audience: str | None = None
+    """Whom ID tokens are made for; `None` for access tokens."""
+    ca_certs: str | None = None
+    """What the token service's certificate is checked with."""
 
     def __repr__(self) -> str:
         """Say what kind of credentials these are, without any of their content."""
         return f"CredentialSettings({self.kind})"
 
     @property
+    def is_static(self) -> bool:
+        """Whether there is nothing but a token, which cannot be replaced."""
+        return self.access_token is not None or self.token_variable is not None
+
+    @property
+    def token(self) -> str | None:
+        """The static token."""
+        if self.token_variable is not None:
+            return _check_token(os.environ.get(self.token_variable, ""), self.token_variable)
+        return self.access_token
+
+    @property
     def kind(self) -> str:
         """In words, for reprs and error texts; never a secret."""
         given = self.credentials
+        if self.token_variable is not None:
+            return f"token in {self.token_variable}"
         if self.access_token is not None:
             return "static access token"
         if given is None:
@@ -68,14 +88,28 @@ class CredentialSettings:
         """Equal for settings that lead to the same credentials: an object is only itself, the rest goes by value."""
         given = self.credentials
         if not (given is None or isinstance(given, Path | Mapping)):
-            return ("object", id(given))
+            return ("object", id(given), self.audience, self.ca_certs)
         if isinstance(given, Mapping):
             given = json.dumps(given, sort_keys=True, default=repr)
-        return (self.access_token, given, *map(os.environ.get, _VARIABLES))
+        how = (self.access_token, self.token_variable, self.audience, self.ca_certs)
+        return (how, given, *map(os.environ.get, _VARIABLES))
 
     @classmethod
-    def checked(cls, credentials: Any, access_token: str | None) -> CredentialSettings:
+    def checked(
+        cls,
+        credentials: Any,
+        access_token: str | None,
+        *,
+        token_variable: str | None = None,
+        audience: str | None = None,
+        ca_certs: str | None = None,
+    ) -> CredentialSettings:
         """Check what can be checked without I/O, and raise `ConfigurationError`."""
+        if audience is not None and access_token is not None:
+            raise ConfigurationError(
+                "audience and access_token are both given: leave audience out, and pass the ID token as access_token; "
+                "or leave access_token out, and an ID token is made from the credentials."
+            )
         if credentials is not None and access_token is not None:
             raise ConfigurationError(
                 "credentials and access_token (or api_key) are both given. Leave one out."
@@ -83,6 +117,9 @@ class CredentialSettings:
         return cls(
             credentials=_check_credentials(credentials),
             access_token=None if access_token is None else _check_token(access_token),
+            token_variable=token_variable,
+            audience=audience,
+            ca_certs=ca_certs,
         )
 
     def check_portable(self) -> None:
@@ -136,15 +173,22 @@ def _check_credentials(given: Any) -> Any:
     return given
 
 
-def _check_token(token: str) -> str:
+def _check_token(token: Any, source: str = "access_token") -> str:
+    if not isinstance(token, str):
+        raise ConfigurationError(f"{source} is a {type(token).__name__}; it must be the token, a text.")
     text = token.strip().removeprefix("Bearer ").strip()
+    if text.startswith(("AIza", "AQ.")):
+        raise ConfigurationError(
+            f"{source} is a Google API key, which opens no Kimi: leave it out and run `gcloud auth "
+            "application-default login`."
+        )
     if not text:
         raise ConfigurationError(
-            "access_token is empty. Leave it out to use application default credentials, or check the variable "
+            f"{source} is empty. Leave it out to use application default credentials, or check the variable "
             "that it comes from."
         )
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ConfigurationError(
-            "access_token contains spaces, line breaks or characters that a header cannot hold."
+            f"{source} contains spaces, line breaks or characters that a header cannot hold."
         )
     return text

@@ -20,6 +20,7 @@ from google.auth import exceptions
 from google.auth.credentials import with_scopes_if_required
 from google.auth.transport.requests import Request
 
+from kimi_vertex._transport.network import requests_verify
 from kimi_vertex.errors import CredentialsError, KimiVertexError
 
 from .credentials import CLOUD_PLATFORM, CredentialSettings
@@ -61,6 +62,8 @@ def load(settings: CredentialSettings) -> Loaded:
         credentials, project = _application_default()
     else:
         credentials, project = given, getattr(given, "project_id", None)
+    if settings.audience is not None:
+        credentials = _for_audience(credentials, settings)
     return Loaded(_scoped(credentials), project if isinstance(project, str) and project else None)
 
 
@@ -79,6 +82,11 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise CredentialsError(
             f"The credentials file {str(path)!r} is not JSON. Download it again."
         ) from None
+    if isinstance(info, dict) and ("installed" in info or "web" in info):
+        raise CredentialsError(
+            f"The credentials file {str(path)!r} is an OAuth client's, not a login: run `{_LOGIN}`, or download a "
+            "service account's key."
+        )
     if not isinstance(info, dict):
         raise CredentialsError(f"The credentials file {str(path)!r} does not hold a JSON object.")
     return info
@@ -99,6 +107,45 @@ def _application_default() -> tuple[Any, str | None]:
     return loaded
 
 
+def _for_audience(credentials: Any, settings: CredentialSettings) -> Any:
+    """Credentials for ID tokens, which Cloud Run and IAP take, of those that can make some.
+
+    Raises:
+        CredentialsError: A user's login cannot.
+    """
+    from google.auth import compute_engine, impersonated_credentials  # noqa: PLC0415 - rarely needed
+    from google.oauth2 import service_account  # noqa: PLC0415 - rarely needed
+
+    audience = settings.audience
+    made: Any = None
+    if isinstance(credentials, service_account.Credentials):
+        made = service_account.IDTokenCredentials(  # type: ignore[no-untyped-call]
+            credentials.signer,
+            credentials.service_account_email,
+            credentials._token_uri,  # noqa: SLF001 - it has no public name
+            audience,
+        )
+    elif isinstance(credentials, impersonated_credentials.Credentials):
+        source = _scoped(credentials)
+        made = impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
+            source, target_audience=audience, include_email=True
+        )
+    elif isinstance(credentials, compute_engine.Credentials):
+        with open_transport(settings.ca_certs) as request:
+            made = compute_engine.IDTokenCredentials(  # type: ignore[no-untyped-call]
+                request, audience, use_metadata_identity_endpoint=True
+            )
+    elif callable(getattr(credentials, "with_target_audience", None)):
+        made = credentials.with_target_audience(audience)
+    if made is None:
+        raise CredentialsError(
+            "This login cannot make ID tokens: use a service account's, or `gcloud auth application-default login "
+            f"--impersonate-service-account=EMAIL`. It is {type(credentials).__module__}."
+            f"{type(credentials).__qualname__}, and audience={audience!r} asks for an ID token."
+        )
+    return made
+
+
 def _scoped(credentials: Any) -> Any:
     return with_scopes_if_required(credentials, [CLOUD_PLATFORM])  # type: ignore[no-untyped-call]
 
@@ -113,9 +160,10 @@ def find_project(loaded: Loaded, request: Any) -> str | None:
 
 
 @contextmanager
-def open_transport() -> Iterator[Any]:
+def open_transport(ca_certs: str | None = None) -> Iterator[Any]:
     """A google-auth transport for one refresh: tokens last an hour, connections do not."""
     request = Request()
+    request.session.verify = requests_verify(ca_certs)
     try:
         yield request
     finally:
@@ -136,14 +184,18 @@ def explain(error: Exception, settings: CredentialSettings) -> KimiVertexError:
         if settings.credentials is not None:
             return CredentialsError(f"The {settings.kind} cannot be used: {said}.")
         if "default credentials were not found" in lower:
-            said = f"neither in {_VARIABLE}, nor from gcloud, nor from a metadata server"
+            return CredentialsError(
+                f"No Google login was found: run `{_LOGIN}`, or set {_VARIABLE} to a credentials file. No usable Google "
+                f"credentials were found, neither in {_VARIABLE}, nor from gcloud, nor from a metadata server; "
+                "credentials= takes some, too."
+            )
         return CredentialsError(
             f"No usable Google credentials were found: {said}. Run `{_LOGIN}`, or set {_VARIABLE} to the path "
             "of a credentials file, or pass credentials=."
         )
     is_retryable = transport or bool(getattr(error, "retryable", False))
     return CredentialsError(
-        f"Google gave no access token for {settings.kind}: {said}. {_next_step(lower, transport=is_retryable)}",
+        f"{_next_step(lower, transport=is_retryable)} Google gave no access token for {settings.kind}: {said}.",
         is_retryable=is_retryable,
     )
 
@@ -176,8 +228,8 @@ def _is_transport_failure(error: BaseException | None) -> bool:
 def _next_step(lower: str, *, transport: bool) -> str:
     if "impersonated" in lower or "generateaccesstoken" in lower or "getaccesstoken" in lower:
         return (
-            "Impersonation needs roles/iam.serviceAccountTokenCreator on the target service account, and the API "
-            "iamcredentials.googleapis.com enabled."
+            "Impersonation was refused: grant your account roles/iam.serviceAccountTokenCreator on the target service "
+            "account, and enable the API iamcredentials.googleapis.com."
         )
     if "metadata" in lower:
         return (
@@ -188,11 +240,9 @@ def _next_step(lower: str, *, transport: bool) -> str:
         return "The token service could not be reached or failed; try again, and check network and proxy."
     if "invalid_grant" in lower or "reauth" in lower or "expired or revoked" in lower:
         return (
-            f"The login has expired or was revoked, or the key was deleted: run `{_LOGIN}`, or create a new key. "
-            "A wrong clock on this machine has the same effect."
+            f"Your Google login has expired or was revoked: run `{_LOGIN}`. A service account's key may have been "
+            "deleted: create a new one. A wrong clock on this machine has the same effect."
         )
     if "necessary fields" in lower:
-        return (
-            "They hold nothing but an access token that has expired: pass credentials that can be refreshed."
-        )
+        return "The credentials hold nothing but an access token that has expired: pass some that can be refreshed."
     return f"Check the credentials, or run `{_LOGIN}` and leave credentials out."

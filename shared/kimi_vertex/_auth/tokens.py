@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from kimi_vertex._target.hosts import check_universe
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
 from kimi_vertex.errors import CredentialsError, KimiVertexError
 
@@ -149,7 +150,17 @@ class TokenSource:
     @property
     def can_refresh(self) -> bool:
         """Whether a refused token may be replaced: not if it is static."""
-        return self._settings.access_token is None
+        return not self._settings.is_static
+
+    @property
+    def account(self) -> str | None:
+        """Whose credentials these are, as far as they know without a request."""
+        credentials = self._loaded.credentials if self._loaded is not None else None
+        for name in ("service_account_email", "signer_email", "account"):
+            found = getattr(credentials, name, None) if credentials is not None else None
+            if isinstance(found, str) and "@" in found and found.isprintable():
+                return found
+        return None
 
     @property
     def project(self) -> str | None:
@@ -247,8 +258,8 @@ class TokenSource:
     def _headers(self) -> dict[str, str]:
         settings = self._settings
         headers: dict[str, str] = {}
-        if settings.access_token is not None:
-            headers["authorization"] = f"Bearer {settings.access_token}"
+        if settings.is_static:
+            headers["authorization"] = f"Bearer {settings.token}"
         elif self._loaded is not None:
             self._loaded.credentials.apply(headers)
         return headers
@@ -285,7 +296,7 @@ class TokenSource:
     def _refresh(self, *, always: bool) -> None:
         from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
 
-        with _google.open_transport() as request:
+        with _google.open_transport(self._settings.ca_certs) as request:
             credentials = self._load().credentials
             if always or self._state() != "FRESH":
                 credentials.refresh(request)
@@ -302,8 +313,9 @@ class TokenSource:
         with self._load_lock:
             if self._loaded is None:
                 loaded = _google.load(self._settings)
-                # On Compute Engine this asks the metadata server.
-                self._universe = str(loaded.credentials.universe_domain)
+                # On Compute Engine this asks the metadata server. A name that is none would lead tokens elsewhere.
+                universe = str(loaded.credentials.universe_domain)
+                self._universe = check_universe(universe, "the credentials' universe_domain")
                 self._loaded = loaded
             return self._loaded
 
@@ -320,7 +332,7 @@ class TokenSource:
         loaded = self._load()
         if loaded.project is None and callable(getattr(loaded.credentials, "get_project_id", None)):
             self.headers()  # the shared refresh; the lookup would otherwise start one of its own
-        with _google.open_transport() as request:
+        with _google.open_transport(self._settings.ca_certs) as request:
             self._project = _google.find_project(loaded, request)
 
     def _after_fork(self) -> None:

@@ -44,6 +44,8 @@ class Identity:
     universe_domain: str
     can_refresh: bool
     """Whether a refused token may be replaced by a better one."""
+    account: str | None = None
+    """Whose credentials these are, as far as they know."""
 
 
 @dataclass(frozen=True, slots=True)

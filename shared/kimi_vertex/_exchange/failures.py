@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -12,7 +11,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from kimi_vertex import _wire
-from kimi_vertex._exchange.advice import explain_status
 from kimi_vertex._target.target import Target
 from kimi_vertex._text import plain
 from kimi_vertex.completion import Completion
@@ -34,7 +32,9 @@ from kimi_vertex.errors import (
 )
 from kimi_vertex.events import Finish
 
+from .advice import explain, explain_overflow
 from .commands import TransportFailure
+from .said import Said, short
 
 __all__ = [
     "LOST_TAG",
@@ -84,7 +84,6 @@ _FIXED: Final = re.compile(
     r"\b(?:temperature|top_p|n|(?:presence|frequency)_penalty)\b.{0,40}(?:only .{0,20}is allowed|cannot be modified)",
     re.IGNORECASE | re.DOTALL,
 )
-_LONGEST_QUOTE: Final = 500
 _LONGEST_ID: Final = 200
 _LONGEST_WAIT: Final = 30 * 24 * 3600.0
 # A quota that waiting for a moment does not refill, unlike overload and quotas by the minute.
@@ -92,39 +91,28 @@ _SPENT: Final = re.compile(r"current quota|insufficient[_ ](?:quota|balance)|per
 
 
 def status_error(
-    status: int,
+    said: Said,
     error: _wire.WireError,
     *,
     headers: Mapping[str, str],
-    target: Target,
-    model: str | None,
     now: datetime | None,
     partial: Completion | None = None,
 ) -> APIStatusError:
     """Build the error for an HTTP status, or for an error event that names one.
 
     Args:
-        status: The HTTP status, or the one that the event names.
-        error: What the service said.
+        said: What the service said, and about which request.
+        error: The same as it came.
         headers: The response's headers, names in lower case.
-        target: Where the request went.
-        model: The model asked for.
         now: The time, to read a `Retry-After` date by.
         partial: What had arrived before, for an error in the middle of a stream.
     """
+    status = said.status
     kind = _BY_STATUS.get(status) or (InternalServerError if status >= 500 else APIStatusError)
     if kind in (BadRequestError, RequestTooLargeError) and _OVERFLOW.search(error.message):
         kind = ContextOverflowError
-    said = plain(error.message, _LONGEST_QUOTE) or "the service gave no reason"
-    where = f" ({error.code})" if error.code else ""
-    details = error.message if error.body is None else f"{error.message} {_as_text(error.body)}"
-    hint = _redirected(headers) if 300 <= status < 400 else explain_status(status, details, target, model)
-    when = "in the middle of the answer" if partial is not None else "for"
-    text = f"HTTP {status}{where} {when} {target.describe(model)}: {said}"
-    if hint:
-        text = f"{text.rstrip('.')}. {hint}"
     failure = kind(
-        text,
+        f"{_news(said, kind, headers)} ({_address(said, error, partial is not None)}).",
         status_code=status,
         code=error.code,
         body=error.body,
@@ -132,38 +120,139 @@ def status_error(
         partial=partial,
         request_id=request_id(headers),
     )
-    failure.is_retryable = retryable(failure)
+    failure.is_retryable = retryable(failure, said)
     return failure
 
 
-def unreachable(failure: TransportFailure, place: str) -> APIError:
-    """The error for a failure before the head of the response."""
+def _news(said: Said, kind: type[APIStatusError], headers: Mapping[str, str]) -> str:
+    """What happened and the next step, then the server's own words."""
+    words = short(said.message) or "it gave no reason"
+    if kind is ContextOverflowError:
+        advice: str | None = explain_overflow(said)
+    elif 300 <= said.status < 400:
+        advice = _redirected(headers)
+    else:
+        advice = explain(said)
+    if advice:
+        return f"{advice} The server said: {words}"
+    if said.status < 500 and said.status not in (408, 425, 429):
+        return f"The server refused the request: {words}"
+    if said.status == 429:
+        return f"The server takes no more at the moment; try again later, or send less at once: {words}"
+    return f"The server failed; try again later: {words}"
+
+
+def _address(said: Said, error: _wire.WireError, amid: bool) -> str:
+    """Status, codes and place, which come last in an error's text."""
+    codes = " ".join(code for code in (f"HTTP {said.status}", error.code, said.reason) if code)
+    parts = [codes + (" in the middle of the answer" if amid else ""), said.target.describe(said.model)]
+    if said.account is not None:
+        parts.append(f"account {said.account}")
+    return "; ".join(parts)
+
+
+def unreachable(
+    failure: TransportFailure, place: str, *, target: Target, host: str, proxy: str | None
+) -> APIError:
+    """The error for a failure before the head of the response.
+
+    Args:
+        failure: What went wrong.
+        place: The target in words.
+        target: The target.
+        host: Host and port of the request.
+        proxy: The proxy on the way, with the variable that names it.
+    """
+    words = str(failure)
+    through = f" through the proxy in {proxy}" if proxy else ""
     if failure.kind == "connect_timeout":
-        return APITimeoutError(f"Could not connect in time ({place}): {failure}.")
+        text = (
+            f"Could not connect in time to {host}{through}: check the network, a firewall or a proxy "
+            "(HTTPS_PROXY), or raise Timeouts.connect."
+        )
+        return APITimeoutError(f"{text} {words} ({place}).")
     if failure.kind == "timeout":
-        return APITimeoutError(f"The service did not begin to answer in time ({place}): {failure}.")
-    if failure.kind == "connect":
-        return APIConnectionError(f"Could not connect ({place}): {failure}.")
-    return APIConnectionError(f"The connection broke before the answer began ({place}): {failure}.")
+        return APITimeoutError(
+            f"The service did not begin to answer in time: stream the answer, or raise the timeout. {host}{through}: "
+            f"{words} ({place})."
+        )
+    if failure.kind == "connect" or (proxy and "proxy" in words.lower()):
+        return APIConnectionError(f"{_unconnected(words, target, host, proxy)} {words} ({place}).")
+    return APIConnectionError(
+        f"The connection to {host} broke before the answer began: try again, or look at the server's log. {words}"
+        f"{through} ({place})."
+    )
+
+
+def _unconnected(words: str, target: Target, host: str, proxy: str | None) -> str:
+    """Why there is no connection, and what to look at first."""
+    low = words.lower()
+    if target.emulator:
+        port = (target.emulator_origin or "").rpartition(":")[2]
+        return (
+            f"Could not connect to the emulator at {host}: start it with `python -m kimi_vertex_emulator --port {port}`, "
+            "or unset KIMI_VERTEX_EMULATOR_HOST."
+        )
+    if "certificate" in low:
+        return (
+            f"Could not connect to {host}: its certificate is not trusted. Behind a TLS proxy or with an own CA pass "
+            'ca_certs= (a PEM file, or "system").'
+        )
+    if "wrong_version_number" in low or "wrong version number" in low or "record layer" in low:
+        return f"Could not connect to {host}: it does not speak TLS. Check the port; http needs a base_url with http://."
+    if proxy:
+        return (
+            f"Could not connect through the proxy in {proxy}: check the variable, or name {host} in NO_PROXY."
+        )
+    if "name or service" in low or "nodename" in low or "resolution" in low or "getaddrinfo" in low:
+        return f"Could not connect: {host} has no address. {_which_name(target)} Is a private DNS zone or VPN missing?"
+    return f"Could not connect to {host}: is the server up, and {_which_setting(target)} right?"
+
+
+def _which_setting(target: Target) -> str:
+    if target.kind == "base_url":
+        return "base_url"
+    return "endpoint_host" if target.host is not None else "location"
+
+
+def _which_name(target: Target) -> str:
+    if _which_setting(target) == "location":
+        return f"Is location={target.location!r} right?"
+    return f"Is {_which_setting(target)} right?"
 
 
 def broken(failure: TransportFailure, place: str, partial: Completion | None) -> APIError:
     """The error for an answer that broke off after its head."""
     if failure.kind == "unreadable":
-        return APIResponseError(f"The answer cannot be read ({place}): {failure}.", partial=partial)
+        return APIResponseError(f"The answer cannot be read: {failure} ({place}).", partial=partial)
     if failure.kind == "timeout":
-        return APITimeoutError(f"The answer stalled ({place}): {failure}.", partial=partial)
+        return APITimeoutError(
+            f"The answer stalled: {failure}. Ask again, or raise the timeout; what came is in partial ({place}).",
+            partial=partial,
+        )
     if partial is None:
-        return APIConnectionError(f"The connection broke before any of the answer came ({place}): {failure}.")
-    return StreamInterruptedError(f"The answer broke off ({place}): {failure}.", partial=partial)
+        return APIConnectionError(
+            f"The connection broke before any of the answer came; ask again: {failure} ({place})."
+        )
+    return StreamInterruptedError(
+        f"The answer broke off; ask again, or use what came, in partial: {failure} ({place}).",
+        partial=partial,
+    )
 
 
 def unreadable(
     problem: Exception, content_type: str, place: str, headers: Mapping[str, str], partial: Completion | None
 ) -> APIError:
     """The error for a status 200 whose body is not an answer."""
+    if content_type == "text/html":
+        news = (
+            "The answer cannot be read: it is a web page, perhaps a login or a proxy's. Check base_url or endpoint_host, "
+            f"and HTTPS_PROXY. {problem}"
+        )
+    else:
+        news = f"The answer cannot be read: {problem}"
     error = APIResponseError(
-        f"The answer cannot be read ({place}, status 200, {content_type or 'no content type'}): {problem}.",
+        f"{news} (status 200, {content_type or 'no content type'}; {place}).",
         partial=partial,
         request_id=request_id(headers),
     )
@@ -176,7 +265,7 @@ def unexpected(error: Exception, place: str, partial: Completion) -> APIError:
     """The error for an answer that this library should have read, or refused, and did not."""
     logger.error("An answer caused %s, which is a defect of kimi-vertex (%s).", type(error).__name__, place)
     return APIResponseError(
-        f"The answer cannot be read ({place}): {type(error).__name__}. Please report this as a defect.",
+        f"The answer cannot be read: {type(error).__name__}. Please report this as a defect ({place}).",
         partial=partial if partial != Completion() else None,
     )
 
@@ -188,7 +277,11 @@ def empty_text(finish: Finish, place: str) -> str:
         "missing_tool_calls": "The server announced tool calls and sent none",
         "nothing": "The model's turn is empty",
     }[finish.empty or "nothing"]
-    why = "; max_tokens was used up by thinking: raise it" if finish.reason == "length" else ""
+    why = (
+        "; max_tokens was used up by thinking: raise it"
+        if finish.reason == "length"
+        else '; ask again, or set empty_turn="retry"'
+    )
     if finish.metadata.get("lost_closing_tag"):
         why = f"; {LOST_TAG}"
     return f"{what}{why} ({place})."
@@ -202,11 +295,11 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return None
 
 
-def retryable(error: APIStatusError) -> bool:
+def retryable(error: APIStatusError, said: Said) -> bool:
     """Whether the same request may succeed in a moment."""
     if error.status_code not in _RETRYABLE:
         return False
-    return not (error.status_code == 429 and _SPENT.search(error.message))
+    return not (error.status_code == 429 and _SPENT.search(said.message))
 
 
 def refuses_two_fields(error: APIStatusError) -> bool:
@@ -267,10 +360,11 @@ def _wait(headers: Mapping[str, str], body: Any, now: datetime | None) -> float 
 
 
 def _redirected(headers: Mapping[str, str]) -> str:
-    location = headers.get("location", "").partition("?")[0]
-    where = plain(location, _LONGEST_ID) or "an address that it does not name"
-    return f"It redirects to {where}; redirects are not followed, so that no token reaches another host."
-
-
-def _as_text(body: Any) -> str:
-    return body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=str)
+    where = (
+        plain(headers.get("location", "").partition("?")[0], _LONGEST_ID)
+        or "an address that it does not name"
+    )
+    return (
+        "The server sends elsewhere, perhaps to a login: check base_url or endpoint_host. It "
+        f"redirects to {where}; redirects are not followed, so that no token reaches another host."
+    )

@@ -5,11 +5,10 @@ Everything that is decided about a request is decided here, once for sync and as
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final
 
 from kimi_vertex import _wire
@@ -17,7 +16,6 @@ from kimi_vertex._answer.decoder import Decoder, StreamErrorEvent, UnreadableDat
 from kimi_vertex._answer.reask import reject
 from kimi_vertex._json import loads
 from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice
-from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.errors import (
     APIError,
@@ -25,37 +23,30 @@ from kimi_vertex.errors import (
     AuthenticationError,
     CredentialsError,
     EmptyTurnError,
-    InvalidRequestError,
     KimiVertexError,
 )
 from kimi_vertex.events import Event, Finish, ThinkingDelta, Usage
 
+from .asking import RELEARN, Retry, ask
 from .commands import (
-    Authorize,
     Drain,
     Flow,
-    Head,
-    Identity,
     ReadBody,
     ReadChunk,
-    Request,
-    Send,
-    Sleep,
     Steps,
     TransportFailure,
 )
 from .failures import (
-    LOST_TAG,
     broken,
     empty_text,
     refuses_forced_choice,
     refuses_sampling,
     refuses_two_fields,
     unexpected,
-    unreachable,
     unreadable,
 )
 from .state import Exchange
+from .waiting import await_start, sleep
 
 __all__ = ["run"]
 
@@ -63,12 +54,6 @@ logger = logging.getLogger("kimi_vertex")
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 8.0
-_RELEARN: Final = timedelta(days=1)
-"""For how long a refusal is believed: a server may be replaced by a newer one under the same address."""
-
-
-class _Retry(Exception):
-    """Retry immediately."""
 
 
 def run(exchange: Exchange) -> Flow:
@@ -84,7 +69,7 @@ def run(exchange: Exchange) -> Flow:
             stats.attempt()
             try:
                 yield from _attempt(exchange)
-            except _Retry:
+            except Retry:
                 continue
             except EmptyTurnError:
                 raise
@@ -107,13 +92,16 @@ def run(exchange: Exchange) -> Flow:
         failure = unexpected(error, exchange.place, exchange.completion)
         stats.done(failure.partial, failure)
         raise failure from error
+    finally:
+        if exchange.on_end is not None:
+            exchange.on_end()
 
 
 def _attempt(exchange: Exchange) -> Steps[None]:
     """Ask once and read the answer. Each delta passes through here, so the loop is in this frame."""
     decoder = exchange.new_decoder()
     exchange.held_back = []
-    head = yield from _ask(exchange)
+    head = yield from ask(exchange)
     content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
     streamed = content_type == "text/event-stream"
     reading, ended = ReadChunk(), not streamed
@@ -162,89 +150,6 @@ def _attempt(exchange: Exchange) -> Steps[None]:
     yield from _finish(exchange, decoder)
     if streamed:
         yield Drain()
-
-
-def _ask(exchange: Exchange) -> Steps[Head]:
-    """Make the request; return the head of an answer."""
-    content = exchange.payload.encoded()
-    try:
-        identity: Identity = yield Authorize(exchange.refused_token, project=exchange.target.needs_project)
-    except TransportFailure as failure:
-        raise unreachable(failure, exchange.place) from None
-    exchange.refused_token = None
-    exchange.token = identity.headers.get("authorization") if identity.can_refresh else None
-    if exchange.target.needs_project and identity.project:
-        exchange.target = exchange.target.with_project(identity.project)
-    if exchange.target.needs_discovery:
-        exchange.target = yield from _discover(exchange, identity)
-    _check_size(content, exchange.target)
-    url = exchange.target.url(
-        stream=exchange.stream, universe_domain=identity.universe_domain, model=exchange.payload.model
-    )
-    accept = "text/event-stream" if exchange.stream else "application/json"
-    headers = {**exchange.headers, **identity.headers, "content-type": "application/json", "accept": accept}
-    head = yield from _send(exchange, Request("POST", url, headers, content))
-    if head.status != 200:
-        body = yield from _read_error_body()
-        raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
-    return head
-
-
-def _send(exchange: Exchange, request: Request) -> Steps[Head]:
-    try:
-        head: Head = yield Send(request)
-    except TransportFailure as failure:
-        raise unreachable(failure, exchange.place) from None
-    return head
-
-
-def _read_error_body() -> Steps[str]:
-    """The body of an error status; a body that breaks off does not hide the status."""
-    try:
-        body: bytes = yield ReadBody(of_error=True)
-    except TransportFailure:
-        return ""
-    return body.decode("utf-8-sig", "replace")
-
-
-def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
-    """Ask once for the endpoint's own host name.
-
-    Where the account may not read the endpoint, the shared host is tried: the answer then says what is wrong.
-    """
-    url = exchange.target.discovery_url(identity.universe_domain)
-    facts = exchange.facts
-    if facts.knows("dedicated_dns"):
-        return exchange.target.with_dedicated_dns(facts.value("dedicated_dns"))
-    headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
-    head = yield from _send(exchange, Request("GET", url, headers, None))
-    if head.status != 200:
-        body = yield from _read_error_body()
-        if head.status in (401, 429) or head.status >= 500:
-            raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
-        logger.info(
-            "Could not look up the endpoint's host name (HTTP %s); trying the shared one.", head.status
-        )
-        return exchange.target.with_dedicated_dns(None)
-    try:
-        resource = json.loads((yield ReadBody()))
-    except TransportFailure as failure:
-        raise broken(failure, exchange.place, None) from None
-    except (ValueError, RecursionError):
-        resource = None
-    dns = resource.get("dedicatedEndpointDns") if isinstance(resource, Mapping) else None
-    target = exchange.target.with_dedicated_dns(dns or None)
-    facts.learn("dedicated_dns", dns or None, f"GET {url}")
-    return target
-
-
-def _check_size(content: bytes, target: Target) -> None:
-    limit = target.payload_limit
-    if limit is not None and len(content) > limit:
-        raise InvalidRequestError(
-            f"The request has {len(content):,} bytes; {target.describe()} takes {limit:,} at most "
-            "(1.5 MB on a shared endpoint, 10 MB on a dedicated or private one). Shorten the conversation."
-        )
 
 
 def _decode(decoder: Decoder, batch: Iterable[str], events: list[Event]) -> None:
@@ -304,7 +209,7 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
             yield from _show(exchange, [event for event in last if not isinstance(event, Usage | Finish)])
             yield Drain()
             exchange.ask_again(rejected)
-            raise _Retry
+            raise Retry
     finish = last[-1]
     assert isinstance(finish, Finish)
     _learn(exchange, decoder)
@@ -318,11 +223,10 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
         lost = decoder.lost_closing_tag
         if not exchange.found_empty:
             logger.warning(
-                "The model's turn is empty (%s, finish reason %s%s) at %s; empty_turn=%r.",
+                "%s (%s, finish reason %s); empty_turn=%r.",
+                empty_text(finish, exchange.place).removesuffix("."),
                 finish.empty,
                 finish.raw_reason,
-                f"; {LOST_TAG}" if lost else "",
-                exchange.place,
                 policy,
             )
         # Thinking alone has been shown where its closing tag was lost: an answer may follow it.
@@ -337,7 +241,7 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
             exchange.stream = False
             exchange.payload = _unstreamed(exchange.payload)
             yield Drain()
-            raise _Retry
+            raise Retry
         if policy == "raise":
             yield Drain()
             raise EmptyTurnError(empty_text(finish, exchange.place), partial=decoder.completion)
@@ -348,9 +252,9 @@ def _learn(exchange: Exchange, decoder: Decoder) -> None:
     """Remember what the answer tells about the server."""
     facts, model, field = exchange.facts, exchange.payload.model, decoder.thinking_field
     if field and field != facts.value("thinking_field", model=model):
-        facts.learn("thinking_field", field, "an answer's thinking", model=model, lasts=_RELEARN)
+        facts.learn("thinking_field", field, "an answer's thinking", model=model, lasts=RELEARN)
     if decoder.lost_closing_tag or decoder.split_by_usage:
-        facts.learn("loses_closing_tag", True, "an answer's counts of tokens", model=model, lasts=_RELEARN)
+        facts.learn("loses_closing_tag", True, "an answer's counts of tokens", model=model, lasts=RELEARN)
 
 
 def _unstreamed(payload: Payload) -> Payload:
@@ -383,20 +287,27 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
         or _give_up_second_field(exchange, error)
     ):
         return True
+    started = yield from await_start(exchange, error)
+    if started is not None:
+        return started
     settings, total = exchange.settings, exchange.timeouts.total
     if not error.is_retryable or exchange.retries >= settings.max_retries:
         return False
     asked = error.retry_after if isinstance(error, APIStatusError) else None
     ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**exchange.retries)
     delay = ceiling * exchange.random() if asked is None else asked
-    longest = settings.max_retry_seconds if total is None else min(settings.max_retry_seconds, total)
-    if exchange.clock() - exchange.started + delay > longest:
+    now = exchange.clock()
+    end = min(
+        exchange.retrying_since + settings.max_retry_seconds,
+        exchange.started + (math.inf if total is None else total),
+    )
+    if now + delay > end:
         return False
     exchange.retries += 1
     logger.info(
         "Attempt %d failed (%s); trying again in %.2f s.", exchange.retries, type(error).__name__, delay
     )
-    yield Sleep(delay)
+    yield from sleep(exchange, "retry", delay, end, error)
     return True
 
 
@@ -405,7 +316,7 @@ def _give_up_second_field(exchange: Exchange, error: APIStatusError) -> bool:
     if not (exchange.payload.thinks_twice and refuses_two_fields(error)):
         return False
     how, model = f"HTTP {error.status_code}: {error.message}", exchange.payload.model
-    exchange.facts.learn("thinking_field", "reasoning", how, model=model, lasts=_RELEARN)
+    exchange.facts.learn("thinking_field", "reasoning", how, model=model, lasts=RELEARN)
     exchange.payload = exchange.payload.with_thinking_field("reasoning")
     return True
 
@@ -417,7 +328,7 @@ def _give_up_forced_choice(exchange: Exchange, error: APIStatusError) -> bool:
     facts, model = exchange.facts, exchange.payload.model
     if not facts.value("refuses_forced_choice", model=model):
         how = f"HTTP {error.status_code}: {error.message}"
-        facts.learn("refuses_forced_choice", True, how, model=model, lasts=_RELEARN)
+        facts.learn("refuses_forced_choice", True, how, model=model, lasts=RELEARN)
         logger.warning(
             "The server refuses a forced tool_choice while the model thinks; from now on it is sent as "
             "'auto' with an instruction to call the tool (%s).",
@@ -431,7 +342,7 @@ def _learn_stripped(exchange: Exchange) -> None:
     facts, model = exchange.facts, exchange.payload.model
     if facts.value("strips_markers", model=model):
         return
-    facts.learn("strips_markers", True, "an answer's text", model=model, lasts=_RELEARN)
+    facts.learn("strips_markers", True, "an answer's text", model=model, lasts=RELEARN)
     logger.warning(
         "The server took the tokens out of Kimi K3's markup, so that this answer cannot be read (%s). Start it with "
         "--reasoning-parser kimi_k3 --tool-call-parser kimi_k3 --enable-auto-tool-choice. From now on requests say "
@@ -447,7 +358,7 @@ def _give_up_sampling(exchange: Exchange, error: APIStatusError) -> bool:
         return False
     facts, model = exchange.facts, payload.model
     how = f"HTTP {error.status_code}: {error.message}"
-    facts.learn("fixes_sampling", True, how, model=model, lasts=_RELEARN)
+    facts.learn("fixes_sampling", True, how, model=model, lasts=RELEARN)
     left_out = ", ".join(sorted(exchange.payload.body.keys() - payload.body.keys()))
     logger.warning("The server fixes %s for this model; left out from now on (%s).", left_out, exchange.place)
     exchange.payload = payload

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder
@@ -13,12 +14,13 @@ from kimi_vertex._request.body import Payload, without_fixed_sampling, without_f
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Accumulator, Completion
-from kimi_vertex.errors import APIStatusError
+from kimi_vertex.errors import APIError, APIStatusError
 from kimi_vertex.events import Event
-from kimi_vertex.options import Settings, ThinkingCallback, Timeouts
+from kimi_vertex.options import Settings, ThinkingCallback, Timeouts, Wait
 
-from .commands import Head
-from .failures import status_error
+from .commands import Head, Identity, TransportFailure
+from .failures import status_error, unreachable
+from .said import Said, read
 from .stats import RequestStats, StatsRecorder
 
 __all__ = ["Exchange"]
@@ -32,6 +34,8 @@ class Exchange:
     settings: Settings
     facts: TargetFacts
     payload: Payload
+    write: Callable[[str | None], Payload]
+    """Writes the payload for a model whose name was not known before."""
     stream: bool
     shows_events: bool
     """Whether the caller sees events as they come, so that what was shown cannot be taken back."""
@@ -42,12 +46,31 @@ class Exchange:
     random: Callable[[], float]
     on_request: Callable[[RequestStats], None] | None = None
     on_thinking: ThinkingCallback | None = None
+    on_wait: Callable[[Wait], None] | None = None
+    on_end: Callable[[], None] | None = None
+    """Called when the request is over."""
+    proxy_of: Callable[[str], str | None] = lambda _: None
+    """The proxy on the way to a URL, with the variable that names it."""
 
     started: float = field(init=False)
     stats: StatsRecorder = field(init=False)
     decoder: Decoder | None = field(init=False, default=None)
     """Reads the answer of the current attempt."""
     retries: int = field(init=False, default=0)
+    identity: Identity | None = field(init=False, default=None)
+    """Whose request it is, as of the last attempt."""
+    attempted: float = field(init=False, default=0.0)
+    """When the last attempt began."""
+    lookup_refused: int | None = field(init=False, default=None)
+    """The status of the lookup of the endpoint's own host, if that failed."""
+    said: Said | None = field(init=False, default=None)
+    """What the service said in its last error."""
+    waking_since: float | None = field(init=False, default=None)
+    """When the endpoint was first found to be starting."""
+    wakes: int = field(init=False, default=0)
+    """How often it has been waited for."""
+    retrying_since: float = field(init=False, default=0.0)
+    """From when on `max_retry_seconds` is counted: not while the endpoint starts."""
     token: str | None = field(init=False, default=None)
     """The `authorization` header that was sent last, if a better one can be had."""
     refused_token: str | None = field(init=False, default=None)
@@ -66,12 +89,20 @@ class Exchange:
 
     def begin(self) -> None:
         """Start the clock."""
-        self.started = self.clock()
+        self.started = self.retrying_since = self.clock()
         self.stats = StatsRecorder(self.clock, self.on_request)
+        self._heed_facts()
+
+    def ask_for(self, model: str) -> None:
+        """Write the request anew for a model whose name was not known before."""
+        self.payload = self.write(model)
+        self._heed_facts()
+
+    def _heed_facts(self) -> None:
         model = self.payload.model
         if self.payload.forced_choice and self.facts.value("refuses_forced_choice", model=model):
             self.payload = without_forced_choice(self.payload)
-        if self.facts.value("fixes_sampling", model=self.payload.model):
+        if self.facts.value("fixes_sampling", model=model):
             self.payload = without_fixed_sampling(self.payload)
         field = self.facts.value("thinking_field", model=model)
         if field is not None:
@@ -117,13 +148,21 @@ class Exchange:
     def status_error(
         self, head: Head, error: _wire.WireError, *, status: int, partial: Completion | None = None
     ) -> APIStatusError:
-        """The error for what the service said."""
-        return status_error(
-            status,
-            error,
-            headers=head.headers,
-            target=self.target,
-            model=self.payload.model,
-            now=self.today(),
-            partial=partial,
+        """The error for what the service said, which is kept in `said`."""
+        identity, now = self.identity, self.clock()
+        self.said = replace(
+            read(status, error, self.target, self.payload.model),
+            account=identity.account if identity is not None else None,
+            token=identity is not None and bool(identity.headers),
+            can_refresh=identity is not None and identity.can_refresh,
+            seconds=now - self.attempted,
+            waited=now - self.waking_since if self.waking_since is not None else 0.0,
+            lookup_refused=self.lookup_refused,
+        )
+        return status_error(self.said, error, headers=head.headers, now=self.today(), partial=partial)
+
+    def unreachable(self, failure: TransportFailure, url: str) -> APIError:
+        """The error for a failure before the head of the response."""
+        return unreachable(
+            failure, self.place, target=self.target, host=urlsplit(url).netloc, proxy=self.proxy_of(url)
         )

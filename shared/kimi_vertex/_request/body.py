@@ -259,10 +259,14 @@ def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
         named = isinstance(function, Mapping) and isinstance(function.get("name"), str) and function["name"]
         if not (named or other):
             raise InvalidRequestError(
-                f"tools[{index}] is not in OpenAI's form; expected "
+                f"tools[{index}] is not in OpenAI's form{_wrapped(tool)}; expected "
                 '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.'
             )
     return listed
+
+
+def _wrapped(tool: Any) -> str:
+    return ": a function must be wrapped in a tool" if callable(tool) else ""
 
 
 def without_forced_choice(payload: Payload) -> Payload:

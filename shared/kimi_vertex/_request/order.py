@@ -196,8 +196,8 @@ class _Calls:
 def _refuse_orphan(identity: str | None, position: int) -> NoReturn:
     what = f"the result of the tool call {identity!r}" if identity else "a tool's result without an id"
     raise InvalidRequestError(
-        f"Message {position} is {what}, but no assistant message before it makes that call. Send the assistant "
-        "message with its tool calls too; trimming a history must keep calls and results together."
+        f"Message {position} is {what}, without that call: send the assistant message with its tool calls, too. "
+        "Trimming a history must keep calls and results together."
     )
 
 

@@ -75,9 +75,8 @@ class Rules:
         takes = info.video if kind == "video_url" else info.images
         if not takes:
             return (
-                f"The model {info.id!r} reads only text, but message {position} has a part of type {kind!r}. "
-                "The service would ignore it and guess. Send text, or use a model that takes images (Kimi K2.5 or "
-                "later)."
+                f"Leave out what is not text, or use Kimi K2.5 or later: the model {info.id!r} reads only text, but "
+                f"message {position} has a part of type {kind!r}. The service would ignore it and guess."
             )
         if kind == "video_url" and self.server == "sglang" and not info.public_image_urls:
             return (

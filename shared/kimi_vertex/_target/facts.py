@@ -14,15 +14,19 @@ FactName: TypeAlias = Literal[
     "dedicated_dns",
     "fixes_sampling",
     "loses_closing_tag",
-    "strips_markers",
+    "model",
     "refuses_forced_choice",
+    "route",
     "server",
+    "strips_markers",
     "thinking_field",
 ]
-"""`dedicated_dns`: the endpoint's own host name, `None` if it has none. `loses_closing_tag`: whether the server drops
-the tag between thinking and answer in streams. `refuses_forced_choice`: whether the model cannot be made to call a
-tool. `fixes_sampling`: whether values such as the temperature are refused. `server`: its kind. `strips_markers`: whether
-it takes the tokens out of Kimi K3's markup. `thinking_field`: the one field in which it writes and reads thinking."""
+"""`dedicated_dns`: the endpoint's own host name, `None` if it has none. `fixes_sampling`: whether values such as the
+temperature are refused. `loses_closing_tag`: whether the server drops the tag between thinking and answer in streams.
+`model`: the one that a server of the user's lists, `None` if that cannot be told. `refuses_forced_choice`: whether the
+model cannot be made to call a tool. `route`: the method and the version of the API that answer, where they are not the
+usual ones. `server`: its kind. `strips_markers`: whether it takes the tokens out of
+Kimi K3's markup. `thinking_field`: the one field in which the server writes and reads thinking."""
 
 logger: Final = logging.getLogger("kimi_vertex.facts")
 

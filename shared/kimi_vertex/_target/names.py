@@ -1,18 +1,16 @@
-"""Parsing and checking of what users write into settings: names, hosts, URLs.
+"""Parsing and checking of the names that users write into settings: projects, locations, endpoints, models.
 
-Pure functions. Each raises `ConfigurationError` with the setting's name and what to write instead, and
-never repeats a password.
+Pure functions. Each raises `ConfigurationError` with the setting's name and what to write instead.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, Final
 
 from kimi_vertex.errors import ConfigurationError
+from kimi_vertex.models import MANAGED_MODEL
 
 __all__ = [
     "EndpointName",
@@ -21,11 +19,8 @@ __all__ = [
     "check_managed_model",
     "check_model_text",
     "check_project",
-    "is_loopback",
-    "parse_base_url",
+    "check_text",
     "parse_dedicated_dns",
-    "parse_emulator_host",
-    "parse_endpoint_host",
     "parse_resource_name",
     "same_project",
 ]
@@ -43,11 +38,24 @@ _ENDPOINT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MANAGED_MODEL: Final = re.compile(r"[a-z0-9][a-z0-9-]*/[A-Za-z0-9][A-Za-z0-9._@-]*")
 _RESOURCE_NAME: Final = re.compile(r"projects/([^/]+)/locations/([^/]+)/endpoints/([^/]+)")
 _DEDICATED_DNS: Final = re.compile(
-    r"([a-z0-9-]+)\.([a-z]+(?:-[a-z]+)*[0-9]+)-([0-9]+)\.prediction\.vertexai\.goog"
+    r"([a-z0-9-]+)\.([a-z]+-[a-z]+[0-9]+)-([a-z0-9][a-z0-9-]*)\.prediction\.vertexai\.goog"
 )
-_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_CHAT: Final = "/chat/completions"
-_PRIVATE_SUFFIXES: Final = (".internal", ".local", ".localhost", ".test")
+_AREAS: Final = ("africa", "asia", "australia", "europe", "me", "northamerica", "southamerica", "us")
+_SIDES: Final = (
+    *("central", "east", "north", "northeast", "northwest"),
+    *("south", "southeast", "southwest", "west"),
+)
+_EXAMPLES: Final = {
+    "africa": "africa-south1",
+    "asia": "asia-east1",
+    "australia": "australia-southeast1",
+    "europe": "europe-west4",
+    "me": "me-west1",
+    "northamerica": "northamerica-northeast1",
+    "southamerica": "southamerica-east1",
+}
+# Letters that are taken for digits, in ids that are copied by eye.
+_LOOKALIKES: Final = {"o": "0", "i": "1", "l": "1", "s": "5", "b": "8", "z": "2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +88,37 @@ def check_location(value: str, setting: str) -> str:
     if zone := _ZONE.fullmatch(value):
         raise ConfigurationError(f"{setting}={value!r} is a zone. Use its region, {zone[1]}.")
     if _LOCATION.fullmatch(value):
-        return value
-    hint = f" Did you mean {value.lower()!r}?" if _LOCATION.fullmatch(value.lower()) else ""
+        meant = _region_meant(value) or (_EXAMPLES.get(value) if value in _AREAS and value != "us" else None)
+        if meant is None:
+            return value
+    else:
+        lower = value.strip().lower().replace("_", "-").replace(" ", "-")
+        meant = lower if _LOCATION.fullmatch(lower) else None
+    hint = f" Did you mean {meant!r}?" if meant else ""
     raise ConfigurationError(
-        f'{setting}={value!r} is not a Google Cloud location. Use "global", "us", "eu" or a region '
-        f'such as "us-central1".{hint}'
+        f"{setting}={value!r} is not a Google Cloud location.{hint} "
+        'Use "global", "us", "eu" or a region such as "us-central1".'
     )
+
+
+def _region_meant(value: str) -> str | None:
+    """The region that a misspelt one is close to. Regions that are new are not refused: their words are known."""
+    found = re.fullmatch(r"([a-z]+)-([a-z]+)([0-9]*)", value)
+    if found is None:
+        return None
+    area, side, number = found.groups()
+    if not number and side.endswith("l") and side[:-1] in _SIDES:
+        side, number = side[:-1], "1"  # the letter for the digit
+    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
+
+    near_area = (
+        get_close_matches(area, _AREAS, 1, 0.75) if len(area) > 2 else [a for a in _AREAS if a == area]
+    )
+    near_side = get_close_matches(side, _SIDES, 1, 0.8)
+    if not near_area or not near_side:
+        return None
+    meant = f"{near_area[0]}-{near_side[0]}{number or 1}"
+    return None if meant == value else meant
 
 
 def check_endpoint_id(value: str, setting: str) -> str:
@@ -94,11 +127,24 @@ def check_endpoint_id(value: str, setting: str) -> str:
         raise ConfigurationError(
             f"{setting}='openapi' is the managed service's own path. Leave {setting} out and pass model=."
         )
-    if _ENDPOINT_ID.fullmatch(value):
+    odd = [(place, sign) for place, sign in enumerate(value, 1) if not sign.isdecimal()]
+    almost_number = len(value) >= 6 and 0 < len(odd) <= 2 and "-" not in value
+    if _ENDPOINT_ID.fullmatch(value) and not almost_number:
         return value
-    hint = f"Pass its id, or its full resource name {_RESOURCE_FORM}."
     if parse_dedicated_dns(value):
         hint = f"This is its host name: pass it as endpoint_host= instead of {setting}."
+    elif almost_number:
+        place, sign = odd[0]
+        digit = _LOOKALIKES.get(sign.lower())
+        meant = f" (a {digit}?)" if digit else ""
+        hint = f"Its character {place}, {sign!r}, is not a digit{meant}."
+    elif " " in value or not _ENDPOINT_ID.fullmatch(value.lower()):
+        hint = (
+            "A display name? `gcloud ai endpoints list --region=REGION` shows the ids. The full form is "
+            f"{_RESOURCE_FORM}."
+        )
+    else:
+        hint = f"Ids are digits, or in lower case; the full form is {_RESOURCE_FORM}."
     raise ConfigurationError(f"{setting}={value!r} is not an endpoint id. {hint}")
 
 
@@ -109,6 +155,17 @@ def parse_resource_name(value: str, setting: str) -> EndpointName:
             f"{setting} is a URL. Pass an endpoint's resource name {_RESOURCE_FORM} here, or the URL as base_url=."
         )
     found = _RESOURCE_NAME.fullmatch(value.strip("/"))
+    if found is None and "/models/" in value:
+        publisher = "publishers/" in value
+        raise ConfigurationError(
+            f"{setting} names a model, not an endpoint: "
+            + (
+                f"pass model={'/'.join(value.split('/')[-3::2])!r} instead"
+                if publisher
+                else "`gcloud ai endpoints list` shows what it is deployed on"
+            )
+            + f". An endpoint is named {_RESOURCE_FORM}."
+        )
     if found is None:
         raise ConfigurationError(
             f"{setting}={value!r} is not an endpoint. Pass its full resource name {_RESOURCE_FORM}, or its id "
@@ -128,152 +185,41 @@ def check_managed_model(value: str) -> str:
     found = re.fullmatch(r"(?:.*/)?publishers/([^/]+)/models/([^/]+)", value)
     if found:
         hint = f"Use {found[1]}/{found[2]}."
+    elif "thinking" in value.lower() and "/" not in value:
+        hint = f"Did you mean {MANAGED_MODEL}? A model that you deployed yourself is reached with endpoint=."
     elif value and "/" not in value:
-        hint = (
-            f"Did you mean moonshotai/{value}? A model that you deployed yourself is reached with endpoint=."
-        )
+        hint = f"A Kimi that you deployed is reached with endpoint=; managed is {MANAGED_MODEL} alone."
     else:
-        hint = "For example moonshotai/kimi-k2-thinking-maas."
-    raise ConfigurationError(f"model={value!r}: the managed service wants the form publisher/model. {hint}")
+        hint = f"For example {MANAGED_MODEL}."
+    raise ConfigurationError(f"model={value!r} is not of the form publisher/model. {hint}")
 
 
-def check_model_text(value: str | None) -> str | None:
+def check_model_text(value: Any, setting: str = "model") -> str | None:
     """Return any model name for a server of the user's own; it may be empty or left out."""
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(
+            f"{setting} is a {type(value).__name__}; it must be the model's name, a text."
+        )
     if value is not None and not value.isprintable():
-        raise ConfigurationError(f"model={value!r} contains control characters.")
+        raise ConfigurationError(f"{setting}={value[:100]!r} contains control characters.")
     return value
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an address, no port) is this machine by name or number alone."""
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def parse_base_url(value: str, api: str) -> tuple[str, bool]:
-    """Return a `base_url` without its trailing slash or method, and whether it is on this machine."""
-    parts = _split(value, "base_url")
-    if parts.scheme not in {"http", "https"}:
-        raise ConfigurationError(
-            f"base_url={_shown(parts, value)!r} must begin with https:// (or http:// on localhost)."
-        )
-    host = _check_host(parts, "base_url", value)
-    if parts.query or parts.fragment:
-        raise ConfigurationError(
-            f"base_url={_shown(parts, value)!r} must be everything before {_CHAT}, without a query or fragment."
-        )
-    loopback = is_loopback(host)
-    if parts.scheme == "http" and not loopback:
-        raise ConfigurationError(
-            f"base_url={_shown(parts, value)!r}: plain http would show the prompts and the access token to the "
-            "network. Use https://, or reach the server through localhost (a tunnel, a sidecar)."
-        )
-    path = parts.path.rstrip("/")
-    methods = (_CHAT,) if api == "chat" else (":streamRawPredict", ":rawPredict", ":predict")
-    for method in methods:
-        path = path.removesuffix(method)
-    return f"{parts.scheme}://{parts.netloc}{path.rstrip('/')}", loopback
-
-
-def parse_endpoint_host(value: str, setting: str) -> str:
-    """Return the host (and port) of an endpoint; with its scheme only if that is `http`, on this machine."""
-    text = value.strip().rstrip("/")
-    if "://" not in text:
-        text = f"https://{_bracketed(text)}"
-    parts = _split(text, setting)
-    host = _check_host(parts, setting, value)
-    if parts.path or parts.query or parts.fragment:
-        raise ConfigurationError(
-            f"{setting}={_shown(parts, value)!r} must be a host name or address, without a path. A whole URL "
-            "goes into base_url=."
-        )
-    if parts.scheme == "http" and is_loopback(host):
-        return f"http://{parts.netloc}"
-    if parts.scheme != "https":
-        raise ConfigurationError(
-            f"{setting}={_shown(parts, value)!r}: plain http would show the access token to the network. "
-            "Leave the scheme out; for a private endpoint with its own certificate pass http_client= with "
-            "verify= set to that certificate."
-        )
-    return parts.netloc.lower()
+def check_text(value: Any, setting: str) -> str | None:
+    """Return a setting that is text; a whole number is taken for an id."""
+    if value is None or isinstance(value, str):
+        # Blanks and quotes come along with what is copied from a shell or an .env file.
+        names = setting in {"endpoint", "project", "location"}
+        return value.strip(" \"'") if value is not None and names else value
+    if isinstance(value, int) and not isinstance(value, bool) and setting in {"endpoint", "project"}:
+        return str(value)
+    raise ConfigurationError(f"{setting} is a {type(value).__name__}; it must be a text.")
 
 
 def parse_dedicated_dns(host: str) -> EndpointName | None:
-    """Return what `ID.REGION-NUMBER.prediction.vertexai.goog` says about its endpoint."""
+    """Return what `ID.REGION-NUMBER.prediction.vertexai.goog` says about its endpoint.
+
+    People write the project's id for its number, too: such a host does not exist, but says as much.
+    """
     found = _DEDICATED_DNS.fullmatch(host.lower())
     return EndpointName(found[3], found[2], found[1]) if found else None
-
-
-def parse_emulator_host(value: str, setting: str) -> str:
-    """Return the origin `http://host:port` (or https) of an emulator.
-
-    Plain http is accepted on this machine, for private addresses and for names that only a private
-    network resolves (a container's, `*.internal` ...), since prompts travel there in the clear.
-    """
-    text = value.strip().rstrip("/")
-    if "://" not in text:
-        text = f"http://{_bracketed(text)}"
-    parts = _split(text, setting)
-    host = _check_host(parts, setting, value)
-    if parts.scheme not in {"http", "https"} or parts.path or parts.query or parts.fragment:
-        raise ConfigurationError(
-            f'{setting}={_shown(parts, value)!r} must be "host:port" or "http://host:port".'
-        )
-    if parts.scheme == "http" and not _is_private(host):
-        raise ConfigurationError(
-            f"{setting}={_shown(parts, value)!r}: an emulator is spoken to in plain http only on this machine or "
-            "in a private network. Use an https:// address."
-        )
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _is_private(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return is_loopback(host) or "." not in host or host.lower().endswith(_PRIVATE_SUFFIXES)
-    return address.is_private or address.is_loopback
-
-
-def _bracketed(text: str) -> str:
-    """Put a bare IPv6 address into the brackets that URLs need."""
-    try:
-        return f"[{text}]" if ipaddress.ip_address(text).version == 6 else text
-    except ValueError:
-        return text
-
-
-def _split(value: str, setting: str) -> SplitResult:
-    if not value.isprintable() or " " in value:
-        raise ConfigurationError(f"{setting} contains spaces or control characters.")
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"{setting} is not a valid address: {error}.") from None
-    return parts
-
-
-def _check_host(parts: SplitResult, setting: str, value: str) -> str:
-    if "@" in parts.netloc:
-        raise ConfigurationError(
-            f"{setting} contains a user name or password, which would end up in logs. Pass the server's token "
-            "as access_token=."
-        )
-    host = parts.hostname or ""
-    if not host:
-        raise ConfigurationError(f"{setting}={_shown(parts, value)!r} has no host name.")
-    if ":" in host or all(_LABEL.fullmatch(label) for label in host.rstrip(".").split(".")):
-        return host
-    raise ConfigurationError(f"{setting}={_shown(parts, value)!r}: {host!r} is not a host name.")
-
-
-def _shown(parts: SplitResult, value: str) -> str:
-    """Return `value` for an error text, without what may be a password (before `@`) or a key (after `?`)."""
-    shown = value.partition("?")[0] + ("?..." if parts.query else "")
-    return f"...@{shown.rpartition('@')[2]}" if "@" in shown else shown

@@ -18,6 +18,7 @@ import httpx
 from kimi_vertex.errors import ConfigurationError
 
 from .limits import Guard
+from .network import certificates, set_proxies
 
 __all__ = ["Clients"]
 
@@ -119,18 +120,24 @@ class Clients:
     """
 
     def __init__(
-        self, *, loopback: bool, given: tuple[httpx.Client | None, httpx.AsyncClient | None] = (None, None)
+        self,
+        *,
+        loopback: bool,
+        given: tuple[httpx.Client | None, httpx.AsyncClient | None] = (None, None),
+        ca_certs: str | None = None,
     ) -> None:
         """Start without any client.
 
         Args:
             loopback: Whether the server is on this machine.
             given: The user's own clients.
+            ca_certs: The certificates to trust: a PEM file, a directory, or `system`.
 
         Raises:
             ConfigurationError: One of them is something else.
         """
         self._loopback = loopback
+        self._ca_certs = ca_certs
         self._given, self._given_async = given
         for name, value, kind in (
             ("http_client", self._given, httpx.Client),
@@ -171,7 +178,7 @@ class Clients:
             # A local server needs neither a proxy nor certificates, whose loading takes longer than a local request.
             return {**options, "trust_env": False, "verify": False}
         if self._certificates is None:
-            self._certificates = httpx.create_ssl_context()
+            self._certificates = certificates(self._ca_certs)
         return {**options, "verify": self._certificates}
 
     def connections(self, client: httpx.Client) -> list[Any]:
@@ -195,7 +202,11 @@ class Clients:
             if self._pools is None:
                 # One request each: its connection is then known before the head of the answer comes.
                 self._pools = _Pools(
-                    partial(httpx.Client, **self._options(), event_hooks={"response": [_hide_location]}),
+                    partial(
+                        _make,
+                        httpx.Client,
+                        {**self._options(), "event_hooks": {"response": [_hide_location]}},
+                    ),
                     requests=1,
                     empty=_EMPTY_BLOCKING,
                 )
@@ -225,7 +236,11 @@ class Clients:
             for other in [other for other in self._by_loop if other.is_closed()]:
                 del self._by_loop[other]
             pools: _Pools[httpx.AsyncClient] = _Pools(
-                partial(httpx.AsyncClient, **self._options(), event_hooks={"response": [_ahide_location]})
+                partial(
+                    _make,
+                    httpx.AsyncClient,
+                    {**self._options(), "event_hooks": {"response": [_ahide_location]}},
+                )
             )
             keeper = _keep(pools)
             self._by_loop[loop] = (pools, keeper)
@@ -299,6 +314,19 @@ async def _keep(pools: _Pools[httpx.AsyncClient]) -> AsyncGenerator[None, None]:
         pools.closed = True
         for client in pools.clients:
             await client.aclose()
+
+
+def _make(kind: type[ClientT], options: dict[str, Any]) -> ClientT:
+    try:
+        return kind(**options)
+    except (ImportError, ValueError, TypeError, httpx.InvalidURL) as error:
+        proxies = ", ".join(f"{name}={value!r}" for name, value in set_proxies())
+        if not proxies:
+            raise
+        needs = "pip install 'httpx[socks]' for SOCKS" if isinstance(error, ImportError) else str(error)
+        raise ConfigurationError(
+            f"A proxy that the environment names cannot be used ({proxies}): {needs}. Correct or unset it."
+        ) from None
 
 
 def _open(client: ClientT, name: str) -> ClientT:

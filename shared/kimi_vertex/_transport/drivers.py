@@ -105,7 +105,7 @@ class _Driver:
                 "The credentials gave a token with signs that an HTTP header cannot hold, such as a line's end. "
                 "Check what the token was read from."
             )
-        return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh)
+        return Identity(headers, tokens.project, tokens.universe_domain, tokens.can_refresh, tokens.account)
 
     def _is_projectless(self, command: Authorize, tokens: TokenSource) -> bool:
         """Whether a token need not be fetched, because the request cannot be made."""

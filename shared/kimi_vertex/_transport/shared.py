@@ -38,6 +38,7 @@ class Shared:
         target: Target,
         tokens: TokenSource | None,
         own: tuple[httpx.Client | None, httpx.AsyncClient | None] = (None, None),
+        ca_certs: str | None = None,
     ) -> None:
         """Start without connections.
 
@@ -45,18 +46,28 @@ class Shared:
             target: Where requests go.
             tokens: Where tokens come from; `None` where none is needed.
             own: HTTP clients of the user's.
+            ca_certs: The certificates to trust.
 
         Raises:
             ConfigurationError: One of them is not an HTTP client.
         """
         self.tokens = tokens
         self.facts = TargetFacts(target.describe(), lambda: datetime.now(UTC))
-        self._loopback = target.emulator or target.base_url_is_loopback
+        self._loopback = target.is_direct
         self._own = own
+        self._ca_certs = ca_certs
         self._clients: Clients | None = None
         self._users: weakref.WeakSet[object] = weakref.WeakSet()
         if own != (None, None):
             self._make_clients()
+
+    def proxy_of(self, url: str) -> str | None:
+        """The proxy on the way to a URL, as far as it is known: the user's own clients have their own."""
+        if self._loopback or self._own != (None, None):
+            return None
+        from .network import proxy_of  # noqa: PLC0415  # for errors only
+
+        return proxy_of(url)
 
     def clients(self, user: object) -> Clients:
         """The HTTP clients, for a user who is counted from now on."""
@@ -68,7 +79,7 @@ class Shared:
 
         with _LOCK:
             if self._clients is None:
-                self._clients = Clients(loopback=self._loopback, given=self._own)
+                self._clients = Clients(loopback=self._loopback, given=self._own, ca_certs=self._ca_certs)
             return self._clients
 
     def release(self, user: object) -> None:
@@ -89,6 +100,11 @@ class Shared:
 
 
 _LOCK = threading.RLock()
+# What connections depend on.
+_NETWORK: Final = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"),
+    *("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"),
+)
 _TOKENS: Final[weakref.WeakValueDictionary[Hashable, TokenSource]] = weakref.WeakValueDictionary()
 _SHARED: Final[weakref.WeakValueDictionary[Hashable, Shared]] = weakref.WeakValueDictionary()
 
@@ -97,6 +113,7 @@ def share(
     target: Target,
     credentials: CredentialSettings | None,
     own: tuple[httpx.Client | None, httpx.AsyncClient | None] = (None, None),
+    ca_certs: str | None = None,
 ) -> Shared:
     """What a new client shares with those that there are.
 
@@ -110,11 +127,12 @@ def share(
         if tokens is None and credentials is not None:
             tokens = _TOKENS[identity] = TokenSource.of(credentials)
         if own != (None, None):
-            return Shared(target, tokens, own)
-        key = (replace(target, model=None, api="chat"), identity)
+            return Shared(target, tokens, own, ca_certs)
+        network = tuple(map(os.environ.get, _NETWORK))
+        key = (replace(target, model=None, api="chat"), identity, ca_certs, network)
         shared = _SHARED.get(key)
         if shared is None:
-            shared = _SHARED[key] = Shared(target, tokens)
+            shared = _SHARED[key] = Shared(target, tokens, ca_certs=ca_certs)
         return shared
 
 

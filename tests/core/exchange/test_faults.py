@@ -83,9 +83,9 @@ def emulated(kind: str, after: int = 3, seconds: float = STALL) -> Maker:
 
 
 ERRORS: list[tuple[str, str, type[APIError], str]] = [
-    ("object", "error-event", RateLimitError, r"HTTP 429 \(RESOURCE_EXHAUSTED\) .*exhausted"),
-    ("list", "error-event-list", RateLimitError, r"HTTP 429 \(RESOURCE_EXHAUSTED\) .*exhausted"),
-    ("flat", "error-event-flat", InternalServerError, "HTTP 500 .*engine died"),
+    ("object", "error-event", RateLimitError, r"exhausted.*HTTP 429 RESOURCE_EXHAUSTED"),
+    ("list", "error-event-list", RateLimitError, r"exhausted.*HTTP 429 RESOURCE_EXHAUSTED"),
+    ("flat", "error-event-flat", InternalServerError, "engine died.*HTTP 500"),
 ]
 FAULTS = [
     Row("reset before the head", emulated("reset"), APIConnectionError, APIConnectionError, BEFORE),
@@ -145,7 +145,7 @@ FAULTS = [
         emulated("error-200"),
         InternalServerError,
         InternalServerError,
-        r"HTTP 503 \(UNAVAILABLE\) for .*currently unavailable",
+        r"currently unavailable.*HTTP 503 UNAVAILABLE",
     ),
     Row(
         "malformed JSON first",

@@ -152,7 +152,7 @@ def test_no_cookies_are_kept(form: str) -> None:
         connection.sendall(head(form, "set-cookie: a=1; path=/") + good_body(form))
 
     with RawServer(handle) as server:
-        client = KimiVertexClient(base_url=server.base_url)
+        client = KimiVertexClient("kimi", base_url=server.base_url)
         for _ in range(2):
             assert perform(client, form).text == "Hello"
     assert len(seen) == 2

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from kimi_vertex._request.body import Payload, build
 from kimi_vertex._request.rules import Rules
-from kimi_vertex._target.target import resolve_target
+from kimi_vertex._target.resolve import resolve_target
 from kimi_vertex.models import Server, model_info
 from kimi_vertex.options import RequestOptions, Settings
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex._target.target import Target, resolve_target
+from kimi_vertex._target.resolve import resolve_target
+from kimi_vertex._target.target import Target
 from kimi_vertex.errors import ConfigurationError
 
 MANAGED: dict[str, Any] = {"model": "moonshotai/kimi-k2-thinking-maas"}
@@ -143,7 +144,7 @@ URLS: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ),
     (
         "base_url before everything",
-        {"base_url": "https://example.com/v1", "endpoint": NAME},
+        {"base_url": "https://example.com/v1"},
         {**EMULATOR, "KIMI_VERTEX_ENDPOINT": NAME},
         "https://example.com/v1/chat/completions",
     ),
@@ -299,7 +300,7 @@ def test_describe(settings: dict[str, Any], text: str) -> None:
         ({"endpoint": NAME, "project": "other-proj"}, {}, r"in project my-proj, but project is 'other-proj'"),
         ({"endpoint_host": "10.0.0.1"}, {}, r"does not say which endpoint"),
         ({"endpoint": "99", "location": "us-central1", "endpoint_host": DNS}, {}, r"serves endpoint 123"),
-        ({"endpoint": NAME, "endpoint_host": f"https://{DNS}/v1"}, {}, r"without a path"),
+        ({"endpoint": NAME, "endpoint_host": f"https://{DNS}/predict"}, {}, r"without a path"),
         (
             {"endpoint": NAME, "endpoint_host": "http://10.0.0.1"},
             {},
@@ -339,6 +340,210 @@ def test_a_password_is_not_repeated(base_url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         resolve(base_url=base_url)
     assert "hunter2" not in str(caught.value)
+
+
+PSC = "psc-kimi.p.googleapis.com"
+OPTED_IN: list[tuple[dict[str, Any], str]] = [
+    ({"base_url": "http://10.0.0.3:8000/v1"}, "http://10.0.0.3:8000/v1/chat/completions"),
+    ({"base_url": "http://[fd00::7]:8000/v1"}, "http://[fd00::7]:8000/v1/chat/completions"),
+    ({"base_url": "http://vllm:8000/v1"}, "http://vllm:8000/v1/chat/completions"),
+    (
+        {"base_url": "http://vllm.kimi.svc.cluster.local/v1"},
+        "http://vllm.kimi.svc.cluster.local/v1/chat/completions",
+    ),
+    ({"base_url": "http://100.64.1.2/v1"}, "http://100.64.1.2/v1/chat/completions"),
+    ({"endpoint": NAME, "endpoint_host": "http://10.0.0.3"}, f"http://10.0.0.3/v1/{NAME}/chat/completions"),
+    ({"endpoint": NAME, "endpoint_host": f"http://{PSC}"}, f"http://{PSC}/v1/{NAME}/chat/completions"),
+]
+
+
+@pytest.mark.parametrize(("settings", "url"), OPTED_IN)
+def test_plain_http_on_an_opt_in(settings: dict[str, Any], url: str) -> None:
+    """A private address is reached over http if the user says so; no credentials are then looked for, unless told."""
+    with pytest.raises(ConfigurationError, match=r"plain http would show .*insecure_http=True"):
+        resolve(**settings)
+    target = resolve(**settings, insecure_http=True)
+    assert (target.url(stream=True), target.needs_credentials) == (url, False)
+    with pytest.raises(ConfigurationError, match=r'insecure_http="with_token"'):
+        target.check_token()
+    told = resolve({"KIMI_VERTEX_INSECURE_HTTP": "with_token"}, **settings)
+    told.check_token()
+    assert told.needs_credentials
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com",
+        "8.8.8.8",
+        "169.254.169.254",
+        "metadata.google.internal.evil.com",
+        "2130706433",
+        "0.0.0.0",
+    ],
+)
+def test_plain_http_never_to_a_public_address(host: str) -> None:
+    """The opt-in is for private networks; a public name, the metadata server and numbers in disguise stay refused."""
+    with pytest.raises(ConfigurationError):
+        resolve(base_url=f"http://{host}/v1", insecure_http="with_token")
+
+
+@pytest.mark.parametrize(
+    ("settings", "host"),
+    [
+        ({"endpoint": NAME, "endpoint_host": f"https://{DNS}/"}, DNS),
+        ({"endpoint": NAME, "endpoint_host": f"https://{DNS}/v1"}, DNS),
+        (
+            {
+                "endpoint_host": f"https://{DNS}/v1/projects/456789/locations/us-central1/endpoints/123:predict"
+            },
+            DNS,
+        ),
+        ({"endpoint_host": f"10.0.0.7/v1/{NAME}/chat/completions"}, "10.0.0.7"),
+        ({"endpoint_host": "123.us-central1-my-proj.prediction.vertexai.goog"}, None),
+    ],
+)
+def test_hosts_as_people_paste_them(settings: dict[str, Any], host: str | None) -> None:
+    """A scheme, Vertex AI's path and a project's id are taken; with the id, the right host is looked up."""
+    target = resolve(**settings)
+    assert (target.endpoint_id, target.location, target.host) == ("123", "us-central1", host)
+    assert target.needs_discovery is (host is None)
+
+
+def test_everything_by_variable() -> None:
+    """Each setting of a target has a variable; an argument wins, and hides the variables of other places."""
+    environ = {
+        "KIMI_VERTEX_BASE_URL": "https://kimi.example.com/v1",
+        "KIMI_VERTEX_MODEL": "kimi",
+        "KIMI_VERTEX_AUDIENCE": "https://kimi.example.com",
+    }
+    target = resolve(environ)
+    assert (target.base_url, target.model, target.audience) == (
+        "https://kimi.example.com/v1",
+        "kimi",
+        "https://kimi.example.com",
+    )
+    assert resolve({**environ, "KIMI_VERTEX_AUDIENCE": ""}, endpoint=NAME).base_url is None
+    hosted = resolve(
+        {"KIMI_VERTEX_ENDPOINT": NAME, "KIMI_VERTEX_ENDPOINT_HOST": DNS, "KIMI_VERTEX_API": "invoke"}
+    )
+    assert hosted.url(stream=True) == f"https://{DNS}/v1/{NAME}/invoke/v1/chat/completions"
+    managed = {"KIMI_VERTEX_MODEL": MANAGED["model"]}
+    assert resolve(managed, endpoint=NAME).model is None
+    assert resolve(managed, base_url="https://example.com/v1").model is None
+    assert resolve(managed, project="my-proj").model == MANAGED["model"]
+
+
+ROUTES: list[tuple[dict[str, Any], list[str]]] = [
+    (MANAGED, ["v1 chat", "v1beta1 chat"]),
+    ({"endpoint": NAME}, ["v1 chat", "v1beta1 chat", "v1 rawPredict"]),
+    ({"endpoint": NAME, "endpoint_host": DNS}, ["v1 chat", "v1beta1 chat", "v1 invoke", "v1 rawPredict"]),
+    ({"endpoint": NAME, "api": "chat"}, ["v1 chat", "v1beta1 chat"]),
+    ({"endpoint": NAME, "api": "predict"}, ["v1 predict"]),
+    ({"base_url": "https://example.com/v1"}, ["v1 chat"]),
+    ({"base_url": "https://example.com/v1/x:rawPredict"}, ["v1 rawPredict"]),
+]
+
+
+@pytest.mark.parametrize(("settings", "routes"), ROUTES)
+def test_routes(settings: dict[str, Any], routes: list[str]) -> None:
+    """Which ways to call a target are tried, and in which order; `predict` only if it is asked for."""
+    assert [f"{version} {api}" for api, version in resolve(**settings).routes] == routes
+
+
+WRONG_UNIVERSES = (
+    *(
+        "evil.com/",
+        "evil.com#",
+        "@evil.com",
+        "evil.com:443",
+        "evil.com?x",
+        "evil.com/x",
+        "evil .com",
+        "evil.com\n",
+    ),
+    *(
+        "ev\u0456l.com",
+        "com",
+        "",
+        "127.0.0.1",
+        ".evil.com",
+        "evil..com",
+        "-evil.com",
+        "a" * 250 + ".com",
+        "evil.com\\",
+    ),
+)
+
+
+@pytest.mark.parametrize("universe", WRONG_UNIVERSES)
+def test_a_universe_is_a_plain_name(universe: str) -> None:
+    """What would make another host of a universe's name is refused before a URL is made of it."""
+    target = resolve(endpoint=NAME)
+    with pytest.raises(ConfigurationError, match="plain DNS name"):
+        target.url(stream=True, universe_domain=universe)
+    with pytest.raises(ConfigurationError, match="plain DNS name"):
+        target.discovery_url(universe)
+
+
+@pytest.mark.parametrize(
+    "dns",
+    [
+        *(
+            "http://localhost:9",
+            "localhost",
+            "evil.com",
+            "x.vertexai.goog.evil.com",
+            "vertexai.goog",
+            5,
+            ["x"],
+            {"a": 1},
+        ),
+        *(
+            "x.prediction.vertexai.goog/evil",
+            "x.prediction.vertexai.goog:443",
+            "evil.com#.vertexai.goog",
+            "a b.vertexai.goog",
+        ),
+        *("10.0.0.1", "[::1]", "x@y.vertexai.goog", "\u0456.vertexai.goog", "x" * 300 + ".vertexai.goog"),
+    ],
+)
+def test_a_discovered_host_is_the_service_s(dns: Any) -> None:
+    """A lookup that names a host elsewhere, or none, is refused: the token is not sent there."""
+    with pytest.raises(ConfigurationError, match="pass endpoint_host="):
+        resolve(endpoint=NAME).with_dedicated_dns(dns)
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1]evil.com", "[::1", "::1]", "[fe80::1%25eth0]", "a..b", "1.2.3", "0x7f.1", "x" * 64 + ".de"]
+)
+@pytest.mark.parametrize("form", ["https://{}/v1", "http://{}/v1"])
+def test_addresses_that_are_none(host: str, form: str) -> None:
+    """Broken literals and numbers in disguise are refused wherever a host is named."""
+    for settings, environ in (
+        ({"base_url": form.format(host)}, {}),
+        ({"endpoint": NAME, "endpoint_host": form.format(host)[:-3]}, {}),
+        ({}, {"KIMI_VERTEX_EMULATOR_HOST": form.format(host)[:-3]}),
+    ):
+        with pytest.raises(ConfigurationError):
+            resolve(environ, **settings)
+
+
+@pytest.mark.parametrize("value", [b"x", ["x"], 1.5, True])
+@pytest.mark.parametrize("name", ["model", "project", "location", "endpoint", "endpoint_host", "base_url"])
+def test_settings_of_another_type(name: str, value: Any) -> None:
+    """A setting that is no text is refused by its name."""
+    with pytest.raises(ConfigurationError, match=f"^{name} is a {type(value).__name__}"):
+        resolve(**{name: value})
+
+
+def test_a_token_does_not_go_to_an_emulator_elsewhere() -> None:
+    """A token that the user gives is not sent over plain http to an emulator on another machine."""
+    environ = {"KIMI_VERTEX_EMULATOR_HOST": "10.0.0.1:80"}
+    with pytest.raises(ConfigurationError, match="is another machine"):
+        resolve(environ).check_token()
+    resolve(EMULATOR).check_token()
+    resolve({"KIMI_VERTEX_EMULATOR_HOST": "https://emulator.example.com"}).check_token()
 
 
 @pytest.mark.parametrize(

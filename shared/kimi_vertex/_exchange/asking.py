@@ -1,0 +1,198 @@
+"""The first half of an attempt: whose request it is, where it goes, and what its head says.
+
+What has to be found out before (the endpoint's own host, a server's model, the route that answers) is asked for here,
+once for all clients of a target.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from kimi_vertex import _wire
+from kimi_vertex._target.names import parse_dedicated_dns
+from kimi_vertex._target.target import Route, Target
+from kimi_vertex.errors import APIStatusError, APITimeoutError, InvalidRequestError
+
+from .advice import dedicated_dns, is_waking, may_be_elsewhere
+from .commands import Authorize, Head, Identity, ReadBody, Request, Send, Steps, TransportFailure
+from .failures import broken
+from .said import Said
+from .state import Exchange
+
+__all__ = ["RELEARN", "Retry", "ask"]
+
+logger = logging.getLogger("kimi_vertex")
+
+RELEARN: Final = timedelta(days=1)
+"""For how long a refusal is believed: a server may be replaced by a newer one under the same address."""
+
+
+class Retry(Exception):
+    """Retry immediately."""
+
+
+def ask(exchange: Exchange) -> Steps[Head]:
+    """Make the request; return the head of an answer."""
+    exchange.attempted = exchange.clock()
+    try:
+        identity: Identity = yield Authorize(exchange.refused_token, project=exchange.target.needs_project)
+    except TransportFailure as failure:
+        raise APITimeoutError(
+            f"Google gave no access token in time: try again, or check network and proxy. {failure} ({exchange.place})."
+        ) from None
+    exchange.identity, exchange.refused_token = identity, None
+    exchange.token = identity.headers.get("authorization") if identity.can_refresh else None
+    if exchange.target.needs_project and identity.project:
+        exchange.target = exchange.target.with_project(identity.project)
+    if exchange.target.needs_discovery:
+        exchange.target = yield from _discover(exchange, identity)
+    if exchange.target.asks_for_model and not exchange.payload.body.get("model"):
+        yield from _find_model(exchange, identity)
+    content = exchange.payload.encoded()
+    _check_size(content, exchange.target)
+    return (yield from _post(exchange, identity, content))
+
+
+def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]:
+    """Make the request on the way that is known, or on one after the other while there is nothing at its address."""
+    accept = "text/event-stream" if exchange.stream else "application/json"
+    headers = {**exchange.headers, **identity.headers, "content-type": "application/json", "accept": accept}
+    usual, known = exchange.target.routes, exchange.facts.value("route")
+    routes = (known, *(route for route in usual if route != known)) if known in usual else usual
+    first: APIStatusError | None = None
+    for route in routes:
+        url = exchange.target.with_route(route).url(
+            stream=exchange.stream, universe_domain=identity.universe_domain, model=exchange.payload.model
+        )
+        head = yield from _send(exchange, Request("POST", url, headers, content))
+        if head.status == 200:
+            if first is not None:
+                _learn_route(exchange, route, first)
+            return head
+        body = yield from _read_error_body()
+        failure = exchange.status_error(head, _wire.error_from_body(body), status=head.status)
+        said = exchange.said
+        assert said is not None
+        _follow_dedicated(exchange, said, identity)
+        first = first or failure
+        if not may_be_elsewhere(said):
+            # Another status than that of a wrong address is what the right one answers.
+            raise failure if head.status not in (404, 405) or is_waking(said) else first
+    assert first is not None
+    raise first
+
+
+def _learn_route(exchange: Exchange, route: Route, refused: APIStatusError) -> None:
+    exchange.facts.learn("route", route, f"HTTP {refused.status_code} on the usual one", lasts=RELEARN)
+    logger.info("The target answers on %s of %s, which is used from now on (%s).", *route, exchange.place)
+
+
+def _follow_dedicated(exchange: Exchange, said: Said, identity: Identity) -> None:
+    """Go on at the endpoint's own host, where the service refuses the shared one and names that."""
+    host = dedicated_dns(said)
+    named = parse_dedicated_dns(host) if host is not None else None
+    target = exchange.target
+    if named is None or target.host is not None or target.emulator:
+        return
+    if (named.endpoint_id, named.location) == (target.endpoint_id, target.location):
+        exchange.target = target.with_dedicated_dns(host, identity.universe_domain)
+        exchange.facts.learn("dedicated_dns", host, f"HTTP {said.status} on the shared host")
+        raise Retry
+
+
+def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
+    """Ask a server of the user's own once which model it has; if that cannot be told, it decides for itself."""
+    facts = exchange.facts
+    if not facts.knows("model"):
+        url = exchange.target.models_url
+        headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
+        head = yield from _send(exchange, Request("GET", url, headers, None))
+        name = None
+        if head.status == 200 and "json" in head.headers.get("content-type", ""):
+            try:
+                name = _only_model((yield ReadBody()))
+            except TransportFailure as failure:
+                raise broken(failure, exchange.place, None) from None
+        elif head.status in (401, 403, 429) or head.status >= 500:
+            body = yield from _read_error_body()
+            raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
+        facts.learn("model", name, f"GET {url}", lasts=RELEARN)
+    name = facts.value("model")
+    if name:
+        exchange.ask_for(name)
+
+
+def _only_model(body: bytes) -> str | None:
+    """The model in a server's list, if there is one, or one Kimi among them."""
+    try:
+        listed = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    items = listed.get("data") if isinstance(listed, Mapping) else None
+    names = [item.get("id") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+    texts = [name for name in names if isinstance(name, str) and name and name.isprintable()]
+    kimis = [name for name in texts if "kimi" in name.lower()]
+    found = texts if len(texts) == 1 else kimis
+    return found[0] if len(found) == 1 else None
+
+
+def _send(exchange: Exchange, request: Request) -> Steps[Head]:
+    try:
+        head: Head = yield Send(request)
+    except TransportFailure as failure:
+        raise exchange.unreachable(failure, request.url) from None
+    return head
+
+
+def _read_error_body() -> Steps[str]:
+    """The body of an error status; a body that breaks off does not hide the status."""
+    try:
+        body: bytes = yield ReadBody(of_error=True)
+    except TransportFailure:
+        return ""
+    return body.decode("utf-8-sig", "replace")
+
+
+def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
+    """Ask once for the endpoint's own host name.
+
+    Where the account may not read the endpoint, the shared host is tried: the answer then says what is wrong.
+    """
+    url = exchange.target.discovery_url(identity.universe_domain)
+    facts = exchange.facts
+    if facts.knows("dedicated_dns"):
+        return exchange.target.with_dedicated_dns(facts.value("dedicated_dns"))
+    headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
+    head = yield from _send(exchange, Request("GET", url, headers, None))
+    if head.status != 200:
+        body = yield from _read_error_body()
+        if head.status in (401, 429) or head.status >= 500:
+            raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
+        exchange.lookup_refused = head.status
+        logger.info(
+            "Could not look up the endpoint's host name (HTTP %s); trying the shared one.", head.status
+        )
+        return exchange.target.with_dedicated_dns(None)
+    try:
+        resource = json.loads((yield ReadBody()))
+    except TransportFailure as failure:
+        raise broken(failure, exchange.place, None) from None
+    except (ValueError, RecursionError):
+        resource = None
+    dns = resource.get("dedicatedEndpointDns") if isinstance(resource, Mapping) else None
+    target = exchange.target.with_dedicated_dns(dns or None, identity.universe_domain)
+    facts.learn("dedicated_dns", dns or None, f"GET {url}")
+    return target
+
+
+def _check_size(content: bytes, target: Target) -> None:
+    limit = target.payload_limit
+    if limit is not None and len(content) > limit:
+        raise InvalidRequestError(
+            f"The request has {len(content):,} bytes; {target.describe()} takes {limit:,} at most "
+            "(1.5 MB on a shared endpoint, 10 MB on a dedicated or private one). Shorten the conversation."
+        )

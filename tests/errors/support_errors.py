@@ -1,0 +1,66 @@
+"""What a user sees of an error: its first 120 characters, through each of the three classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+import pytest
+from llama_index.core.llms import ChatMessage
+
+from kimi_vertex import KimiVertexClient, KimiVertexError
+from kimi_vertex_emulator import Emulator
+from langchain_kimi_vertex import ChatKimiVertex
+from llama_index_kimi_vertex import KimiVertex
+
+SEEN: Final = 120
+PROJECT: Final = "acme-ml-prod"
+REGION: Final = "us-central1"
+ENDPOINT_ID: Final = "1234567890123456789"
+ENDPOINT: Final = f"projects/{PROJECT}/locations/{REGION}/endpoints/{ENDPOINT_ID}"
+MANAGED: Final = "moonshotai/kimi-k2-thinking-maas"
+
+
+def _core(settings: dict[str, Any], options: dict[str, Any]) -> Any:
+    return KimiVertexClient(**settings).complete("Hi", **options)
+
+
+def _langchain(settings: dict[str, Any], options: dict[str, Any]) -> Any:
+    return ChatKimiVertex(**settings).invoke("Hi", **options)
+
+
+def _llama_index(settings: dict[str, Any], options: dict[str, Any]) -> Any:
+    return KimiVertex(**settings).chat([ChatMessage("Hi")], **options)
+
+
+CLASSES: Final[dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]]] = {
+    "KimiVertexClient": _core,
+    "ChatKimiVertex": _langchain,
+    "KimiVertex": _llama_index,
+}
+each_class = pytest.mark.parametrize("ask", CLASSES.values(), ids=CLASSES)
+
+
+def first_words(
+    ask: Callable[..., Any], settings: dict[str, Any], options: dict[str, Any] | None = None
+) -> str:
+    """What is seen of the error that a request, or the class before it, ends in."""
+    with pytest.raises(KimiVertexError) as caught:
+        ask(settings, options or {})
+    return str(caught.value)[:SEEN]
+
+
+class Rerouted(httpx.HTTPTransport):
+    """Carries requests for Google's hosts to an emulator."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        super().__init__()
+        self._origin = httpx.URL(emulator.origin)
+        self.urls: list[str] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.urls.append(str(request.url))
+        origin = self._origin
+        request.url = request.url.copy_with(scheme=origin.scheme, host=origin.host, port=origin.port)
+        return super().handle_request(request)
