@@ -67,6 +67,8 @@ class Quotations:
         """The quotations of the answer so far."""
         self._known: frozenset[tuple[str, str]] | None = None
         self._left = _LONGEST
+        tags = [tag for tag, kind in markers.meaning.items() if kind in (THINK_BEGIN, THINK_END)]
+        self._tags = re.compile("|".join(map(re.escape, tags)))
 
     def holds(self, leak: LeakedCall) -> bool:
         """Whether the request holds the same call as text. It is noted as a quotation then."""
@@ -106,8 +108,9 @@ class Quotations:
             calls, words = self._marked(reading)
             yield from calls
             yield from _bare(reading)
-            if len(words) < len(reading):
-                yield from _bare(words)
+            # The answer's tokens are hidden before its words are looked at, and some of its tags.
+            for text_alone in {words, self._tags.sub("", words)} - {reading}:
+                yield from _bare(text_alone)
 
     def _marked(self, text: str) -> tuple[list[LeakedCall], str]:
         """The calls that tokens mark, and the text without the tokens."""
