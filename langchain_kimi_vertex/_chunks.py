@@ -16,11 +16,37 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel
 
-from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta, Usage
+from kimi_vertex import (
+    Completion,
+    Event,
+    Finish,
+    FinishReason,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+)
 from langchain_kimi_vertex._invalid import refusing_fragment
 from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, REPLACED_CALLS_KEY, THINKING_KEY
 
-__all__ = ["Chunks", "chat_result", "finish_metadata", "message_extras", "to_message", "usage_metadata"]
+__all__ = [
+    "Chunks",
+    "chat_result",
+    "finish_fields",
+    "finish_metadata",
+    "message_extras",
+    "to_message",
+    "usage_metadata",
+]
+
+
+_FINISH_REASONS: Final[dict[FinishReason, str]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_call",
+    "content_filter": "content_filter",
+}
+"""LangChain's words for the reasons."""
 
 
 class _Template:
@@ -185,7 +211,7 @@ def finish_metadata(completion: Completion, requested_model: str | None) -> dict
     metadata: dict[str, Any] = {**completion.metadata, "model_provider": PROVIDER}
     optional = {
         "model_name": completion.model or requested_model,
-        "finish_reason": completion.finish_reason,
+        **finish_fields(completion),
         "id": completion.response_id,
         "empty_turn": completion.empty,
         REPLACED_CALLS_KEY: [call.id for call in completion.invalid_tool_calls if call.replaced],
@@ -193,6 +219,16 @@ def finish_metadata(completion: Completion, requested_model: str | None) -> dict
     }
     metadata.update((name, value) for name, value in optional.items() if value)
     return metadata
+
+
+def finish_fields(completion: Completion) -> dict[str, str]:
+    """Why a turn ended, under the names that langchain-core reads from 1.8.4 on."""
+    reason = completion.finish_reason
+    if reason is None:
+        return {}
+    normalized = "refusal" if completion.refusal else _FINISH_REASONS[reason]
+    state = "complete" if reason in ("stop", "tool_calls") else "incomplete"
+    return {"finish_reason": reason, "normalized_finish_reason": normalized, "finish_state": state}
 
 
 def message_extras(completion: Completion) -> dict[str, Any]:

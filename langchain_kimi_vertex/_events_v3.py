@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta
-from langchain_kimi_vertex._chunks import finish_metadata, message_extras, usage_metadata
+from langchain_kimi_vertex._chunks import finish_fields, finish_metadata, message_extras, usage_metadata
 from langchain_kimi_vertex._keys import PROVIDER
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class ProtocolEvents:
         assert completion is not None, "a stream of the core ends with Finish or an error"
         message: dict[str, Any] = {
             "event": "message-finish",
+            **finish_fields(completion),
             "metadata": finish_metadata(completion, self._requested_model),
         }
         usage, extras = usage_metadata(completion.usage), message_extras(completion)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import HumanMessage
 from langchain_core.outputs import ChatGenerationChunk, LLMResult
 from langchain_core.runnables import RunnableConfig
 
@@ -95,3 +96,25 @@ def test_what_came_before_a_failure_is_in_its_report(emulator: Emulator, way: st
     assert isinstance(generation, ChatGenerationChunk)
     assert generation.message.content == "Hello"
     assert generation.message.additional_kwargs == {"reasoning_content": "think"}
+
+
+FINISHES: list[tuple[Turn, tuple[str, str, str]]] = [
+    (Turn(text="x"), ("stop", "stop", "complete")),
+    (Turn(text="x", finish_reason="length"), ("length", "length", "incomplete")),
+    (Turn(text="x", finish_reason="content_filter"), ("content_filter", "content_filter", "incomplete")),
+    (Turn(tool_calls=[Call("f", {})]), ("tool_calls", "tool_call", "complete")),
+]
+
+
+@pytest.mark.parametrize(("turn", "fields"), FINISHES)
+async def test_finish_fields(emulator: Emulator, turn: Turn, fields: tuple[str, str, str]) -> None:
+    """Messages, sums of chunks and v3's last event say why the turn ended, in the words of langchain-core 1.8.4."""
+    names = ("finish_reason", "normalized_finish_reason", "finish_state")
+    emulator.enqueue(turn, turn, turn)
+    model = ChatKimiVertex(base_url=emulator.base_url)
+    message = await model.ainvoke("q")
+    first, *rest = list(model.stream("q"))
+    total = sum(rest, first)
+    last = list(model._stream_chat_model_events([HumanMessage("q")]))[-1]
+    for found in (message.response_metadata, total.response_metadata, cast("Any", last)):
+        assert tuple(found[name] for name in names) == fields

@@ -69,8 +69,9 @@ _BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     429: RateLimitError,
 }
 _RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
-# The texts of Moonshot, vLLM and SGLang for the same thing.
+# The texts of Google, Moonshot, vLLM and SGLang for the same thing.
 _OVERFLOW: Final = re.compile(
+    r"(?:input|prompt|requested) token count.{0,40}exceeds|exceeds the maximum (?:allowed )?(?:number of tokens|length)|"
     r"maximum context length|model token limit|context (?:window|length)|max_(?:completion_)?tokens'? .{0,40}too large"
     r"|total message size \d+ exceeds|longer than the model|input (?:is )?too long",
     re.IGNORECASE,

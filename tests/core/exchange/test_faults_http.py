@@ -67,6 +67,38 @@ STATUSES: dict[str, tuple[int, bytes, type[APIStatusError], bool, list[str]]] = 
         False,
         ["262144"],
     ),
+    "400 overflow, in Google's words": (
+        400,
+        google(
+            400,
+            "INVALID_ARGUMENT",
+            "The input token count (300001) exceeds the maximum number of tokens allowed (262144).",
+        ),
+        ContextOverflowError,
+        False,
+        ["300001", "262144"],
+    ),
+    "400 overflow, in vLLM's": (
+        400,
+        b'{"object": "error", "type": "BadRequestError", "code": 400, "message": "This model\'s maximum context length is 9 tokens. However, you requested 10 tokens."}',
+        ContextOverflowError,
+        False,
+        ["10 tokens"],
+    ),
+    "400 overflow, in SGLang's": (
+        400,
+        b'{"object": "error", "type": "BadRequestError", "code": 400, "message": "The input (10 tokens) is longer than the model\'s context length (9 tokens)."}',
+        ContextOverflowError,
+        False,
+        ["10 tokens"],
+    ),
+    "400 overflow, in SGLang's older words": (
+        400,
+        b'{"object": "error", "code": 400, "message": "Requested token count exceeds the model\'s maximum context length of 9 tokens."}',
+        ContextOverflowError,
+        False,
+        ["9 tokens"],
+    ),
     "401": (
         401,
         b"[%s]" % google(401, "UNAUTHENTICATED", "Expired."),
