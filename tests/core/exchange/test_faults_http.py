@@ -211,7 +211,7 @@ def test_a_wait_beyond_the_budget_is_not_begun(emulator: Emulator, form: str) ->
     error = perform(KimiVertexClient(base_url=emulator.base_url), form).error
     assert isinstance(error, RateLimitError)
     assert error.retry_after == 3600.0
-    assert time.monotonic() - started < error.retry_after / 100
+    assert time.monotonic() - started < 3600 / 100
 
 
 @each_form
