@@ -47,3 +47,20 @@ async def test_deep_agent(
     bodies = [request.json for request in emulator.requests]
     assert _thinking(bodies[2]) == ["I look it up."]
     assert _thinking(bodies[4]) == ["Delegate.", "Note it."]
+
+
+def test_deep_agent_by_name(
+    emulator: Emulator, population: BaseTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider's name is enough; a call that cannot be executed is answered, and made again."""
+    monkeypatch.setenv("KIMI_VERTEX_EMULATOR_HOST", emulator.origin.removeprefix("http://"))
+    agent = deepagents.create_deep_agent(
+        model="kimi_vertex:moonshotai/kimi-k2-thinking-maas", tools=[population]
+    )
+    emulator.enqueue(
+        Turn(thinking="Cut.", tool_calls=[Call("population", '{"city": "Os')], finish_reason="length"),
+        Turn(thinking="Again.", tool_calls=[Call("population", {"city": "Oslo"})]),
+        Turn(thinking="Done.", text="700000."),
+    )
+    result = agent.invoke({"messages": [("user", "How many live in Oslo?")]})
+    assert result["messages"][-1].text == "700000."

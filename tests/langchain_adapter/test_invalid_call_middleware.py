@@ -1,0 +1,72 @@
+"""Agents go on after calls that cannot be executed: the model gets an error as their result and corrects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import tool
+
+from kimi_vertex_emulator import Call, Emulator, Rules, Turn
+from langchain_kimi_vertex import ChatKimiVertex
+from langchain_kimi_vertex.invalid_calls import InvalidToolCallMiddleware
+
+MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+
+QUESTION: Any = {"messages": [{"role": "user", "content": "How many live in Oslo?"}]}
+CUT = Call("population", '{"city": "Os')
+GOOD = Call("population", {"city": "Oslo"})
+DONE = Turn(thinking="Done.", text="700000.")
+
+
+@pytest.fixture
+def emulator() -> Any:
+    """One that refuses a history with a call without a result."""
+    with Emulator(rules=Rules(unanswered_calls="error")) as emulator:
+        yield emulator
+
+
+@tool
+def population(city: str) -> str:
+    """Inhabitants of a city."""
+    return "700000"
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "messages", "amessages"])
+@pytest.mark.parametrize("calls", [[CUT], [GOOD, CUT]], ids=["alone", "beside a valid call"])
+async def test_the_model_corrects_itself(
+    emulator: Emulator, model: ChatKimiVertex, way: str, calls: list[Call]
+) -> None:
+    """An invalid call is answered with an error, valid calls of its turn are executed, and the run goes on."""
+    first = Turn(thinking="Look.", tool_calls=calls, finish_reason="length")
+    emulator.enqueue(first, Turn(thinking="Again.", tool_calls=[GOOD]), DONE)
+    agent: Any = create_agent(model, [population], middleware=[InvalidToolCallMiddleware()])
+    if way == "invoke":
+        messages = agent.invoke(QUESTION)["messages"]
+    elif way == "ainvoke":
+        messages = (await agent.ainvoke(QUESTION))["messages"]
+    elif way == "messages":
+        parts = list(agent.stream(QUESTION, stream_mode=["messages", "values"]))
+        messages = [part for mode, part in parts if mode == "values"][-1]["messages"]
+    else:
+        parts = [part async for part in agent.astream(QUESTION, stream_mode=["messages", "values"])]
+        messages = [part for mode, part in parts if mode == "values"][-1]["messages"]
+    assert messages[-1].text == "700000."
+    errors = [m for m in messages if isinstance(m, ToolMessage) and m.status == "error"]
+    assert len(errors) == 1
+    assert "was not executed" in errors[0].text
+    results = [m for m in emulator.requests[1].json["messages"] if m["role"] == "tool"]
+    assert len(results) == len(calls)
+    assert any("was not executed" in result["content"] for result in results)
+
+
+def test_a_model_that_never_learns_ends_the_run(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """After a few turns of invalid calls only, the run ends; they are in the state, with their errors."""
+    emulator.enqueue(*[Turn(thinking="t", tool_calls=[CUT], finish_reason="length")] * 3)
+    agent: Any = create_agent(model, [population], middleware=[InvalidToolCallMiddleware(limit=2)])
+    messages = agent.invoke(QUESTION)["messages"]
+    assert sum(isinstance(message, AIMessage) for message in messages) == 3
+    assert isinstance(messages[-1], ToolMessage)
