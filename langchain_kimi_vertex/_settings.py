@@ -51,6 +51,8 @@ def _effort_profile(info: ModelInfo, server: Server | None) -> dict[str, Any]:
     return {"reasoning_effort_levels": list(levels), "reasoning_effort_default": info.default_effort}
 
 
+_NOT_DUMPED: Final = "<credentials are not dumped>"
+"""What a dump has in the place of credentials that must not travel; `load` refuses it."""
 _ENVIRONMENT: Final = {"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CLOUD_LOCATION"}
 """Fields whose default is in the environment."""
 
@@ -231,6 +233,11 @@ class KimiVertexSettings(BaseChatModel):
 
     @model_validator(mode="after")
     def _check_kimi_vertex_settings(self) -> Self:
+        if self.credentials == _NOT_DUMPED:
+            raise ConfigurationError(
+                "The model was dumped with credentials that do not travel. Dump one with default credentials or with "
+                "credentials=PATH, or build the model where it is used."
+            )
         _ = self._client
         return self
 
@@ -347,10 +354,13 @@ class KimiVertexSettings(BaseChatModel):
         return True
 
     def to_json(self) -> Any:
-        """The model as LangChain dumps it: what the environment gave is not handed on."""
+        """The model as LangChain dumps it: what the environment gave is not handed on, nor are credentials but a path."""
         dumped: Any = super().to_json()
         for name in _ENVIRONMENT.keys() - self.model_fields_set:
             dumped["kwargs"].pop(name, None)
+        if self.credentials is not None:
+            is_path = isinstance(self.credentials, (str, os.PathLike))
+            dumped["kwargs"]["credentials"] = os.fspath(self.credentials) if is_path else _NOT_DUMPED
         return dumped
 
     @property

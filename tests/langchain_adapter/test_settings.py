@@ -9,6 +9,7 @@ import json
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import pytest
@@ -186,6 +187,18 @@ def test_dumps_and_loads() -> None:
     loaded = _load(dumps(model), KIMI_VERTEX_ACCESS_TOKEN=SECRET)
     assert loaded.asdict() == model.asdict()
     assert (loaded.timeout, loaded.access_token) == (timeouts, model.access_token)
+
+
+def test_dumped_credentials() -> None:
+    """A path travels in a dump; other credentials do not, and `load` says so instead of taking the default ones."""
+    target: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1"}
+    assert _load(dumps(ChatKimiVertex(**target))).credentials is None
+    assert _load(dumps(ChatKimiVertex(**target, credentials=Path("/key.json")))).credentials == "/key.json"
+    for secret in ({"private_key": SECRET}, _Counted()):  # type: ignore[no-untyped-call]
+        text = dumps(ChatKimiVertex(**target, credentials=secret))
+        assert SECRET not in text
+        with pytest.raises(ConfigurationError, match="credentials that do not travel"):
+            _load(text)
 
 
 @pytest.mark.parametrize("how", ["pickle", "deepcopy", "copy", "model_copy"])
