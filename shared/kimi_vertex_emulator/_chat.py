@@ -83,7 +83,9 @@ class ChatRequest:
         return cls(
             model=model,
             messages=[_message(message) for message in body["messages"]],
-            tools=[_tool(tool) for tool in objects(body.get("tools"))],
+            tools=[
+                _tool(tool) for holder in (body, *body["messages"]) for tool in objects(holder.get("tools"))
+            ],
             tool_choice=choice,
             named_tool=named,
             response_format=_mapping(body.get("response_format")) or None,

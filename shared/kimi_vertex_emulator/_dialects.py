@@ -41,6 +41,10 @@ class Spelling:
     """Where thinking stands: in a field, between tags, or before a lone closing tag."""
     native_calls: ClassVar[Literal["content", "thinking"] | None] = None
     """Where calls are text in Kimi's own notation, if they are."""
+    raw: ClassVar[bool] = False
+    """Whether the whole turn stands in the content, in Kimi K3's markup."""
+    whole_calls: ClassVar[bool] = False
+    """Whether a call comes in one piece, once it is complete."""
     field: ClassVar[str] = "reasoning_content"
 
     def __init__(
@@ -137,7 +141,7 @@ class Spelling:
 
 
 class _SglangBare(Spelling):
-    native_calls = "content"
+    native_calls: ClassVar[Literal["content", "thinking"] | None] = "content"
 
     def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
         counts = {"prompt_tokens": prompt, "completion_tokens": completion}
@@ -342,6 +346,30 @@ class _Gateway(Spelling):
         return {**shell, "choices": [choice], "usage": self.usage()}
 
 
+class _MoonshotK3(_Moonshot):
+    whole_calls = True
+
+
+class _VllmK3(_Vllm):
+    whole_calls = True
+
+    def call_id(self, name: str, number: int) -> str:
+        return f"chatcmpl-tool-{_hash(self.reply_id, name, number)}"
+
+
+class _SglangK3(_SglangBare):
+    native_calls = None
+    whole_calls = True
+
+    def call_id(self, name: str, number: int) -> str:
+        return f"{name}:{number}"
+
+
+class _RawK3(_SglangBare):
+    native_calls = None
+    raw = True
+
+
 _SPELLINGS: dict[Dialect, type[Spelling]] = {
     "vertex": Spelling,
     "vllm-old": _VllmOld,
@@ -353,6 +381,10 @@ _SPELLINGS: dict[Dialect, type[Spelling]] = {
     "llama.cpp": _Llama,
     "moonshot": _Moonshot,
     "gateway": _Gateway,
+    "moonshot-k3": _MoonshotK3,
+    "vllm-k3": _VllmK3,
+    "sglang-k3": _SglangK3,
+    "raw-k3": _RawK3,
 }
 
 

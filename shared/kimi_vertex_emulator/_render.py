@@ -9,6 +9,7 @@ from typing import Any
 
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._dialects import Spelling, spelling
+from kimi_vertex_emulator._k3 import k3_turn
 from kimi_vertex_emulator._pieces import clip, cut, deltas, estimate, joined
 from kimi_vertex_emulator.answers import Call, Chunking, Dialect, Part, Turn
 
@@ -36,6 +37,8 @@ _DEFAULT = Style()
 def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, style: Style = _DEFAULT) -> dict[str, Any]:
     """The turn as one `chat.completion` body."""
     speller = _speller(turn, chat, reply_id, style)
+    if speller.raw:
+        return speller.body(speller.message(None, _raw(turn), []), _finish_reason(turn, speller))
     thinking = None if turn.thinking is None else joined(turn.thinking)
     text = joined(turn.text) if turn.text is not None or turn.tool_calls else None
     if speller.thinking != "field" and thinking is not None:
@@ -109,7 +112,17 @@ def _speller(turn: Turn, chat: ChatRequest, reply_id: str, style: Style) -> Spel
     return spelling(turn.dialect or style.dialect)(chat, reply_id, counts, turn.usage)
 
 
+def _raw(turn: Turn) -> str:
+    thinking = None if turn.thinking is None else joined(turn.thinking)
+    calls = [(call.name, call.arguments_text) for call in turn.tool_calls]
+    return k3_turn(thinking, joined(turn.text), calls)
+
+
 def _deltas(turn: Turn, speller: Spelling, style: Style) -> Iterator[dict[str, Any]]:
+    if speller.raw:
+        for piece in cut(_raw(turn), False, style.chunking, style.draw):
+            yield speller.text_delta(piece)
+        return
     if speller.thinking == "field":
         if turn.thinking == "":
             yield speller.thinking_delta("")
@@ -120,7 +133,12 @@ def _deltas(turn: Turn, speller: Spelling, style: Style) -> Iterator[dict[str, A
     if speller.native_calls:
         return
     for index, (call, call_id, arguments) in enumerate(_calls(turn, speller)):
-        yield speller.call_delta(index, call_id, call.name)
+        delta = speller.call_delta(index, call_id, call.name)
+        if speller.whole_calls:
+            delta["tool_calls"][0]["function"]["arguments"] = arguments
+            yield delta
+            continue
+        yield delta
         for piece in cut(arguments, True, style.chunking, style.draw):
             yield speller.arguments_delta(index, piece)
 
@@ -180,4 +198,4 @@ def _calls(turn: Turn, speller: Spelling) -> Iterator[tuple[Call, str, str]]:
 def _finish_reason(turn: Turn, speller: Spelling) -> str:
     if turn.finish_reason is not None:
         return turn.finish_reason
-    return "tool_calls" if turn.tool_calls and not speller.native_calls else "stop"
+    return "tool_calls" if turn.tool_calls and not (speller.native_calls or speller.raw) else "stop"

@@ -41,6 +41,10 @@ Dialect: TypeAlias = Literal[
     "llama.cpp",
     "moonshot",
     "gateway",
+    "moonshot-k3",
+    "vllm-k3",
+    "sglang-k3",
+    "raw-k3",
 ]
 """Which server's spelling an answer has.
 
@@ -54,6 +58,10 @@ Dialect: TypeAlias = Literal[
 - `llama.cpp`: random ids, timings, usage in a chunk of its own if asked for.
 - `moonshot`: Moonshot's own API. Usage inside the choice, ids `NAME:N`.
 - `gateway`: a gateway such as OpenRouter. Comments, thinking twice, two finish chunks.
+- `moonshot-k3`: Kimi K3 on Moonshot's API. Each call comes whole, with the id `NAME:N`.
+- `vllm-k3`: Kimi K3 on vLLM with its parsers. Each call comes whole, with a random id.
+- `sglang-k3`: Kimi K3 on SGLang with its parsers. Each call comes whole, with the id `NAME:N`.
+- `raw-k3`: Kimi K3 on a server without parsers. The whole turn as K3's markup inside the content.
 """
 
 DIALECTS: Final[tuple[Dialect, ...]] = get_args(Dialect)

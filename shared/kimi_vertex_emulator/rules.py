@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from kimi_vertex_emulator._chat import ChatRequest
+from kimi_vertex_emulator._k3 import is_k3, refuse_k3
 from kimi_vertex_emulator._pieces import estimate
 from kimi_vertex_emulator._reply import Reply, google_error, moonshot_error
 from kimi_vertex_emulator.answers import Dialect, known
@@ -31,7 +32,8 @@ class Rules:
     """Rules that differ between deployments of Kimi; by default none of them holds.
 
     Strict mode has rules of its own, which hold everywhere: thinking in every tool turn, results only for calls,
-    known roles, no image for a text model, readable arguments, a model as `publisher/model`.
+    known roles, no image for a text model, readable arguments, a model as `publisher/model`; for Kimi K3 Moonshot's rules
+    about tools, formats, sampling and effort.
 
     Example: `Emulator(rules=Rules(foreign_ids="degrade", context_window=262_144))`.
 
@@ -93,6 +95,8 @@ def check(
         return moonshot_error(f"tool_choice '{kind}' is incompatible with thinking enabled")
     if not strict:
         return None
+    if is_k3(body.get("model")) and (refusal := refuse_k3(body)):
+        return refusal
     if managed and not re.fullmatch(r"[^/]+/[^/]+", str(body.get("model") or "")):
         return _invalid(
             f"Invalid model {body.get('model')!r}: expected PUBLISHER/MODEL on endpoints/openapi."
@@ -112,7 +116,8 @@ def _forced(chat: ChatRequest) -> str | None:
 
 
 def _refuse_message(message: Mapping[str, Any], index: int, *, thinking: bool, images: bool) -> Reply | None:
-    if message.get("role") not in _ROLES:
+    declares = message.get("role") == "developer" and message.get("tools")
+    if message.get("role") not in _ROLES and not declares:
         return moonshot_error(
             f"Invalid request: unsupported role {message.get('role')!r} in message at index {index}"
         )

@@ -1,0 +1,171 @@
+"""Kimi K3 on the wire: its markup, and what its servers refuse.
+
+Sources: https://github.com/MoonshotAI/Kimi-Vendor-Verifier (August 2026), and the renderers of vLLM 0.33 and SGLang 0.5.23.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from kimi_vertex_emulator._reply import Reply, moonshot_error
+
+__all__ = ["is_k3", "k3_turn", "refuse_k3"]
+
+_MODEL: Final = re.compile(r"(?<![a-z0-9])kimi-?k3", re.IGNORECASE)
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,255}")
+_FIXED: Final = {"top_p": 0.95, "n": 1, "presence_penalty": 0, "frequency_penalty": 0}
+_EFFORTS: Final = ("low", "high", "max")
+_TYPES: Final[tuple[tuple[type, str], ...]] = (
+    (bool, "boolean"), (int, "number"), (float, "number"), (str, "string"), (list, "array"), (dict, "object"),
+)  # fmt: skip
+
+
+def is_k3(model: object) -> bool:
+    """Whether a model's name is that of a Kimi K3."""
+    return bool(_MODEL.search(str(model or "")))
+
+
+def k3_turn(thinking: str | None, text: str, calls: Iterable[tuple[str, str]]) -> str:
+    """A turn as the model writes it, behind a prompt that has opened the thinking, or the response.
+
+    Args:
+        thinking: The thinking; `None` if it is off.
+        text: The answer.
+        calls: Name and arguments of each call. Arguments that are not an object are the rest of a turn that was cut.
+    """
+    begin = "" if thinking is None else f"{thinking}{_end('think')}{_begin('response')}"
+    written = f"{begin}{text}{_end('response')}"
+    listed = list(calls)
+    if not listed:
+        return written + _end("message")
+    written += _begin("tools")
+    for index, (name, arguments) in enumerate(listed, 1):
+        written += _begin("call", tool=name, index=str(index))
+        try:
+            members = json.loads(arguments or "{}")
+        except ValueError:
+            members = None
+        if not isinstance(members, dict):
+            return written + _begin("argument", key="arguments", type="string") + arguments
+        written += "".join(_argument(key, value) for key, value in members.items()) + _end("call")
+    return written + _end("tools") + _end("message")
+
+
+def _begin(name: str, **attributes: str) -> str:
+    written = "".join(
+        ' {}="{}"'.format(key, value.replace("&", "&amp;").replace('"', "&quot;"))
+        for key, value in attributes.items()
+    )
+    return f"<|open|>{name}{written}<|sep|>"
+
+
+def _end(name: str) -> str:
+    return f"<|close|>{name}<|sep|>"
+
+
+def _argument(key: str, value: Any) -> str:
+    kind = next((name for type_, name in _TYPES if isinstance(value, type_)), "null")
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _begin("argument", key=key, type=kind) + text + _end("argument")
+
+
+def refuse_k3(body: Mapping[str, Any]) -> Reply | None:
+    """The refusal of a request to Kimi K3 by Moonshot's rules, or `None`."""
+    message = next(_breaches(body), None)
+    return None if message is None else moonshot_error(f"Invalid request: {message}")
+
+
+def _breaches(body: Mapping[str, Any]) -> Iterator[str]:
+    yield from _wrong_tools(body)
+    yield from _wrong_choice(body)
+    yield from _wrong_format(body.get("response_format"))
+    yield from _wrong_sampling(body)
+    yield from _wrong_thinking(body)
+
+
+def _wrong_tools(body: Mapping[str, Any]) -> Iterator[str]:
+    seen: set[str] = set()
+    if body.get("tools") is not None:
+        yield from _wrong_declarations(body["tools"], "tools", seen)
+    for index, message in enumerate(body["messages"]):
+        if message.get("role") == "tool" and not message.get("tool_call_id"):
+            yield f"tool_call_id is missing in message at index {index}"
+        if "tools" not in message or message["tools"] is None:
+            continue
+        where = f"messages[{index}].tools"
+        if message.get("role") not in ("system", "developer"):
+            yield f"{where}: only a system message declares tools"
+        if message.get("content"):
+            yield f"{where}: content must be empty beside tools"
+        yield from _wrong_declarations(message["tools"], where, seen)
+
+
+def _wrong_declarations(tools: Any, where: str, seen: set[str]) -> Iterator[str]:
+    if not isinstance(tools, list):
+        yield f"{where} is not a list"
+        return
+    for index, tool in enumerate(tools):
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        name = function.get("name") if isinstance(function, Mapping) else None
+        if not isinstance(tool, Mapping) or tool.get("type") != "function" or not isinstance(name, str):
+            yield f"{where}[{index}] is not a function tool"
+        elif not _NAME.fullmatch(name):
+            yield f"{where}[{index}]: function name is invalid"
+        elif name in seen:
+            yield f"{where}[{index}]: function name {name} is duplicated"
+        else:
+            seen.add(name)
+
+
+def _wrong_choice(body: Mapping[str, Any]) -> Iterator[str]:
+    choice = body.get("tool_choice")
+    if isinstance(choice, str) and choice not in ("auto", "none", "required"):
+        yield f"tool_choice {choice!r} is not auto, none or required"
+    declared = body.get("tools") or any(message.get("tools") for message in body["messages"])
+    if choice == "required" and not declared:
+        yield "tool_choice 'required' needs tools"
+
+
+def _wrong_format(wanted: Any) -> Iterator[str]:
+    if wanted is None:
+        return
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    if kind not in ("text", "json_object", "json_schema"):
+        yield f"response_format.type {kind!r} is unknown"
+    if kind != "json_schema":
+        return
+    described = wanted.get("json_schema")
+    if not isinstance(described, Mapping):
+        yield "response_format.json_schema is missing"
+        return
+    if not isinstance(described.get("name"), str) or not described["name"]:
+        yield "response_format.json_schema.name is missing"
+    if not isinstance(described.get("schema"), Mapping):
+        yield "response_format.json_schema.schema is not an object"
+    if not isinstance(described.get("strict", True), bool):
+        yield "response_format.json_schema.strict is not a boolean"
+
+
+def _wrong_sampling(body: Mapping[str, Any]) -> Iterator[str]:
+    thinking = body.get("thinking")
+    off = isinstance(thinking, Mapping) and thinking.get("type") == "disabled"
+    fixed = {"temperature": 0.6 if off else 1, **_FIXED}
+    for name, value in fixed.items():
+        if body.get(name) is not None and body[name] != value:
+            yield f"invalid {name}: only {value} is allowed for this model"
+
+
+def _wrong_thinking(body: Mapping[str, Any]) -> Iterator[str]:
+    effort = body.get("reasoning_effort")
+    if effort is not None and effort not in _EFFORTS:
+        yield f"reasoning_effort {effort!r} is not one of {', '.join(_EFFORTS)}"
+    thinking = body.get("thinking")
+    if not isinstance(thinking, Mapping) or thinking.get("type") == "disabled":
+        return
+    if thinking.get("type", "enabled") != "enabled":
+        yield f"thinking.type {thinking['type']!r} is unknown"
+    if thinking.get("effort") is not None and thinking["effort"] not in _EFFORTS:
+        yield f"thinking.effort {thinking['effort']!r} is not one of {', '.join(_EFFORTS)}"
