@@ -59,6 +59,8 @@ class ChatRequest:
     max_tokens: int | None = None
     stop: Sequence[str] = ()
     thinking: bool = True
+    effort: str | None = None
+    """How much the model is to think, if the request says it."""
     parallel: bool = True
     """False if the request forbids several calls in one turn."""
 
@@ -98,8 +100,14 @@ class ChatRequest:
                 if text and isinstance(text, str)
             ],
             parallel=body.get("parallel_tool_calls") is not False,
+            effort=_effort(body),
             thinking=all(_mapping(body.get(outer)).get(inner) != off for outer, inner, off in _OFF),
         )
+
+
+def _effort(body: Mapping[str, Any]) -> str | None:
+    effort = _mapping(body.get("thinking")).get("effort") or body.get("reasoning_effort")
+    return effort if isinstance(effort, str) else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -349,6 +349,13 @@ class _Gateway(Spelling):
 class _MoonshotK3(_Moonshot):
     whole_calls = True
 
+    def ending(self, reason: str) -> Iterator[bytes]:
+        shell = {"index": 0, "delta": {}, "finish_reason": reason}
+        yield self.chunk([{**shell, "usage": self.usage()}], system_fingerprint="fpv0_emulator")
+        if self.chat.include_usage:
+            yield self.chunk([], usage=self.usage())
+        yield _DONE
+
 
 class _VllmK3(_Vllm):
     whole_calls = True

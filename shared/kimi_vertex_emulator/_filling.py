@@ -24,6 +24,27 @@ _FORMATS: Final = {
     "email": (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"), "emulator@example.com"),
     "uri": (re.compile(r"https?://[^\s'\"<>)]*[^\s'\"<>).,;!?]"), "https://example.com/"),
 }
+_WORD = re.compile(r"\w+")
+_FORMS: Final = (
+    *(
+        "emulator",
+        "EMULATOR",
+        "Emulator",
+        "1",
+        "12",
+        "123",
+        "1234",
+        "12345",
+        "a1",
+        "A1",
+        "a-b",
+        "a_b",
+        "a b",
+        "AB-12",
+    ),
+    *(example for _, example in _FORMATS.values()),
+    *("#00aaff", "127.0.0.1", "12:00", "12:00:00", "2026-01-01T12:00:00Z", "+4912345678", "/a/b", "1.0.0"),
+)
 _NAMED: Final = {"email": "email", "url": "uri"}
 _FREE = frozenset(
     "query question text input search q topic message prompt request content body instruction".split()
@@ -71,7 +92,7 @@ def fill(schema: Mapping[str, Any], words: Words) -> Any:
 
 
 def _value(schema: Any, words: Words, name: str, depth: int) -> Any:
-    schema = _resolved(schema, words.root)
+    schema = _resolved(schema, words.root, deep=depth > _MAX_DEPTH)
     if "const" in schema:
         return schema["const"]
     if isinstance(options := schema.get("enum"), list) and options:
@@ -89,8 +110,13 @@ def _value(schema: Any, words: Words, name: str, depth: int) -> Any:
     return None if kind == "null" else _string(schema, words, name)
 
 
-def _resolved(schema: Any, root: Mapping[str, Any], level: int = 0) -> Mapping[str, Any]:
-    """The schema with references followed, `allOf` merged and the first alternative that is not null taken."""
+def _resolved(
+    schema: Any, root: Mapping[str, Any], level: int = 0, *, deep: bool = False
+) -> Mapping[str, Any]:
+    """The schema with references followed, `allOf` merged and the first alternative that is not null taken.
+
+    Deep down it is the first that comes to an end, so that a schema that holds itself does.
+    """
     for _ in range(16):
         if not isinstance(schema, Mapping):
             return {}
@@ -106,9 +132,10 @@ def _resolved(schema: Any, root: Mapping[str, Any], level: int = 0) -> Mapping[s
             }
             schema = {**merged, **({"properties": properties} if properties else {}), **rest}
         elif isinstance(alternatives, list):
-            usable = [
-                part for part in alternatives if isinstance(part, Mapping) and part.get("type") != "null"
-            ]
+            parts = [part for part in alternatives if isinstance(part, Mapping)]
+            usable = [part for part in parts if part.get("type") != "null"] or parts
+            if deep:
+                usable = sorted(parts, key=lambda part: "$ref" in str(part))
             schema = {**(usable[0] if usable else {}), **rest}
         else:
             return schema
@@ -190,9 +217,22 @@ def _limit(schema: Mapping[str, Any], key: str, default: float, step: float = 0)
 
 def _string(schema: Mapping[str, Any], words: Words, name: str) -> str:
     value = _text(schema, words, name)
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str):
+        value = _matching(pattern, [value, *words.texts])
     longest = schema.get("maxLength")
     value = value[: max(longest, 0)] if isinstance(longest, int) else value
     return value.ljust(_whole(schema.get("minLength"), 0), ".")
+
+
+def _matching(pattern: str, texts: Sequence[str]) -> str:
+    """The first of some texts, and of words in common forms, that a pattern allows; else the first text."""
+    try:
+        allowed = re.compile(pattern)
+    except re.error:
+        return texts[0]
+    words = [word for text in texts for word in _WORD.findall(text)]
+    return next((text for text in (*texts, *words, *_FORMS) if allowed.search(text)), texts[0])
 
 
 def _text(schema: Mapping[str, Any], words: Words, name: str) -> str:

@@ -17,6 +17,8 @@ __all__ = ["is_k3", "k3_turn", "refuse_k3"]
 _MODEL: Final = re.compile(r"(?<![a-z0-9])kimi-?k3", re.IGNORECASE)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,255}")
 _FIXED: Final = {"top_p": 0.95, "n": 1, "presence_penalty": 0, "frequency_penalty": 0}
+_COOLER: Final = 0.6
+"""The temperature without thinking."""
 _EFFORTS: Final = ("low", "high", "max")
 _TYPES: Final[tuple[tuple[type, str], ...]] = (
     (bool, "boolean"), (int, "number"), (float, "number"), (str, "string"), (list, "array"), (dict, "object"),
@@ -152,8 +154,10 @@ def _wrong_format(wanted: Any) -> Iterator[str]:
 def _wrong_sampling(body: Mapping[str, Any]) -> Iterator[str]:
     thinking = body.get("thinking")
     off = isinstance(thinking, Mapping) and thinking.get("type") == "disabled"
-    fixed = {"temperature": 0.6 if off else 1, **_FIXED}
-    for name, value in fixed.items():
+    temperature = body.get("temperature")
+    if temperature is not None and (temperature != _COOLER if off else not 0 <= temperature <= 1):
+        yield f"invalid temperature: only {_COOLER if off else 'a value from 0 to 1'} is allowed for this model"
+    for name, value in _FIXED.items():
         if body.get(name) is not None and body[name] != value:
             yield f"invalid {name}: only {value} is allowed for this model"
 

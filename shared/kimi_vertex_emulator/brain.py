@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from kimi_vertex_emulator._chat import ChatRequest, Tool
 from kimi_vertex_emulator._filling import Words, fill
@@ -18,6 +18,8 @@ from kimi_vertex_emulator.answers import Call, Turn
 
 __all__ = ["respond"]
 
+_MORE: Final = {"high": " I look again.", "max": " I look again, and once more."}
+"""What a higher effort adds to the thinking."""
 _SELF = "I am the kimi-vertex emulator."
 _ECHO = "This is the kimi-vertex emulator, not a Kimi model. It was asked: “{}”"
 _LONGEST_ECHO = 160
@@ -73,7 +75,9 @@ def respond(chat: ChatRequest) -> Turn:
 
 
 def _turn(chat: ChatRequest, why: str, **said: Any) -> Turn:
-    return Turn(thinking=f"{_SELF} {why}" if chat.thinking else None, **said)
+    return Turn(
+        thinking=f"{_SELF} {why}{_MORE.get(chat.effort or '', '')}" if chat.thinking else None, **said
+    )
 
 
 def _digest(text: str) -> str:

@@ -53,7 +53,7 @@ SPELT: dict[Dialect, Spelt] = {
     "llama.cpp": Spelt(call_id=HASHED, unasked=""),
     "moonshot": Spelt(call_id="look:0", unasked="choice", asked="choice"),
     "gateway": Spelt(fields=("reasoning", "reasoning_details"), asked="finish"),
-    "moonshot-k3": Spelt(call_id="look:0", unasked="choice", asked="choice"),
+    "moonshot-k3": Spelt(call_id="look:0", unasked="choice", asked="choice,own"),
     "vllm-k3": Spelt(fields=("reasoning",), call_id=rf"chatcmpl-tool-{HASHED}", unasked=""),
     "sglang-k3": Spelt(call_id="look:0"),
     "raw-k3": Spelt(fields=(), content=RAW_K3, call_id=None),

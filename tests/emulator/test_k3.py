@@ -41,7 +41,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a schema without a name": (schema(schema={}), "name is missing"),
     "a schema without itself": (schema(name="a"), "not an object"),
     "strictness": (schema(name="a", schema={}, strict="yes"), "not a boolean"),
-    "a temperature": ({"temperature": 0.5}, "only 1 is allowed"),
+    "a temperature": ({"temperature": 1.1}, "only a value from 0 to 1 is allowed"),
     "top_p": ({"top_p": 1}, "only 0.95 is allowed"),
     "n": ({"n": 2}, "only 1 is allowed"),
     "an effort": ({"reasoning_effort": "medium"}, "not one of low, high, max"),

@@ -141,21 +141,25 @@ class Channel:
                 self._literal(token.text, out)
             return
         self._close_leak(out)
+        self._in_markup(out)
         if name == "think":
             (self._open_think if opens else self._close_think)(out)
         elif name == "response":
             (self._open_response if opens else self._close_response)(out)
         elif name == "tools" and opens:
             self._open_section(token, out)
-        self._raw = True
 
     def _close_leak(self, out: list[Delta]) -> None:
         """End what is open of a call in K2's notation."""
         if self._leaks.open:
             self._give_back(self._leaks.token(Token(HIDDEN, "")), out)
 
-    def _open_section(self, token: Token, out: list[Delta]) -> None:
+    def _in_markup(self, out: list[Delta]) -> None:
+        """Note that the server lets K3's markup through."""
         self._raw = True
+
+    def _open_section(self, token: Token, out: list[Delta]) -> None:
+        self._in_markup(out)
         self._before_section(out)
         self._elements.begin(token)
 

@@ -229,9 +229,14 @@ class ContentChannel(Channel):
         self._take_gap()
         self._state = "after"
 
-    def _before_section(self, out: list[Delta]) -> None:
+    def _in_markup(self, out: list[Delta]) -> None:
+        super()._in_markup(out)
+        # A server that lets tokens through strips none, so that no call is without.
         if self._bare is not None and (before := self._bare.take_held()):
             out.append(TextDelta(before))
+        self._bare = None
+
+    def _before_section(self, out: list[Delta]) -> None:
         if self._state == "held":
             # What follows the section shows whether the thinking only mentioned it.
             self._think_on(out)
