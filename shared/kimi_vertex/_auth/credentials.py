@@ -6,7 +6,6 @@ Must not import google-auth: this runs when a model object is built.
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -90,7 +89,7 @@ class CredentialSettings:
         if not (given is None or isinstance(given, Path | Mapping)):
             return ("object", id(given), self.audience, self.ca_certs)
         if isinstance(given, Mapping):
-            given = json.dumps(given, sort_keys=True, default=repr)
+            given = repr(sorted(given.items(), key=repr))  # keys may be of any type
         how = (self.access_token, self.token_variable, self.audience, self.ca_certs)
         return (how, given, *map(os.environ.get, _VARIABLES))
 

@@ -315,8 +315,8 @@ def _give_up_second_field(exchange: Exchange, error: APIStatusError) -> bool:
     """Send thinking in one field, where a second one is what the server refuses."""
     if not (exchange.payload.thinks_twice and refuses_two_fields(error)):
         return False
-    how, model = f"HTTP {error.status_code}: {error.message}", exchange.payload.model
-    exchange.facts.learn("thinking_field", "reasoning", how, model=model, lasts=RELEARN)
+    model = exchange.payload.model
+    exchange.facts.learn("thinking_field", "reasoning", error.message, model=model, lasts=RELEARN)
     exchange.payload = exchange.payload.with_thinking_field("reasoning")
     return True
 
@@ -327,8 +327,7 @@ def _give_up_forced_choice(exchange: Exchange, error: APIStatusError) -> bool:
         return False
     facts, model = exchange.facts, exchange.payload.model
     if not facts.value("refuses_forced_choice", model=model):
-        how = f"HTTP {error.status_code}: {error.message}"
-        facts.learn("refuses_forced_choice", True, how, model=model, lasts=RELEARN)
+        facts.learn("refuses_forced_choice", True, error.message, model=model, lasts=RELEARN)
         logger.warning(
             "The server refuses a forced tool_choice while the model thinks; from now on it is sent as "
             "'auto' with an instruction to call the tool (%s).",
@@ -357,8 +356,7 @@ def _give_up_sampling(exchange: Exchange, error: APIStatusError) -> bool:
     if payload is exchange.payload or not refuses_sampling(error):
         return False
     facts, model = exchange.facts, payload.model
-    how = f"HTTP {error.status_code}: {error.message}"
-    facts.learn("fixes_sampling", True, how, model=model, lasts=RELEARN)
+    facts.learn("fixes_sampling", True, error.message, model=model, lasts=RELEARN)
     left_out = ", ".join(sorted(exchange.payload.body.keys() - payload.body.keys()))
     logger.warning("The server fixes %s for this model; left out from now on (%s).", left_out, exchange.place)
     exchange.payload = payload

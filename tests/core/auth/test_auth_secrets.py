@@ -16,6 +16,7 @@ import pytest
 from google.auth import impersonated_credentials
 from google.oauth2.credentials import Credentials
 
+from kimi_vertex import KimiVertexClient
 from kimi_vertex._auth.tokens import TokenSource
 from kimi_vertex.errors import ConfigurationError, CredentialsError
 from kimi_vertex_emulator import Emulator, Raw
@@ -179,13 +180,24 @@ def test_bad_file(content: str | None, text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "info", [{"type": "nonsense"}, {}, {"type": "service_account", "private_key": SECRET}]
+    "info",
+    [
+        {"type": "nonsense"},
+        {},
+        {"type": "nonsense", 1: 2},
+        {"type": "service_account", "private_key": SECRET},
+    ],
 )
 def test_bad_info(info: Mapping[str, Any]) -> None:
     """An info mapping that google-auth cannot use is refused without its content."""
     error = error_of(TokenSource(info))
     assert "cannot be used" in error.message
     assert "SECRET" not in error.message
+
+
+def test_odd_info_makes_a_client() -> None:
+    """Making a client does not judge the mapping, whatever its keys are; the first request does."""
+    KimiVertexClient("moonshotai/kimi-k2-thinking-maas", project="p", credentials={"type": "nonsense", 1: 2})
 
 
 def test_login_expired(emulator: Emulator) -> None:
