@@ -146,7 +146,7 @@ def _name(text: str) -> str:
 
 
 def rooted(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema whose root is no reference: pydantic makes one of a class that contains itself."""
+    """A schema whose root is not a reference: pydantic makes one of a class that contains itself."""
     reference, definitions = schema.get("$ref"), schema.get("$defs")
     if isinstance(reference, str) and isinstance(definitions, Mapping):
         found = definitions.get(reference.removeprefix("#/$defs/"))

@@ -113,7 +113,7 @@ class KimiVertexClient:
         max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown.
         max_retry_seconds: When to stop trying again, counted from the start of the request.
         wake_timeout: For how many seconds to wait for an endpoint that has no replica yet, because it starts from zero or
-            is deployed anew (1800 is enough for most). Default: that is an error.
+            is redeployed (1800 is enough for most). Default: that is an error.
         temperature: Sent only if set; so are `top_p`, `max_tokens`, `stop` and `seed`.
         top_p: See `temperature`.
         max_tokens: Limit for thinking and answer together. Kimi needs room: 16,000 or more.

@@ -287,7 +287,7 @@ def test_statuses(ask: Any, row: Any, lenient_emulator: Emulator, google_client:
 
 @each_class
 def test_a_web_page(ask: Any, lenient_emulator: Emulator, google_client: httpx.Client) -> None:
-    """A login page with status 200 is no answer, and says where to look."""
+    """A login page with status 200 is not an answer; the error says where to look."""
     page = Raw([b"<html>Sign in</html>"], headers={"content-type": "text/html"})
     lenient_emulator.enqueue(page)
     seen = first_words(ask, {**SERVER, "access_token": "t", "max_retries": 0, "http_client": google_client})

@@ -22,7 +22,7 @@ AWAY = {"base_url": "https://kimi.example.com/v1", "model": "kimi", "access_toke
 
 @pytest.fixture
 def closed() -> int:
-    """A port where nobody listens."""
+    """A port where no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

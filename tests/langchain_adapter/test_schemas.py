@@ -121,7 +121,7 @@ async def test_every_kind(
 
 
 def test_the_schema_is_pydantics(emulator: Emulator, model: ChatKimiVertex) -> None:
-    """Definitions and formats are sent as pydantic writes them; the root is no reference."""
+    """Definitions and formats are sent as pydantic writes them; the root is not a reference."""
     model.with_structured_output(Node).invoke("q")
     own = Node.model_json_schema()
     sent = emulator.requests[-1].json["response_format"]["json_schema"]

@@ -39,7 +39,7 @@ class CredentialSettings:
     """google-auth credentials object, the content of a credentials file, its path, or `None`."""
     access_token: str | None = None
     token_variable: str | None = None
-    """A variable that holds the token: read anew for each request, and never pickled."""
+    """A variable that holds the token: read again for each request, and never pickled."""
     audience: str | None = None
     """Whom ID tokens are made for; `None` for access tokens."""
     ca_certs: str | None = None

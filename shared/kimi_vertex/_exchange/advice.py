@@ -42,7 +42,7 @@ _START: Final = "Kimi takes 10 to 30 minutes"
 
 
 def is_waking(said: Said) -> bool:
-    """Whether an endpoint has no replica yet: it wakes from zero, is deployed anew, or has lost its replicas.
+    """Whether an endpoint has no replica yet: it wakes from zero, is redeployed, or has lost its replicas.
 
     A quota that is used up and replicas that are busy are something else, which no wait for a start ends.
     """

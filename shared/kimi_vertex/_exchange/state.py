@@ -94,7 +94,7 @@ class Exchange:
         self._heed_facts()
 
     def ask_for(self, model: str) -> None:
-        """Write the request anew for a model whose name was not known before."""
+        """Write the request again for a model whose name was not known before."""
         self.payload = self.write(model)
         self._heed_facts()
 

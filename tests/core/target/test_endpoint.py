@@ -532,7 +532,7 @@ def test_addresses_that_are_none(host: str, form: str) -> None:
 @pytest.mark.parametrize("value", [b"x", ["x"], 1.5, True])
 @pytest.mark.parametrize("name", ["model", "project", "location", "endpoint", "endpoint_host", "base_url"])
 def test_settings_of_another_type(name: str, value: Any) -> None:
-    """A setting that is no text is refused by its name."""
+    """A setting that is not text is refused by its name."""
     with pytest.raises(ConfigurationError, match=f"^{name} is a {type(value).__name__}"):
         resolve(**{name: value})
 
