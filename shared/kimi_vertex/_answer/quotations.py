@@ -34,6 +34,8 @@ __all__ = ["Quotations"]
 
 _LONGEST: Final = 2_000_000
 """How much text is searched. A request with more of it that looks like calls can have no leaked call."""
+_SIGNS: Final = ("tool_call", "|open|", "<|", "think>", "think▷")
+"""One of these, or a tool's name with a number, is in every text that holds a call, also if it is escaped."""
 _DEPTH: Final = 2  # JSON may hold JSON
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
@@ -97,9 +99,8 @@ class Quotations:
 
     def _calls(self, text: str) -> Iterator[LeakedCall]:
         """All that looks like a call in a text, escaped or not, in code or not."""
-        if not (
-            "tool_call" in text or "|open|" in text or any(f"{name}:" in text for name in self._tools.names)
-        ):
+        signs = (*_SIGNS, *(f"{name}:" for name in self._tools.names))
+        if not any(sign in text for sign in signs):
             return
         for reading in _readings(without_surrogates(text)):
             self._left -= len(reading)
