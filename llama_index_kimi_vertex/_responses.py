@@ -304,7 +304,9 @@ def read_partial(text: str) -> dict[str, Any]:
         return {}
     try:
         value = from_json(text[start:], allow_partial="trailing-strings")
-    except ValueError:
+    except ValueError as error:
+        if "recursion" in str(error):
+            return {}
         # Python reads some texts that pydantic refuses: lone surrogates, line breaks in strings, words around it.
         return find_json_object(text) or {}
     return value if isinstance(value, dict) else {}

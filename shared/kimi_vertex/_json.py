@@ -205,6 +205,8 @@ def canonical(arguments: Any) -> str:
 
 _OPENING_FENCE: Final = re.compile(r"```[\w-]*\s*\Z")
 _OPENING_LENGTH: Final = 40
+_FIRST_WINDOW: Final = 256
+_LONGEST_WORD: Final = 16
 
 
 def find_json_object(text: str) -> dict[str, Any] | None:
@@ -240,9 +242,18 @@ def _decode(text: str, start: int) -> tuple[Any, int]:
 
     Nothing is read behind NaN, a number of thousands of digits, or thousands of nested objects.
     """
-    try:
-        return LENIENT.raw_decode(text, start)
-    except json.JSONDecodeError as error:
-        return None, max(error.pos, start + 1)
-    except (ValueError, RecursionError):
-        return None, len(text)
+    # An error of json's counts the lines of all that it was given, so it is given little at first.
+    size = _FIRST_WINDOW
+    while True:
+        window = text[start : start + size]
+        try:
+            value, end = LENIENT.raw_decode(window)
+        except json.JSONDecodeError as error:
+            is_cut = error.msg.startswith("Unterminated") or error.pos > size - _LONGEST_WORD
+            if len(window) < size or not is_cut:
+                return None, start + max(error.pos, 1)
+        except (ValueError, RecursionError):
+            return None, len(text)
+        else:
+            return value, start + end
+        size *= 4

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Never, Self, TypeAlias, Unpack, cast
 
 from ._auth.credentials import CredentialSettings
+from ._auth.imports import IMPORTING
 from ._exchange.commands import Flow
 from ._exchange.flow import run
 from ._exchange.state import Exchange
@@ -388,13 +389,18 @@ class KimiVertexClient:
         return exchange, run(exchange)
 
     def _run(self, exchange: Exchange, flow: Flow) -> Generator[Event, None, None]:
-        from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first request, not by the import
+        with IMPORTING:
+            from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first request
 
         events = SyncDriver(self._clients, self._shared.tokens, exchange.timeouts).run(flow)
         return events if exchange.on_thinking is None else tell(events, exchange.on_thinking)
 
     def _arun(self, exchange: Exchange, flow: Flow) -> AsyncGenerator[Event, None]:
-        from ._transport.drivers import AsyncDriver  # noqa: PLC0415  # see _run
+        with IMPORTING:
+            from ._transport.clients import load_late  # noqa: PLC0415  # see _run
+            from ._transport.drivers import AsyncDriver  # noqa: PLC0415
+
+            load_late(on_loop=True)
 
         events = AsyncDriver(self._clients, self._shared.tokens, exchange.timeouts).run(flow)
         return events if exchange.on_thinking is None else atell(events, exchange.on_thinking)

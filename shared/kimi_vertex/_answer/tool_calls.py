@@ -85,6 +85,8 @@ class ToolCallAssembler:
         self._validation = validation
         self._taken = set(history.ids)
         self._next_number = history.calls
+        self._numbers: dict[str, int] = {}
+        """The first number that may be free for a name: those before it are taken."""
         self._prefix = history.prefix
         self._seen: list[_Call] = []
         self._calls: list[_Call] = []  # those that the caller knows, in order
@@ -232,11 +234,12 @@ class ToolCallAssembler:
 
     def _unique_id(self, identity: str, name: str, prefix: str) -> str:
         """The server's id if the conversation does not have it yet; else the next native one."""
-        number = self._next_number + len(self._calls)
+        number = max(self._next_number + len(self._calls), self._numbers.get(name, 0))
         chosen = identity
         while not chosen or chosen in self._taken:
             chosen = f"{prefix}{name or 'unknown'}:{number}"
             number += 1
+            self._numbers[name] = number
         self._taken.add(chosen)
         return chosen
 

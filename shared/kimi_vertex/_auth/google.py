@@ -33,7 +33,7 @@ _LONGEST: Final = 400
 """How much of google-auth's text an error message repeats, in characters."""
 # Access, refresh and identity tokens, and the values of fields that hold one.
 _SECRETS: Final = re.compile(
-    r"ya29\.[\w.~+/-]+|1//[\w-]{10,}|eyJ[\w-]+\.[\w.-]+|-----BEGIN.*?(?:-----END[^-]*-----|$)"
+    r"ya29\.[\w.~+/-]+|1//[\w-]{10,}|eyJ[\w.-]{10,}|-----BEGIN.*?(?:-----END[^-]*-----|$)"
     r"|(?<=token)[\"']?\s*[:=]\s*[\"']?[^\s\"',}&]+",
     re.DOTALL | re.IGNORECASE,
 )

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from kimi_vertex._auth.imports import IMPORTING
 from kimi_vertex._target.hosts import check_universe
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
 from kimi_vertex.errors import CredentialsError, KimiVertexError
@@ -288,13 +289,14 @@ class TokenSource:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - google-auth and its plug-ins raise what they like
-            from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
+            _google = _load_google()
 
-            return _google.explain(error, self._settings)
+            failure: KimiVertexError = _google.explain(error, self._settings)
+            return failure
         return None
 
     def _refresh(self, *, always: bool) -> None:
-        from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
+        _google = _load_google()
 
         with _google.open_transport(self._settings.ca_certs) as request:
             credentials = self._load().credentials
@@ -308,7 +310,7 @@ class TokenSource:
 
     def _load(self) -> Loaded:
         """Load credentials once. Runs in a flight's thread only: it may block."""
-        from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
+        _google = _load_google()
 
         with self._load_lock:
             if self._loaded is None:
@@ -327,7 +329,7 @@ class TokenSource:
         )
 
     def _find_project(self) -> None:
-        from . import google as _google  # noqa: PLC0415 - google-auth loads at the first token
+        _google = _load_google()
 
         loaded = self._load()
         if loaded.project is None and callable(getattr(loaded.credentials, "get_project_id", None)):
@@ -354,6 +356,13 @@ class TokenSource:
     def __reduce__(self) -> tuple[Any, ...]:
         self._settings.check_portable()
         return (TokenSource.of, (self._settings,))
+
+
+def _load_google() -> Any:
+    """google-auth, which is loaded at the first token."""
+    with IMPORTING:
+        from . import google  # noqa: PLC0415  # see above
+    return google
 
 
 def _raise(failure: KimiVertexError | None) -> None:

@@ -130,7 +130,13 @@ def _attempt(exchange: Exchange) -> Steps[None]:
             yield reading.show
         else:
             body: bytes = yield ReadBody()
-            yield from _show(exchange, _decode_body(decoder, body, content_type))
+            events = []
+            try:
+                _decode_body(decoder, body, content_type, events)
+            except (UnreadableData, StreamErrorEvent):
+                yield from _show(exchange, events)
+                raise
+            yield from _show(exchange, events)
     except StreamErrorEvent as event:
         status, partial = event.error.status or 500, _partial(exchange, decoder)
         raise exchange.status_error(head, event.error, status=status, partial=partial) from None
@@ -167,21 +173,20 @@ def _may_be_half(data: str) -> bool:
     return data.startswith("{") or "[DONE]".startswith(data.strip())
 
 
-def _decode_body(decoder: Decoder, source: bytes, content_type: str) -> list[Event]:
-    """The events of a body that is not declared as a stream, but may be one: a proxy may have lost the type."""
+def _decode_body(decoder: Decoder, source: bytes, content_type: str, events: list[Event]) -> None:
+    """Add the events of a body that is not declared as a stream, but may be one: a proxy may have lost the type."""
     if not source or source.isspace():
         raise UnreadableData("the body is empty")
     try:
         body = loads(source)
     except (ValueError, RecursionError):
         text = source.decode("utf-8-sig", "replace")
-        events: list[Event] = []
         _decode(decoder, _wire.event_data(text), events)
         if decoder.has_chunks:
-            return events
+            return
         start = " ".join(text[:200].split())
         raise UnreadableData(f"not JSON but {content_type or 'of no type'}: {start}") from None
-    return decoder.feed_body(body, source)
+    events += decoder.feed_body(body, source)
 
 
 def _show(exchange: Exchange, events: list[Event]) -> Steps[None]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import ssl
+import sys
 import threading
 import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from functools import partial
 from http.cookiejar import CookieJar
 from typing import Any, Final, Generic, TypeVar
@@ -20,7 +23,7 @@ from kimi_vertex.errors import ConfigurationError
 from .limits import Guard
 from .network import certificates, set_proxies
 
-__all__ = ["Clients"]
+__all__ = ["Clients", "load_late"]
 
 _REQUESTS_PER_POOL: Final = 10
 """httpcore's pool looks at all of its connections whenever a request begins or ends, and asks the system about each
@@ -29,6 +32,16 @@ _EMPTY_POOLS: Final = 5
 _EMPTY_BLOCKING: Final = 50
 # An agent is back from its tools within a minute; Google's front ends keep idle connections for longer.
 _IDLE_SECONDS: Final = 60.0
+
+# What httpx and httpcore would load in the middle of the first request; see `_auth.imports`.
+_LATE: Final = ("certifi", "encodings.idna", "httpcore")
+_LATE_ON_LOOPS: Final = (
+    "anyio.streams.tls",
+    "anyio.to_thread",
+    "anyio.lowlevel",
+    "anyio._backends._asyncio",
+    "sniffio",
+)
 
 ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
@@ -110,6 +123,14 @@ def _hide_location(response: httpx.Response) -> None:
 
 async def _ahide_location(response: httpx.Response) -> None:
     _hide_location(response)
+
+
+def load_late(*, on_loop: bool = False) -> None:
+    """Import what requests need, as far as it is there."""
+    for name in _LATE_ON_LOOPS if on_loop else _LATE:
+        if name not in sys.modules:
+            with suppress(ImportError):
+                importlib.import_module(name)
 
 
 class Clients:

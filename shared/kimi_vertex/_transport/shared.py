@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from kimi_vertex._auth.credentials import CredentialSettings
+from kimi_vertex._auth.imports import IMPORTING
 from kimi_vertex._auth.tokens import TokenSource
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
@@ -75,7 +76,10 @@ class Shared:
         return self._clients or self._make_clients()
 
     def _make_clients(self) -> Clients:
-        from .clients import Clients  # noqa: PLC0415  # httpx is loaded by the first request, not by the import
+        with IMPORTING:
+            from .clients import Clients, load_late  # noqa: PLC0415  # httpx is loaded by the first request
+
+            load_late()
 
         with _LOCK:
             if self._clients is None:

@@ -1,0 +1,26 @@
+"""Imports that the first request makes, so that a fork does not fall into the middle of one.
+
+A child that is forked while another thread imports a module waits for that thread for ever, and it has no such thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+__all__ = ["IMPORTING"]
+
+IMPORTING = threading.RLock()
+"""Held while a module is imported that is not loaded with the package; a fork waits for it."""
+
+
+def _before_fork() -> None:
+    IMPORTING.acquire()
+
+
+def _after_fork() -> None:
+    IMPORTING.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
