@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final, cast, get_args
 
-from ._answer.validation import load_validators
+from ._answer.validation import check_validators
 from ._habits import SENT_AS_THEY_ARE, check_names
 from ._target.names import check_model_text
 from ._version import __version__
@@ -71,7 +71,7 @@ def check_settings(settings: Settings) -> Settings:
     _check_seconds("wake_timeout", settings.wake_timeout)
     _check_numbers(settings.defaults)
     check_callable(settings.defaults.get("on_thinking"), "on_thinking")
-    load_validators(settings.tool_validation)
+    check_validators(settings.tool_validation)
     return settings
 
 

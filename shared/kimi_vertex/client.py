@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Never, Self, TypeAlias, Unpack, cast
 
+from ._answer.validation import load_validators
 from ._auth.credentials import CredentialSettings
 from ._auth.imports import IMPORTING
 from ._exchange.commands import Flow
@@ -37,6 +38,7 @@ from ._target.facts import Fact
 from ._target.hosts import InsecureHttp
 from ._target.resolve import resolve_target
 from ._target.target import Api
+from ._transport.imports import aside
 from ._transport.shared import share
 from .completion import Completion
 from .events import Event
@@ -240,6 +242,8 @@ class KimiVertexClient:
         self._credentials = self._find_credentials(credentials, access_token)
         check_callable(on_request, "on_request")
         check_callable(on_wait, "on_wait")
+        if tool_validation != "off":
+            aside(load_validators)
         self._on_request = on_request
         self._told: set[str] = set()
         self._on_wait = on_wait

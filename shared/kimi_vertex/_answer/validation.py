@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import copy
 import importlib
+import importlib.util
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from kimi_vertex._json import normalize_arguments
 from kimi_vertex._tools import missing_arguments
 from kimi_vertex.errors import ConfigurationError
 from kimi_vertex.options import ToolValidation
 
-__all__ = ["CheckedArguments", "can_validate", "check_arguments", "check_plainly", "load_validators"]
+__all__ = [
+    "CheckedArguments",
+    "can_validate",
+    "check_arguments",
+    "check_plainly",
+    "check_validators",
+    "load_validators",
+]
 
 _PYTHON: Final = {"True": True, "False": False, "None": None}
 _ENCODED: Final = re.compile(r'\s*(?:[\[{"].*|-?\d.*|true|false|null)\s*', re.DOTALL)
@@ -88,16 +96,19 @@ def check_plainly(schema: Mapping[str, Any], arguments: str) -> str | None:
     return f"arguments: {missing[0]!r} is a required property" if missing else None
 
 
-def load_validators(validation: ToolValidation) -> None:
-    """Import the package jsonschema now, if the setting has a use for it.
+def check_validators(validation: ToolValidation) -> None:
+    """Find the package jsonschema, if the setting cannot do without it.
 
     Raises:
-        ConfigurationError: It is needed and not installed.
+        ConfigurationError: It is not installed.
     """
-    if validation == "reask":
-        can_validate()
-    elif validation != "off":
-        _module("jsonschema")
+    if validation in ("flag", "repair") and importlib.util.find_spec("jsonschema") is None:
+        _refuse()
+
+
+def load_validators() -> None:
+    """Import the package jsonschema now, if it is installed."""
+    can_validate()
 
 
 def can_validate() -> bool:
@@ -121,9 +132,13 @@ def _module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise ConfigurationError(
-            "Checking tool calls needs the package jsonschema: pip install 'kimi-vertex[validate]'."
-        ) from None
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise ConfigurationError(
+        "Checking tool calls needs the package jsonschema: pip install 'kimi-vertex[validate]'."
+    ) from None
 
 
 @lru_cache(maxsize=256)

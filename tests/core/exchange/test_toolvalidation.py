@@ -190,6 +190,27 @@ def test_wrong_settings(setting: str, value: Any) -> None:
         KimiVertexClient(base_url="http://127.0.0.1:1/v1", **{setting: value})
 
 
+_ON_A_LOOP = """
+import asyncio, sys, threading
+from kimi_vertex import KimiVertexClient
+threads = set()
+sys.addaudithook(
+    lambda event, args: threads.add(threading.current_thread()) if event == "import" and args[0] == "jsonschema" else None
+)
+async def main():
+    KimiVertexClient(base_url="http://127.0.0.1:1/v1", tool_validation="flag")
+    while not threads:
+        await asyncio.sleep(0.001)
+asyncio.run(main())
+assert threading.main_thread() not in threads, threads
+"""
+
+
+def test_jsonschema_is_imported_beside_an_event_loop() -> None:
+    """A client that is made on an event loop does not hold it up with the import, which reads many files."""
+    subprocess.run([sys.executable, "-c", _ON_A_LOOP], check=True)
+
+
 def test_jsonschema_is_imported_with_the_setting_only() -> None:
     """Jsonschema is loaded by a client that needs it, when it is made; without it, making one fails and names the extra."""
     code = """
