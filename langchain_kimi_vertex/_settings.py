@@ -12,7 +12,16 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
 from langchain_core.utils import from_env
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 
 from kimi_vertex import (
     CLIENT_SETTINGS,
@@ -119,7 +128,7 @@ class KimiVertexSettings(BaseChatModel):
     """Whom ID tokens are for, at a `base_url` on Cloud Run or behind IAP. Default: `KIMI_VERTEX_AUDIENCE`."""
     ca_certs: str | os.PathLike[str] | None = None
     """The certificates to trust: a PEM file or directory, or `"system"`. Default: `KIMI_VERTEX_CA_CERTS`."""
-    insecure_http: bool | Literal["with_token"] | None = None
+    insecure_http: StrictBool | Literal["with_token"] | None = None
     """Whether http is accepted in private networks. Default: `KIMI_VERTEX_INSECURE_HTTP`, then not."""
     credentials: Any = Field(default=None, exclude=True, repr=False)
     """google-auth credentials, a credentials mapping, or a file's path. Default: application default credentials."""

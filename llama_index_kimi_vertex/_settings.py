@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, StrictBool, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
 from kimi_vertex import (
@@ -74,7 +74,7 @@ class ClientSettings(FunctionCallingLLM):
         default=None,
         description='Certificates to trust: a PEM file, a directory, or "system"; default: KIMI_VERTEX_CA_CERTS.',
     )
-    insecure_http: bool | Literal["with_token"] | None = Field(
+    insecure_http: StrictBool | Literal["with_token"] | None = Field(
         default=None,
         description="Whether http is accepted in private networks; default: KIMI_VERTEX_INSECURE_HTTP.",
     )

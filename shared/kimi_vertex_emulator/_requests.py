@@ -13,7 +13,7 @@ __all__ = ["ENDPOINT", "Recorded", "about", "instance", "is_chat", "json_object"
 
 ENDPOINT = re.compile(
     r"/v1(?:beta1)?/(?P<name>projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/endpoints/(?P<endpoint>[^/:]+))"
-    r"(?P<verb>/chat/completions|:rawPredict|:streamRawPredict|:predict)?"
+    r"(?P<verb>/chat/completions|/invoke/v1/chat/completions|:rawPredict|:streamRawPredict|:predict)?"
 )
 
 

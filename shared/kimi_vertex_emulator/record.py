@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import ssl
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
@@ -179,8 +180,17 @@ def _failed(words: str) -> Reply:
 
 def _checked(target: str) -> tuple[str, str, bool]:
     """Origin and path of a target, and whether it is on this machine."""
-    url = urlsplit(target)
-    local = _loopback(url.hostname or "")
+    try:
+        url = urlsplit(target)
+        shown = url.hostname or ""
+        # What stands beside the name, such as `[::1]evil.com`, would be another host to some readers.
+        named = re.sub(r":[0-9]*$", "", url.netloc.rpartition("@")[2]).lower() in {shown, f"[{shown}]"}
+        _ = url.port
+    except ValueError as error:
+        raise ValueError(f"the recorder's target is not a URL: {error}") from None
+    if not (named and len(target) <= 2048 and target.isprintable() and " " not in target and _is_name(shown)):
+        raise ValueError("the recorder's target must be a URL such as https://aiplatform.googleapis.com")
+    local = _loopback(shown)
     if url.scheme not in {"https", "http"} or not url.hostname:
         raise ValueError("the recorder's target must be a URL such as https://aiplatform.googleapis.com")
     if url.username is not None or url.password is not None or url.query or url.fragment:
@@ -190,6 +200,18 @@ def _checked(target: str) -> tuple[str, str, bool]:
             f"the recorder sends credentials to {url.hostname} over https only; change the target"
         )
     return f"{url.scheme}://{url.netloc}", url.path.rstrip("/"), local
+
+
+def _is_name(host: str) -> bool:
+    if ":" in host:
+        try:
+            return "%" not in host and bool(ipaddress.ip_address(host))
+        except ValueError:
+            return False
+    return (
+        re.fullmatch(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*\.?", host)
+        is not None
+    )
 
 
 def _loopback(host: str) -> bool:

@@ -256,6 +256,13 @@ ROWS: dict[str, tuple[dict[str, Any], int, bytes, list[str]]] = {
         google(400, "INVALID_ARGUMENT", "temperature must be at most 2."),
         ["refused the request", "temperature must be at most 2"],
     ),
+    "balance": (
+        SERVER,
+        402,
+        b'{"error": {"message": "Insufficient balance"}}',
+        ["balance is used up", "top it up"],
+    ),
+    "portal": (SERVER, 407, b"Proxy Authentication Required", ["wants a login", "HTTPS_PROXY"]),
     "login page": (SERVER, 302, b"", ["elsewhere", "login", "check base_url"]),
     "key of a server": (SERVER, 401, b'{"error": "Unauthorized"}', ["token", "access_token="]),
     "Cloud Run": (

@@ -77,6 +77,20 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], list[str]]] = {
         {},
         ["access_token is empty", "Leave it out"],
     ),
+    "part of the world": ({"location": "europe", "model": MANAGED}, {}, ["Did you mean 'europe-west4'"]),
+    "model as endpoint": (
+        {"endpoint": "projects/p/locations/us-central1/publishers/moonshotai/models/x"},
+        {},
+        ["names a model, not an endpoint", "model='moonshotai/x'"],
+    ),
+    "API key as a token": (
+        {"endpoint": ENDPOINT, "access_token": "AIzaSyD"},
+        {},
+        ["API key", "leave it out and run"],
+    ),
+    "number as a callback": ({**HERE, "on_wait": 5}, {}, ["on_wait"]),
+    "text as a time": ({**HERE, "wake_timeout": "30m"}, {}, ["wake_timeout"]),
+    "word as an opt-in": ({**BASE, "insecure_http": "yes"}, {}, ["insecure_http"]),
     "broken address": ({"base_url": "https://[::1]evil.com/v1"}, {}, ["base_url"]),
     "long address": (
         {"base_url": "https://example.com/" + "x" * 70_000},
