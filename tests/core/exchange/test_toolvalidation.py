@@ -193,10 +193,12 @@ def test_wrong_settings(setting: str, value: Any) -> None:
 _ON_A_LOOP = """
 import asyncio, sys, threading
 from kimi_vertex import KimiVertexClient
-threads = set()
-sys.addaudithook(
-    lambda event, args: threads.add(threading.current_thread()) if event == "import" and args[0] == "jsonschema" else None
-)
+threads = []
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "jsonschema.validators":
+            threads.append(threading.current_thread())
+sys.meta_path.insert(0, Finder())
 async def main():
     KimiVertexClient(base_url="http://127.0.0.1:1/v1", tool_validation="flag")
     while not threads:
