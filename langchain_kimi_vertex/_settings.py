@@ -165,7 +165,7 @@ class KimiVertexSettings(BaseChatModel):
     """How much the model thinks, in the words of model and server; refused if the model does not have the level."""
     server: Literal["vllm", "sglang", "moonshot"] | None = None
     """What serves the model. Default: learned from the answers."""
-    tool_validation: Literal["off", "flag", "repair", "reask"] = "off"
+    tool_validation: Literal["off", "flag", "repair", "reask"] = "reask"
     """What to do about calls that do not fit their tool's schema. Whole schemas need `kimi-vertex[validate]`."""
 
     timeout: float | Timeouts | None = None

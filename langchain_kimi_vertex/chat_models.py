@@ -93,8 +93,8 @@ class ChatKimiVertex(KimiVertexSettings):
     Key init args, Kimi:
         replay_thinking: Which turns get their thinking sent back: `"all"` (default), `"tools"`, `"none"`.
         empty_turn: What to do with a turn that only thinks: `"flag"` (default), `"retry"`, `"raise"`, `"promote"`.
-        tool_validation: What to do about calls that do not fit their tool's schema: `"off"` (default), `"flag"`,
-            `"repair"`, `"reask"`.
+        tool_validation: What to do about calls that do not fit their tool's schema: `"reask"` (default),
+            `"flag"`, `"repair"`, `"off"`.
 
     Key init args, transport:
         timeout: Seconds, or `kimi_vertex.Timeouts`. Default: 10 to connect, 600 to the first byte, 300 between pieces.

@@ -32,6 +32,7 @@ from kimi_vertex import InvalidRequestError, Message, Role, ToolCall
 
 __all__ = [
     "arguments_text",
+    "invalid_tool_calls",
     "legacy_tool_calls",
     "renamed_tools",
     "to_core_messages",
@@ -205,15 +206,31 @@ def _tool_calls(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> list[Too
     calls = [block for block in blocks if isinstance(block, ToolCallBlock)]
     written = legacy_tool_calls(kwargs)
     if not calls:
-        return [replace(call, name=wire_name(call.name)) for call in written]
-    texts = {call.id: call.arguments for call in written}
+        found = written
+    else:
+        texts = {call.id: call.arguments for call in written}
+        found = [
+            ToolCall(
+                call.tool_call_id or "",
+                call.tool_name,
+                _as_written(call.tool_kwargs, texts.get(call.tool_call_id or "")),
+            )
+            for call in calls
+        ]
+    found += [call for call, _ in invalid_tool_calls(kwargs)]
+    return [replace(call, name=wire_name(call.name)) for call in found]
+
+
+def invalid_tool_calls(additional_kwargs: Mapping[str, Any]) -> list[tuple[ToolCall, str]]:
+    """A message's calls that cannot be executed and have not been made again, with the reason."""
+    entries = additional_kwargs.get("invalid_tool_calls")
     return [
-        ToolCall(
-            call.tool_call_id or "",
-            wire_name(call.tool_name),
-            _as_written(call.tool_kwargs, texts.get(call.tool_call_id or "")),
+        (
+            ToolCall(str(entry.get("id") or ""), entry.get("name") or "unknown", entry["arguments"]),
+            str(entry["error"]),
         )
-        for call in calls
+        for entry in (entries if isinstance(entries, list) else ())
+        if not entry.get("replaced")
     ]
 
 

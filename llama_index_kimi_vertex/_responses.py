@@ -37,7 +37,7 @@ from kimi_vertex import (
     find_json_object,
 )
 
-from ._messages import arguments_text, legacy_tool_calls
+from ._messages import arguments_text, invalid_tool_calls, legacy_tool_calls
 
 __all__ = [
     "PartialObject",
@@ -45,6 +45,7 @@ __all__ = [
     "calls_of",
     "chat_response",
     "completion_response",
+    "invalid_selections",
     "keep_first_call",
     "read_partial",
     "tool_selections",
@@ -278,6 +279,22 @@ def tool_selections(response: ChatResponse) -> list[ToolSelection]:
             tool_kwargs=read_partial(call.arguments),
         )
         for index, call in enumerate(calls_of(response))
+    ]
+
+
+def invalid_selections(response: ChatResponse) -> list[ToolSelection]:
+    """The calls of a response that cannot be executed, as calls of a tool that does not exist.
+
+    An agent answers such a call with an error that repeats the tool's name, here with the reason, so that the model
+    can make it again; with the tool's own name, the tool might run.
+    """
+    return [
+        ToolSelection(
+            tool_id=call.id,
+            tool_name=f"{call.name} (not executed: {reason}; make the call again with valid arguments)",
+            tool_kwargs={"invalid_arguments": call.arguments},
+        )
+        for call, reason in invalid_tool_calls(response.message.additional_kwargs)
     ]
 
 

@@ -139,7 +139,7 @@ class ClientSettings(FunctionCallingLLM):
         default=True, description="Whether a call that the server let through as text becomes one."
     )
     tool_validation: Literal["off", "flag", "repair", "reask"] = Field(
-        default="off",
+        default="reask",
         description="What happens to tool calls that the tool's schema does not admit; flag and repair "
         "need kimi-vertex[validate], and without it reask sees only unreadable calls and missing arguments.",
     )

@@ -37,6 +37,7 @@ from ._responses import (
     ResponseBuilder,
     chat_response,
     completion_response,
+    invalid_selections,
     keep_first_call,
     tool_selections,
 )
@@ -89,7 +90,7 @@ class KimiVertex(ClientSettings, StructuredCalls):
     Responses:
         A response's `additional_kwargs` has `finish_reason`, token counts, `empty_turn` and `refusal` as far as
         they are known. A tool call that was cut off or cannot be read is listed in
-        `message.additional_kwargs["invalid_tool_calls"]` and is never executed.
+        `message.additional_kwargs["invalid_tool_calls"]` and is never executed; agents tell the model.
 
     Options:
         Every method takes the options of one request as keyword arguments: `temperature`, `tools`,
@@ -315,14 +316,17 @@ class KimiVertex(ClientSettings, StructuredCalls):
 
         Args:
             response: Any response of this class, or of another integration.
-            error_on_no_tool_call: Raise if the response has none.
+            error_on_no_tool_call: Raise if the response has none that can be executed. Agents pass `False`; they
+                get the other calls too, under a name that no tool has, and tell the model what is wrong.
             **kwargs: Ignored; part of the framework's signature.
 
         Raises:
             ValueError: The response has no call.
         """
         selections = tool_selections(response)
-        if not selections and error_on_no_tool_call:
+        if not error_on_no_tool_call:
+            return [*selections, *invalid_selections(response)]
+        if not selections:
             reason = response.additional_kwargs.get("finish_reason")
             invalid = response.message.additional_kwargs.get("invalid_tool_calls")
             detail = f" Calls that cannot be executed: {invalid}." if invalid else ""

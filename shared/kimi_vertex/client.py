@@ -137,9 +137,9 @@ class KimiVertexClient:
         server: What serves the model: `vllm`, `sglang` or `moonshot`. Default: learned from the answers.
         recover_calls: Whether a call that the server let through as text becomes one. With `False`, such text stays
             text, without the special tokens in it. What the request itself holds as text never becomes a call.
-        tool_validation: What to do about tool calls whose arguments the tool's schema does not admit: nothing (`off`),
-            `flag` them as invalid, `repair` what is certain first, or flag them and `reask` the model once. `flag`
-            and `repair` need `kimi-vertex[validate]`; without it, `reask` sees only calls that cannot be read or
+        tool_validation: What to do about tool calls whose arguments the tool's schema does not admit: flag
+            them and ask the model again, once (`reask`), only `flag` them, `repair` what is certain first, or let them
+            through (`off`). `flag` and `repair` need `kimi-vertex[validate]`; without it, `reask` sees only calls that cannot be read or
             lack a required argument. `repair` holds a call's arguments until they are whole.
         on_thinking: A function, or a coroutine function, that is told each piece of thinking as it arrives. With one,
             `complete` streams from the service, so that the thinking is live. What it raises is logged and does not
@@ -186,7 +186,7 @@ class KimiVertexClient:
         reasoning_effort: Effort | None = None,
         server: Server | None = None,
         recover_calls: bool = True,
-        tool_validation: ToolValidation = "off",
+        tool_validation: ToolValidation = "reask",
         on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
         on_wait: WaitCallback | None = None,

@@ -55,9 +55,9 @@ def _values(message: AIMessage) -> list[dict[str, Any]]:
 
 
 def test_off(emulator: Emulator, make_model: MakeModel, ask: Ask) -> None:
-    """By default a call is not judged."""
+    """A call is not judged."""
     emulator.enqueue(NO_NUMBER)
-    assert _values(ask(make_model().bind_tools([count]))) == [{"n": "x"}]
+    assert _values(ask(make_model(tool_validation="off").bind_tools([count]))) == [{"n": "x"}]
 
 
 def test_flag(emulator: Emulator, make_model: MakeModel, ask: Ask) -> None:

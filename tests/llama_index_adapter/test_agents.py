@@ -165,23 +165,36 @@ async def test_one_call_at_a_time(
     assert [call["function"]["name"] for call in turn["tool_calls"]] == ["add"]
 
 
+CUT = Turn(thinking="t", tool_calls=[Call("delete", '{"path": "/tmp')], finish_reason="length")
+DAMAGED = Turn(thinking="t", tool_calls=[Call("delete", "{path}")])
+
+
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_cut_off_call_is_not_run(
-    emulator: Emulator, llm: KimiVertex, streaming: bool, memory: Memory
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [([CUT], "cut off by the token limit"), ([DAMAGED, DAMAGED], "not valid JSON")],
+    ids=["cut off", "damaged again"],
+)
+async def test_model_corrects_an_invalid_call(
+    emulator: Emulator, llm: KimiVertex, streaming: bool, memory: Memory, turns: list[Turn], reason: str
 ) -> None:
-    """A call cut by the token limit is not run; the agent ends and shows what happened."""
+    """A call that cannot be executed is not run; the model is told why, and can make it again."""
     ran: list[str] = []
 
-    def delete(path: str) -> None:
+    def delete(path: str) -> str:
         """Delete."""
         ran.append(path)
+        return "done"
 
-    emulator.enqueue(
-        Turn(thinking="t", tool_calls=[Call("delete", '{"path": "/tmp')], finish_reason="length")
-    )
+    again = Turn(thinking="Whole, then.", tool_calls=[Call("delete", {"path": "/tmp/a"})])
+    emulator.enqueue(*turns, again, Turn(text="Gone."))
     output, _ = await run(FunctionAgent(tools=[delete], llm=llm, streaming=streaming), "?", memory=memory)
-    assert ran == []
-    assert output.response.additional_kwargs["invalid_tool_calls"][0]["name"] == "delete"
+    assert (ran, output.response.content) == (["/tmp/a"], "Gone.")
+    told, answered = emulator.requests[-2].json["messages"], emulator.requests[-1].json["messages"]
+    assert [message["role"] for message in told] == ["user", "assistant", "tool"]
+    assert told[1]["tool_calls"][0]["id"] == told[2]["tool_call_id"]
+    assert reason in told[2]["content"]
+    assert [message["content"] for message in answered if message["role"] == "tool"][1] == "done"
 
 
 async def test_initial_tool_choice(emulator: Emulator, llm: KimiVertex, memory: Memory) -> None:

@@ -210,13 +210,19 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
     if exchange.settings.tool_validation == "reask" and exchange.rejected is None:
         rejected = reject(decoder.accumulator)
         if rejected is not None:
-            logger.info("Tool calls of the answer are invalid; asking again (%s).", exchange.place)
+            reasons = _reasons(rejected.answer)
+            logger.warning(
+                "Asking the model again, because of invalid tool calls: %s (%s).", reasons, exchange.place
+            )
+            exchange.stats.reask()
             yield from _show(exchange, [event for event in last if not isinstance(event, Usage | Finish)])
             yield Drain()
             exchange.ask_again(rejected)
             raise Retry
     finish = last[-1]
     assert isinstance(finish, Finish)
+    if invalid := _reasons(decoder.completion):
+        logger.warning("The answer has tool calls that cannot be executed: %s (%s).", invalid, exchange.place)
     _learn(exchange, decoder)
     quoted = finish.metadata.get("quoted_tool_calls")
     if quoted:
@@ -260,6 +266,12 @@ def _learn(exchange: Exchange, decoder: Decoder) -> None:
         facts.learn("thinking_field", field, "an answer's thinking", model=model, lasts=RELEARN)
     if decoder.lost_closing_tag or decoder.split_by_usage:
         facts.learn("loses_closing_tag", True, "an answer's counts of tokens", model=model, lasts=RELEARN)
+
+
+def _reasons(answer: Completion) -> str:
+    """Why tool calls of an answer are invalid; empty if there are none, or they have been asked for again."""
+    calls = [call for call in answer.invalid_tool_calls if not call.replaced]
+    return "; ".join(f"{call.name or 'without a name'}: {call.error}" for call in calls)
 
 
 def _unstreamed(payload: Payload) -> Payload:

@@ -32,18 +32,21 @@ class RequestStats:
     usage: Usage | None
     error: str | None
     """Name of the error's class, or `None`."""
+    reasked: bool = False
+    """Whether the model was asked again, because a tool call of its answer was invalid."""
 
 
 class StatsRecorder:
     """Collects the figures; costs nothing without a listener."""
 
-    __slots__ = ("_attempts", "_clock", "_first", "_first_text", "_listener", "_start")
+    __slots__ = ("_attempts", "_clock", "_first", "_first_text", "_listener", "_reasked", "_start")
 
     def __init__(self, clock: Callable[[], float], listener: Callable[[RequestStats], None] | None) -> None:
         self._clock = clock
         self._listener = listener
         self._start = clock()
         self._attempts = 0
+        self._reasked = False
         self._first: float | None = None
         self._first_text: float | None = None
 
@@ -55,6 +58,10 @@ class StatsRecorder:
     def attempt(self) -> None:
         """A request is about to be made."""
         self._attempts += 1
+
+    def reask(self) -> None:
+        """The model is about to be asked again."""
+        self._reasked = True
 
     def events(self, events: list[Event]) -> None:
         """Events are about to be shown."""
@@ -80,6 +87,7 @@ class StatsRecorder:
                     finish_reason=completion.finish_reason if completion else None,
                     usage=completion.usage if completion else None,
                     error=type(error).__name__ if error else None,
+                    reasked=self._reasked,
                 )
             )
         except Exception:

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex import Completion, ConfigurationError, Finish, KimiVertexClient, ToolCallDelta, accumulate
+from kimi_vertex import (
+    Completion,
+    ConfigurationError,
+    Finish,
+    KimiVertexClient,
+    RequestStats,
+    ToolCallDelta,
+    accumulate,
+)
 from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 
 from ..support_core import Outcome, chunk, each_form, each_stream, is_stream, perform
@@ -51,10 +59,26 @@ def arguments(completion: Completion) -> list[tuple[str, Any]]:
 
 @each_form
 def test_off(emulator: Emulator, form: str) -> None:
-    """By default a call that the schema does not admit comes as it was written."""
+    """With `off` a call that the schema does not admit comes as it was written."""
     completion = answer(ask(emulator, form, "off", Turn(tool_calls=[NO_NUMBER, GOOD])))
     assert [call.arguments for call in completion.tool_calls] == ['{"n": "x"}', '{"words": "hi"}']
     assert completion.invalid_tool_calls == ()
+
+
+@each_form
+def test_default(emulator: Emulator, form: str, caplog: pytest.LogCaptureFixture) -> None:
+    """By default the model is asked again, once; the log and the figures say so, and what stays invalid is logged too."""
+    heard: list[RequestStats] = []
+    turns = [Turn(tool_calls=[Call("count", text)]) for text in ("{n}", '{"n": 5', '{"n": 5}')]
+    client = KimiVertexClient(base_url=emulator.base_url, on_request=heard.append)
+    emulator.enqueue(*turns)
+    invalid = answer(perform(client, form, tools=TOOLS)).invalid_tool_calls
+    assert [call.replaced for call in invalid] == [True, False]
+    assert arguments(answer(perform(client, form, tools=TOOLS))) == [("count", {"n": 5})]
+    assert [stats.reasked for stats in heard] == [True, False]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text[:29] for text in said] == ["Asking the model again, becau", "The answer has tool calls tha"]
+    assert all("count: the arguments" in text for text in said)
 
 
 @each_form
@@ -218,7 +242,7 @@ def test_jsonschema_is_imported_with_the_setting_only() -> None:
     code = """
 import sys
 from kimi_vertex import ConfigurationError, KimiVertexClient
-KimiVertexClient(base_url="http://127.0.0.1:1/v1")
+KimiVertexClient(base_url="http://127.0.0.1:1/v1", tool_validation="off")
 assert "jsonschema" not in sys.modules
 sys.modules["jsonschema"] = None
 try:
