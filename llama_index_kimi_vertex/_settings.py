@@ -177,7 +177,11 @@ class ClientSettings(FunctionCallingLLM):
     _built: tuple[dict[str, Any], KimiVertexClient] | None = PrivateAttr(default=None)
     """The settings that the client was built from, and the client; one attribute, because pydantic's are slow to read."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, model: str | None = None, /, **settings: Any) -> None:
+        if model is not None:
+            if "model" in settings:
+                raise ConfigurationError("The model is given twice: once by its place, once by its name.")
+            settings["model"] = model
         _check_given(type(self), settings)
         try:
             super().__init__(**settings)

@@ -121,12 +121,13 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """The model's limits and abilities, known without a request.
 
         `num_output` is `max_tokens`, or -1 if that is not set: LlamaIndex takes it off the context window, and
-        Kimi's own output limit is the whole window.
+        Kimi's own output limit is the whole window. Half of the window always stays for the prompt.
         """
         client = self.client
+        window = self.context_window or client.model_info.context_window
         return LLMMetadata(
-            context_window=self.context_window or client.model_info.context_window,
-            num_output=self.max_tokens or -1,
+            context_window=window,
+            num_output=min(self.max_tokens, window // 2) if self.max_tokens else -1,
             is_chat_model=True,
             is_function_calling_model=True,
             model_name=str(self.model or self.endpoint or client.model_info.family),

@@ -206,6 +206,25 @@ async def test_initial_tool_choice(emulator: Emulator, llm: KimiVertex, memory: 
     assert choices == [{"type": "function", "function": {"name": "add"}}, None]
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_initial_tool_choice_that_the_server_refuses(
+    make_llm: MakeLLM, memory: Memory, streaming: bool
+) -> None:
+    """A first call that was to be forced and came as JSON text is a call all the same."""
+    with Emulator(refuse_forced_tool_choice=True) as strict:
+        strict.enqueue(Turn(thinking="t", text=['{"a": 1,', ' "b": 2}']), Turn(text="It is 3."))
+        agent = FunctionAgent(
+            tools=[add, multiply],
+            llm=make_llm(base_url=strict.base_url),
+            initial_tool_choice="add",
+            streaming=streaming,
+        )
+        output, events = await run(agent, "1+2?", memory=memory)
+    assert output.response.content == "It is 3."
+    [result] = [event for event in events if isinstance(event, ToolCallResult)]
+    assert (result.tool_name, result.tool_output.content) == ("add", "3")
+
+
 async def test_return_direct(emulator: Emulator, llm: KimiVertex, memory: Memory) -> None:
     """A tool that answers directly ends the run, and the next turn of the conversation is still accepted."""
     tool = FunctionTool.from_defaults(add, return_direct=True)

@@ -16,6 +16,7 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
 )
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.instrumentation.events.exception import ExceptionEvent
 from llama_index.core.instrumentation.events.llm import (
     LLMChatEndEvent,
@@ -214,6 +215,14 @@ def test_metadata(make_llm: MakeLLM) -> None:
     assert metadata.model_name == "moonshotai/kimi-k2-thinking-maas"
     own = make_llm(max_tokens=2_000, context_window=32_768).metadata
     assert (own.context_window, own.num_output) == (32_768, 2_000)
+
+
+def test_room_for_a_prompt(make_llm: MakeLLM) -> None:
+    """A limit for answers as large as the window leaves LlamaIndex's prompts half of it."""
+    metadata = make_llm(max_tokens=262_144).metadata
+    helper = PromptHelper.from_llm_metadata(metadata)
+    chunk = helper.get_text_splitter_given_prompt(PromptTemplate("{text}")).chunk_size
+    assert (metadata.num_output, chunk > 100_000) == (131_072, True)
 
 
 def test_json_schema() -> None:
