@@ -5,69 +5,146 @@ Kimi's servers may refuse or ignore a forced tool while the model thinks, and th
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from collections.abc import Callable
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.program.utils import create_flexible_model
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
 
-from kimi_vertex import find_json_object
+from kimi_vertex import InvalidRequestError, find_json_object
 
 from ._responses import PartialObject, calls_of, tool_selections
 
 __all__ = [
     "OBJECT_OPTIONS",
     "ObjectStream",
+    "OutputType",
     "StructuredMode",
-    "object_tool",
     "read_object",
-    "response_format",
 ]
 
+_logger = logging.getLogger(__name__)
+
 StructuredMode: TypeAlias = Literal["tool", "json_schema"]
-ModelT = TypeVar("ModelT", bound=BaseModel)
+T = TypeVar("T")
+_FIELD: Final = "value"
 
 OBJECT_OPTIONS: Final = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
 """Options that a structured prediction sets itself, whatever the caller passes."""
 
 
-def object_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
-    """The tool whose arguments are the object, in OpenAI's form."""
-    schema = output_cls.model_json_schema()
-    description = schema.get("description") or f"Gives the answer as a {output_cls.__name__} object."
-    function = {"name": _name(output_cls), "description": description, "parameters": schema}
-    return {"type": "function", "function": function}
+class OutputType(Generic[T]):
+    """What an object is to be: any type that pydantic knows, by its own schema and its own reading of JSON.
+
+    Servers want a schema of an object, so a type of another kind (a list, an enum, a union) is asked for as the one
+    field of an object.
+
+    Raises:
+        InvalidRequestError: Pydantic knows no schema for the type.
+    """
+
+    def __init__(self, output_cls: Any) -> None:
+        self.output_cls: Any = output_cls
+        self._adapter: TypeAdapter[T] | None = None
+        try:
+            if isinstance(output_cls, type) and issubclass(output_cls, BaseModel):
+                schema = output_cls.model_json_schema()
+            else:
+                self._adapter = TypeAdapter(output_cls)
+                schema = self._adapter.json_schema()
+        except (PydanticUserError, PydanticInvalidForJsonSchema) as error:
+            raise InvalidRequestError(
+                f"A {_name(output_cls)} cannot be asked for, because pydantic has no JSON schema for it: use a "
+                f"BaseModel, a dataclass, a TypedDict or an enum ({str(error).splitlines()[0]})."
+            ) from None
+        definitions = schema.get("$defs", {})
+        reference = schema.get("$ref", "").removeprefix("#/$defs/")
+        if reference in definitions:
+            schema = {**definitions[reference], "$defs": definitions}
+        self._wrapped = schema.get("type") != "object"
+        if self._wrapped:
+            inner = {key: value for key, value in schema.items() if key != "$defs"}
+            schema = {"type": "object", "properties": {_FIELD: inner}, "required": [_FIELD]}
+            schema |= {"$defs": definitions} if definitions else {}
+        self._schema = schema
+
+    def tool(self) -> dict[str, Any]:
+        """The tool whose arguments are the object, in OpenAI's form."""
+        name = _name(self.output_cls)
+        description = self._schema.get("description") or f"Gives the answer as a {name} object."
+        return {
+            "type": "function",
+            "function": {"name": _tool_name(name), "description": description, "parameters": self._schema},
+        }
+
+    def response_format(self) -> dict[str, Any]:
+        """The `response_format` that constrains the answer to the type's JSON schema."""
+        name = _tool_name(_name(self.output_cls))
+        return {"type": "json_schema", "json_schema": {"name": name, "schema": self._schema}}
+
+    def read(self, value: Any) -> T:
+        """The object of a JSON value, read as JSON: dates and enums are strings there, also for strict types.
+
+        Raises:
+            ValidationError: The value does not fit.
+        """
+        if self._wrapped and isinstance(value, dict) and value.keys() == {_FIELD}:
+            value = value[_FIELD]
+        text = json.dumps(value)
+        if self._adapter is None:
+            return cast(T, self.output_cls.model_validate_json(text))
+        return self._adapter.validate_json(text)
+
+    def flexible(self) -> Callable[..., Any] | None:
+        """What holds an object as far as it has come; `None` if the type is not a plain pydantic class."""
+        if self._wrapped or self._adapter is not None:
+            return None
+        return create_flexible_model(self.output_cls)
 
 
-def response_format(output_cls: type[BaseModel]) -> dict[str, Any]:
-    """The `response_format` that constrains the answer to the class's JSON schema."""
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": _name(output_cls), "schema": output_cls.model_json_schema()},
-    }
+def _name(output_cls: Any) -> str:
+    return getattr(output_cls, "__name__", None) or str(output_cls)
 
 
-def _name(output_cls: type[BaseModel]) -> str:
-    """The class's name as a tool may be called: generic classes have brackets in theirs."""
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", output_cls.__name__)
+def _tool_name(name: str) -> str:
+    """A name as a tool may be called: generic classes have brackets in theirs."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64]
 
 
-def read_object(response: ChatResponse, output_cls: type[ModelT]) -> ModelT:
+def read_object(response: ChatResponse, output: OutputType[T]) -> T:
     """Build the object from a finished response: from a tool call, else from JSON in the text.
 
     Raises:
         ValueError: The answer has no object, or one that does not fit the class (a pydantic `ValidationError`).
     """
     selections = tool_selections(response)
-    value = selections[0].tool_kwargs if selections else find_json_object(response.message.content or "")
+    text = response.message.content or ""
+    if dropped := response.additional_kwargs.get("dropped_tool_calls"):
+        _logger.warning("The model gave %d objects instead of one; the first is taken.", len(dropped) + 1)
+    value: Any = selections[0].tool_kwargs if selections else _bare_list(text) or find_json_object(text)
     if value is None:
-        raise ValueError(_no_object(response, output_cls))
-    return output_cls.model_validate(value)
+        raise ValueError(_no_object(response, _name(output.output_cls)))
+    return output.read(value)
 
 
-def _no_object(response: ChatResponse, output_cls: type[BaseModel]) -> str:
+def _bare_list(text: str) -> list[Any] | None:
+    """A list that is all of a text, which a model may write where an object with a list was asked for."""
+    bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
+    if not bare.startswith("["):
+        return None
+    try:
+        value = json.loads(bare)
+    except ValueError:
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _no_object(response: ChatResponse, name: str) -> str:
     reason = str(response.additional_kwargs.get("finish_reason"))
     advice = {
         "length": "The answer was cut off: raise max_tokens, which pays for the thinking too.",
@@ -75,25 +152,23 @@ def _no_object(response: ChatResponse, output_cls: type[BaseModel]) -> str:
     }.get(reason, 'Say in the prompt what to fill in, or try structured_output="json_schema".')
     text = response.message.content or ""
     shown = text if len(text) <= 300 else text[:300] + "..."
-    return (
-        f"The model gave no {output_cls.__name__} object (finish_reason={reason}, text={shown!r}). {advice}"
-    )
+    return f"The model gave no {name} object (finish_reason={reason}, text={shown!r}). {advice}"
 
 
-class ObjectStream(Generic[ModelT]):
+class ObjectStream(Generic[T]):
     """Turns the responses of one stream into objects, each more complete than the one before."""
 
-    def __init__(self, output_cls: type[ModelT]) -> None:
-        self._output_cls = output_cls
-        self._flexible: Callable[..., BaseModel] = create_flexible_model(output_cls)
+    def __init__(self, output: OutputType[T]) -> None:
+        self._output = output
+        self._flexible = output.flexible()
         self._text = PartialObject()
         self._arguments = PartialObject()
         self._shown: dict[str, Any] = {}
         self._last: ChatResponse | None = None
-        self._given: BaseModel | None = None
+        self._given: Any = None
 
-    def add(self, response: ChatResponse) -> BaseModel | None:
-        """Take the next response; return an object if it says more than the one before."""
+    def add(self, response: ChatResponse) -> Any:
+        """Take the next response; return an object if it says more than the one before, else `None`."""
         self._last = response
         if calls := calls_of(response):
             value = self._arguments.update(calls[0].arguments)
@@ -103,18 +178,20 @@ class ObjectStream(Generic[ModelT]):
             return None
         self._shown = value
         try:
-            self._given = self._output_cls.model_validate(value)
+            self._given = self._output.read(value)
         except ValidationError:
+            if self._flexible is None:
+                return None
             self._given = self._flexible(**value)
         return self._given
 
-    def finish(self) -> ModelT | None:
+    def finish(self) -> T | None:
         """The object of the whole answer; `None` if it was the last one that `add` returned.
 
         Raises:
             ValueError: As `read_object`.
         """
         if self._last is None:
-            raise ValueError(f"The model's stream ended without a {self._output_cls.__name__} object.")
-        whole = read_object(self._last, self._output_cls)
+            raise ValueError(f"The model's stream ended without a {_name(self._output.output_cls)} object.")
+        whole = read_object(self._last, self._output)
         return None if whole == self._given else whole

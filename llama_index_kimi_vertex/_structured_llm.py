@@ -22,10 +22,9 @@ from pydantic import BaseModel, Field
 from ._structured import (
     OBJECT_OPTIONS,
     ObjectStream,
+    OutputType,
     StructuredMode,
-    object_tool,
     read_object,
-    response_format,
 )
 
 __all__ = ["StructuredCalls"]
@@ -47,7 +46,7 @@ class StructuredCalls(FunctionCallingLLM):
 
     def _object_request(
         self,
-        output_cls: type[BaseModel],
+        output: OutputType[Any],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
@@ -56,13 +55,13 @@ class StructuredCalls(FunctionCallingLLM):
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         options = {name: value for name, value in (llm_kwargs or {}).items() if name not in OBJECT_OPTIONS}
         if self.structured_output == "json_schema":
-            return {"messages": messages, **options, "response_format": response_format(output_cls)}
+            return {"messages": messages, **options, "response_format": output.response_format()}
         return {
             "messages": messages,
             **options,
-            "tools": [object_tool(output_cls)],
+            "tools": [output.tool()],
             "tool_choice": "required",
-            "allow_parallel_tool_calls": False,
+            "parallel_tool_calls": False,
         }
 
     @_dispatcher.span
@@ -81,9 +80,10 @@ class StructuredCalls(FunctionCallingLLM):
         if not self._makes_objects:
             plain: Model = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return plain
+        output: OutputType[Model] = OutputType(output_cls)
         _announce(output_cls, prompt, prompt_args)
-        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
-        return _conclude(read_object(self.chat(**request), output_cls))
+        request = self._object_request(output, prompt, llm_kwargs, prompt_args)
+        return _conclude(read_object(self.chat(**request), output))
 
     @_dispatcher.span
     async def astructured_predict(
@@ -97,9 +97,10 @@ class StructuredCalls(FunctionCallingLLM):
         if not self._makes_objects:
             plain: Model = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return plain
+        output: OutputType[Model] = OutputType(output_cls)
         _announce(output_cls, prompt, prompt_args)
-        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
-        return _conclude(read_object(await self.achat(**request), output_cls))
+        request = self._object_request(output, prompt, llm_kwargs, prompt_args)
+        return _conclude(read_object(await self.achat(**request), output))
 
     # LlamaIndex has no public method to override for streams: stream_structured_predict announces, then calls these two.
 
@@ -112,10 +113,11 @@ class StructuredCalls(FunctionCallingLLM):
     ) -> Generator[Model | list[Model] | FlexibleModel | list[FlexibleModel], None, None]:
         if not self._makes_objects:
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+        output: OutputType[Any] = OutputType(output_cls)
+        request = self._object_request(output, prompt, llm_kwargs, prompt_args)
 
         def objects() -> Generator[Any, None, None]:
-            stream = ObjectStream(output_cls)
+            stream = ObjectStream(output)
             for response in self.stream_chat(**request):
                 if (partial := stream.add(response)) is not None:
                     yield partial
@@ -133,10 +135,11 @@ class StructuredCalls(FunctionCallingLLM):
     ) -> AsyncGenerator[Model | list[Model] | FlexibleModel | list[FlexibleModel], None]:
         if not self._makes_objects:
             return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+        output: OutputType[Any] = OutputType(output_cls)
+        request = self._object_request(output, prompt, llm_kwargs, prompt_args)
 
         async def objects() -> AsyncGenerator[Any, None]:
-            stream = ObjectStream(output_cls)
+            stream = ObjectStream(output)
             async for response in await self.astream_chat(**request):
                 if (partial := stream.add(response)) is not None:
                     yield partial

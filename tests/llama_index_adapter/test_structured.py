@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import datetime as dt
+import enum
 import json
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
@@ -18,8 +21,10 @@ from llama_index.core.instrumentation.events.llm import (
 from llama_index.core.program import FunctionCallingProgram, LLMTextCompletionProgram
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import PydanticProgramMode
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter
+from typing_extensions import TypedDict
 
+from kimi_vertex import InvalidRequestError
 from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
 
@@ -226,3 +231,108 @@ def test_options_of_the_call(emulator: Emulator, llm: KimiVertex) -> None:
     body = emulator.requests[-1].json
     assert body["max_tokens"] == 500
     assert body["tool_choice"] == "required"
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    color: Color
+    day: dt.date
+
+
+class Node(BaseModel):
+    value: int
+    children: list[Node] = []
+
+
+class Numbers(RootModel[list[int]]):
+    pass
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+class Line(TypedDict):
+    x: int
+
+
+OBJECTS: list[tuple[Any, Any, Any, bool]] = [
+    (Strict, {"color": "red", "day": "2026-01-02"}, Strict(color=Color.RED, day=dt.date(2026, 1, 2)), False),
+    (Node, {"value": 1, "children": [{"value": 2}]}, Node(value=1, children=[Node(value=2)]), False),
+    (Numbers, [1, 2], Numbers([1, 2]), True),
+    (Cat | Dog, {"kind": "dog"}, Dog(kind="dog"), True),
+    (Cat | None, {"kind": "cat"}, Cat(kind="cat"), True),
+    (Color, "red", Color.RED, True),
+    (Point, {"x": 1}, Point(1), False),
+    (Line, {"x": 1}, {"x": 1}, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected", "wrapped"), OBJECTS, ids=[str(case[0]) for case in OBJECTS]
+)
+@pytest.mark.parametrize("mode", ["tool", "json_schema"])
+def test_any_type(
+    emulator: Emulator, make_llm: MakeLLM, kind: Any, value: Any, expected: Any, wrapped: bool, mode: Any
+) -> None:
+    """Whatever pydantic can read is asked for as an object by pydantic's schema, one at a time, and read as JSON."""
+    llm, prompt = make_llm(structured_output=mode), PromptTemplate("?")
+    written = {"value": value} if wrapped else value
+    turn = Turn(tool_calls=[Call("f", written)]) if mode == "tool" else Turn(text=json.dumps(written))
+    emulator.enqueue(turn, turn, turn)
+    assert llm.structured_predict(kind, prompt) == expected
+    assert asyncio.run(llm.astructured_predict(kind, prompt)) == expected
+    body = emulator.requests[-1].json
+    if mode == "tool":
+        schema = body["tools"][0]["function"]["parameters"]
+        assert body["parallel_tool_calls"] is False
+    else:
+        schema = body["response_format"]["json_schema"]["schema"]
+    own = TypeAdapter(kind).json_schema()
+    assert schema["type"] == "object"
+    assert schema.get("$defs") == own.get("$defs")
+    if isinstance(expected, BaseModel):
+        *_, last = llm.stream_structured_predict(kind, prompt)
+        assert last == expected
+
+
+def test_type_without_a_schema(emulator: Emulator, llm: KimiVertex) -> None:
+    """A class that pydantic does not know is refused before anything is sent."""
+
+    class Plain:
+        pass
+
+    kind: Any = Plain
+    with pytest.raises(InvalidRequestError, match="Plain cannot be asked for"):
+        llm.structured_predict(kind, PromptTemplate("?"))
+    assert emulator.requests == []
+
+
+def test_second_object_is_not_lost_in_silence(
+    emulator: Emulator, llm: KimiVertex, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of several objects the first is taken, and the log says so."""
+    emulator.enqueue(Turn(tool_calls=[Call("Cat", {"kind": "cat"})] * 2))
+    assert llm.structured_predict(Cat, PromptTemplate("?")) == Cat(kind="cat")
+    assert "The model gave 2 objects instead of one" in caplog.text
+
+
+def test_bare_list(emulator: Emulator, make_llm: MakeLLM) -> None:
+    """A list that the model wrote without the object around it is read."""
+    emulator.enqueue(Turn(text="```json\n[1, 2]\n```"))
+    llm = make_llm(structured_output="json_schema")
+    assert llm.structured_predict(Numbers, PromptTemplate("?")) == Numbers([1, 2])
