@@ -189,7 +189,8 @@ def _cut_call(make: Make) -> Verdict:
         asked = len(emulator.requests)
     if asked < len(replies):
         return Verdict("no", "not asked")
-    offered = [call for reply in replies for call in reply.calls]
+    # Under a name that no tool has, a call is an error that the model is told.
+    offered = [call for reply in replies for call in reply.calls if call.name == _NAME]
     if any(call.arguments is not None for call in offered):
         return Verdict("no", "executable")
     return Verdict("partly", "offered as text") if offered else Verdict("yes")
