@@ -44,8 +44,12 @@ def _turns() -> list[Turn]:
 
 def _graph(model: ChatKimiVertex) -> Any:
     bound = model.bind_tools([add])
+
+    def ask(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [bound.invoke(state["messages"])]}
+
     graph = StateGraph(MessagesState)
-    graph.add_node("model", lambda state: {"messages": [bound.invoke(state["messages"])]})
+    graph.add_node("model", ask)
     graph.add_node("tools", ToolNode([add]))
     graph.add_edge(START, "model")
     graph.add_conditional_edges("model", tools_condition)

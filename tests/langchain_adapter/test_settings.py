@@ -17,6 +17,7 @@ from google.auth.credentials import Credentials
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.exceptions import ModelInvalidRequestError
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load import dumpd, dumps, load, loads
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
@@ -392,6 +393,8 @@ def test_usage_callback_without_a_name(emulator: Emulator, way: str) -> None:
 )  # fmt: skip
 def test_profile_of_each_model(model: str | None, server: Any, expected: tuple[Any, ...]) -> None:
     """The profile has each model's limits, inputs and levels of effort, as its server takes them."""
+    if "mid_conversation_tools" not in ModelProfile.__annotations__:
+        pytest.skip("this langchain-core has no such keys in its profiles")
     profile: Any = ChatKimiVertex(model=model, server=server, base_url="http://localhost:1/v1").profile
     assert (
         profile["max_input_tokens"],

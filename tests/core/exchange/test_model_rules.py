@@ -22,9 +22,9 @@ TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameter
 def test_sampling_that_the_server_fixes(form: str, caplog: pytest.LogCaptureFixture) -> None:
     """A refused temperature is left out, then and later, and the log says so once."""
     with Emulator(rules=Rules(temperature=True)) as emulator, caplog.at_level(logging.WARNING):
+        keep = KimiVertexClient(K3, base_url=emulator.base_url)
         for _ in range(2):
             client = KimiVertexClient(K3, base_url=emulator.base_url, temperature=0.2)
-            keep = KimiVertexClient(K3, base_url=emulator.base_url)
             assert perform(client, form).text
         sent = ["temperature" in request.json for request in emulator.requests if request.json]
         assert keep.facts["fixes_sampling[moonshotai/kimi-k3]"].value
@@ -79,10 +79,10 @@ STRIPPED = "TthinkresponseAresponsemessage"
 def test_markers_that_the_server_strips(form: str, caplog: pytest.LogCaptureFixture) -> None:
     """An answer without its tokens cannot be read; the log says why, and later requests ask for the tokens."""
     with Emulator(dialect="vllm-new") as emulator, caplog.at_level(logging.WARNING):
+        keep = KimiVertexClient(K3, base_url=emulator.base_url)
         for text in (STRIPPED, "A"):
             emulator.enqueue(Turn(text=text))
             client = KimiVertexClient(K3, base_url=emulator.base_url)
-            keep = KimiVertexClient(K3, base_url=emulator.base_url)
             assert perform(client, form).text == text
         assert keep.facts["strips_markers[moonshotai/kimi-k3]"].value
         sent = [request.json.get("skip_special_tokens") for request in emulator.requests]
