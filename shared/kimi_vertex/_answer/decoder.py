@@ -5,7 +5,6 @@ Takes the data of server-sent events, or one decoded body. Knows no socket, cloc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -40,7 +39,7 @@ from .tool_calls import ToolCallAssembler
 __all__ = ["Decoder", "StreamErrorEvent", "UnreadableData"]
 
 
-_STRIPPED: Final = re.compile(r"thinkresponse.*(?:response|tools)(?:message)?\Z", re.DOTALL)
+_STRIPPED_ENDS: Final = ("response", "tools", "responsemessage", "toolsmessage")
 
 
 class Decoder:
@@ -321,7 +320,7 @@ class Decoder:
             events += self._give([ThinkingDelta("")])
         corrected = self._corrected(reason)
         text, thinking = self._own_words()
-        self.stripped = "thinkresponse" in text and bool(_STRIPPED.search(text))
+        self.stripped = text.partition("thinkresponse")[2].endswith(_STRIPPED_ENDS)
         empty = self._empty(corrected, text, thinking)
         counts = None if self._usage is None else read_usage(self._usage, thought=False)
         if empty == "thinking_only" and corrected == "stop" and self._content.opened_by_tag:

@@ -19,7 +19,7 @@ from .markers import ELEMENT_BEGIN, ELEMENT_END, HALF, TURN_END, Token
 
 __all__ = ["ElementCalls"]
 
-_ATTRIBUTE: Final = re.compile(r'(\w+)="([^"]*)"')
+_ATTRIBUTE: Final = re.compile(r'\b(\w++)="([^"]*)"')
 _CUT_CALL: Final = re.compile(r"<\|open\|>\s*call\b")
 _CALL_PARTS: Final = ("argument", "json")
 

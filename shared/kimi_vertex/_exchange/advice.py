@@ -25,9 +25,9 @@ _TIME_LIMIT: Final = (
 # gcloud's own project: what a login without a quota project is counted to.
 # https://github.com/googleapis/google-auth-library-python/blob/main/google/auth/_cloud_sdk.py
 _GCLOUD_PROJECTS: Final = frozenset({"764086051850", "32555940559"})
-_DEDICATED: Final = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.prediction\.vertexai\.goog")
+_DEDICATED: Final = re.compile(r"(?<![a-z0-9-])[a-z0-9-]++\.[a-z0-9-]++\.prediction\.vertexai\.goog")
 _WAKING: Final = re.compile(
-    r"not (?:yet )?ready (?:for|to)|scal\w* (?:up )?from (?:zero|0)|scaled? (?:down )?to (?:zero|0)"
+    r"not (?:yet )?ready (?:for|to)|\bscal\w*+ (?:up )?from (?:zero|0)|scaled? (?:down )?to (?:zero|0)"
     r"|no (?:healthy|ready|available) (?:upstream|replica|backend|endpoint|instance)s?"
     r"|(?:replica|model|server|engine|instance)s? (?:is|are) (?:still |currently )?(?:loading|starting|warming|booting)"
     r"|loading (?:the )?model|no replicas? (?:is|are)|warming up|is being (?:deployed|redeployed)|cold start"
