@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, cast
 
 from langchain_core.messages import (
@@ -65,16 +66,17 @@ def to_core_messages(
         InvalidRequestError: A message's type or role is unknown, or it holds content that no Kimi server takes.
     """
     converted: list[Message] = []
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
     for position, message in enumerate(messages):
-        plain = _plain(message)
+        plain = _plain(message, answered)
         if plain is None:
-            converted += _convert(message, position, tools or {})
+            converted += _convert(message, position, tools or {}, answered)
         else:
             converted.append(plain)
     return converted
 
 
-def _plain(message: BaseMessage) -> Message | None:
+def _plain(message: BaseMessage, answered: AbstractSet[str]) -> Message | None:
     """A message whose content is a text, as most are; `None` for any other.
 
     Asks for the exact type: to pydantic's classes, `isinstance` is a slow question.
@@ -88,13 +90,15 @@ def _plain(message: BaseMessage) -> Message | None:
         result = cast(ToolMessage, message)
         return Message("tool", content, None, (), result.tool_call_id, result.name)
     if isinstance(message, AIMessage):
-        return Message("assistant", content, _own_thinking(message), tuple(_own_calls(message)))
+        return Message("assistant", content, _own_thinking(message), tuple(_own_calls(message, answered)))
     return None
 
 
-def _convert(message: BaseMessage, position: int, tools: Mapping[str, dict[str, Any]]) -> Iterator[Message]:
+def _convert(
+    message: BaseMessage, position: int, tools: Mapping[str, dict[str, Any]], answered: AbstractSet[str]
+) -> Iterator[Message]:
     if isinstance(message, AIMessage):
-        yield _assistant(message)
+        yield _assistant(message, answered)
     elif isinstance(message, HumanMessage):
         yield from _user(message)
     elif isinstance(message, SystemMessage):
@@ -178,10 +182,10 @@ def _user(message: HumanMessage) -> Iterator[Message]:
         yield Message(role="user", content=parts)
 
 
-def _assistant(message: AIMessage) -> Message:
+def _assistant(message: AIMessage, answered: AbstractSet[str]) -> Message:
     parts: list[_Part] = []
     thoughts: list[str] = []
-    calls = _own_calls(message)
+    calls = _own_calls(message, answered)
     known = {call.id for call in calls}
     for block in _blocks(message.content):
         kind = block.get("type")
@@ -218,13 +222,14 @@ def _own_thinking(message: AIMessage) -> str | None:
     return "".join(text for text in texts if isinstance(text, str)) or None
 
 
-def _own_calls(message: AIMessage) -> list[ToolCall]:
+def _own_calls(message: AIMessage, answered: AbstractSet[str]) -> list[ToolCall]:
+    """The calls of a message, but for those that the model has replaced, unless an agent loop has answered them."""
     calls = [
         ToolCall(call.get("id") or "", call["name"], _to_json(call["args"])) for call in message.tool_calls
     ]
     replaced = message.response_metadata.get(REPLACED_CALLS_KEY) or ()
     for call in message.invalid_tool_calls:
-        if call.get("id") not in replaced:
+        if call.get("id") not in replaced or call.get("id") in answered:
             arguments = original_arguments(call.get("args") or "")
             calls.append(ToolCall(call.get("id") or "", call.get("name") or _NAMELESS, arguments))
     old = message.additional_kwargs.get("function_call")

@@ -134,7 +134,7 @@ def test_an_https_endpoint_is_recorded_and_replayed(
     )
     with (
         Recorder(origin, file, ca=authority[0]) as recorder,
-        KimiVertexClient(base_url=recorder.origin + PATH, access_token=TOKEN) as kimi,
+        KimiVertexClient("a/b", base_url=recorder.origin + PATH, access_token=TOKEN) as kimi,
     ):
         live = [ask(kimi, f"{words} {PROJECT}", stream) for words in ("hello", "look")]
     assert {request.bearer for request in emulator.requests} == {TOKEN}
@@ -143,7 +143,7 @@ def test_an_https_endpoint_is_recorded_and_replayed(
     assert [secret for secret in SECRETS if secret.lower() in text.lower()] == []
     with (
         Emulator(replay=file) as player,
-        KimiVertexClient(base_url=player.origin + PATH, access_token=None) as kimi,
+        KimiVertexClient("a/b", base_url=player.origin + PATH, access_token=None) as kimi,
     ):
         replayed = [ask(kimi, f"{words} {PROJECT}", stream) for words in ("hello", "look")]
         player.verify()

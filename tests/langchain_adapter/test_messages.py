@@ -155,6 +155,9 @@ def test_replaced_calls_are_not_sent_back() -> None:
         ("functions.f:1", "f"),
         ("i", "unknown"),
     ]
+    result = ToolMessage("Not executed: no.", tool_call_id="functions.f:0")
+    turn = to_core_messages([message, result])[0]
+    assert "functions.f:0" in [call.id for call in turn.tool_calls]  # an agent loop has answered it
 
 
 def test_openais_first_form_of_calls() -> None:
