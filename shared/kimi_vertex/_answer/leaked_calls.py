@@ -136,7 +136,8 @@ class LeakCollector:
             self._state = "id"
             self._written.append(token)
         elif kind == SECTION_BEGIN:
-            self._state, self._written, self.shows_end = "section", [token], False
+            self._state, self.shows_end = "section", False
+            self._written = [token]
         elif kind == CALL_END and self.open:
             self._state = "section"
         else:

@@ -1,6 +1,7 @@
-"""Imports that the first request makes, so that a fork does not fall into the middle of one.
+"""What the first request does under locks of others, so that a fork does not fall into the middle of it.
 
-A child that is forked while another thread imports a module waits for that thread for ever, and it has no such thread.
+A child that is forked while another thread imports a module, or makes a TLS context, waits for that thread for ever, and
+it has no such thread.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 __all__ = ["IMPORTING"]
 
 IMPORTING = threading.RLock()
-"""Held while a module is imported that is not loaded with the package; a fork waits for it."""
+"""Held while a module that is not loaded with the package is imported, or a TLS context is made; a fork waits for it."""
 
 
 def _before_fork() -> None:

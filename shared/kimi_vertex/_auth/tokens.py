@@ -313,13 +313,14 @@ class TokenSource:
         _google = _load_google()
 
         with self._load_lock:
-            if self._loaded is None:
+            loaded = self._loaded
+            if loaded is None:
                 loaded = _google.load(self._settings)
                 # On Compute Engine this asks the metadata server. A name that is none would lead tokens elsewhere.
                 universe = str(loaded.credentials.universe_domain)
                 self._universe = check_universe(universe, "the credentials' universe_domain")
                 self._loaded = loaded
-            return self._loaded
+            return loaded
 
     def _project_needed(self) -> _Flight | None:
         if not self.can_refresh or self._project is not None:

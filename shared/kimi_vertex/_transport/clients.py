@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
+from kimi_vertex._auth.imports import IMPORTING
 from kimi_vertex.errors import ConfigurationError
 
 from .limits import Guard
@@ -339,7 +340,8 @@ async def _keep(pools: _Pools[httpx.AsyncClient]) -> AsyncGenerator[None, None]:
 
 def _make(kind: type[ClientT], options: dict[str, Any]) -> ClientT:
     try:
-        return kind(**options)
+        with IMPORTING:  # OpenSSL takes locks of its own for a TLS context
+            return kind(**options)
     except (ImportError, ValueError, TypeError, httpx.InvalidURL) as error:
         proxies = ", ".join(f"{name}={value!r}" for name, value in set_proxies())
         if not proxies:
