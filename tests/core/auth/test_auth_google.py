@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import credentials as google_credentials
 from google.auth import impersonated_credentials
 from google.oauth2 import credentials as user_credentials
@@ -35,26 +33,6 @@ def get(request: pytest.FixtureRequest) -> Get:
     if request.param == "sync":
         return lambda source: source.headers()
     return lambda source: asyncio.run(source.aheaders())
-
-
-@pytest.fixture(scope="session")
-def private_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-@pytest.fixture
-def account(private_key: str, emulator: Emulator) -> dict[str, str]:
-    return {
-        "type": "service_account",
-        "project_id": "key-proj",
-        "private_key_id": "k1",
-        "private_key": private_key,
-        "client_email": "caller@key-proj.iam.gserviceaccount.com",
-        "token_uri": emulator.token_uri,
-    }
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ import time
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import impersonated_credentials
 from google.oauth2 import credentials as user_credentials
 from google.oauth2 import service_account
@@ -33,26 +31,6 @@ def id_token(name: str = "one") -> str:
     return (
         f"{part({'alg': 'none', 'kid': name})}.{part({'aud': AUDIENCE, 'exp': int(time.time()) + 3600})}.c2ln"
     )
-
-
-@pytest.fixture(scope="module")
-def key() -> str:
-    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return made.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-@pytest.fixture
-def account(key: str, emulator: Emulator) -> dict[str, str]:
-    return {
-        "type": "service_account",
-        "project_id": "key-proj",
-        "private_key_id": "k1",
-        "private_key": key,
-        "client_email": "caller@key-proj.iam.gserviceaccount.com",
-        "token_uri": emulator.token_uri,
-    }
 
 
 def claims(jwt: str) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.oauth2 import service_account
 
 from kimi_vertex import KimiVertexClient
@@ -23,25 +21,6 @@ from kimi_vertex._transport import shared as registry
 from kimi_vertex_emulator import Emulator, Raw
 
 from ..support_core import nothing_left
-
-
-@pytest.fixture(scope="module")
-def private_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-@pytest.fixture
-def account(private_key: str, emulator: Emulator) -> dict[str, str]:
-    return {
-        "type": "service_account",
-        "project_id": "key-proj",
-        "private_key": private_key,
-        "client_email": "caller@key-proj.iam.gserviceaccount.com",
-        "token_uri": emulator.token_uri,
-    }
 
 
 def token_requests(emulator: Emulator) -> int:

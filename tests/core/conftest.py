@@ -1,0 +1,29 @@
+"""A service account whose token service is the test's emulator."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from kimi_vertex_emulator import Emulator
+
+
+@pytest.fixture(scope="session")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+@pytest.fixture
+def account(private_key: str, emulator: Emulator) -> dict[str, str]:
+    return {
+        "type": "service_account",
+        "project_id": "key-proj",
+        "private_key_id": "k1",
+        "private_key": private_key,
+        "client_email": "caller@key-proj.iam.gserviceaccount.com",
+        "token_uri": emulator.token_uri,
+    }
