@@ -33,6 +33,7 @@ docs-serve: env-dev ## show the site at http://localhost:8000 and build it again
 
 docs-output: env-test ## run the snippets of pages and write what they print below them: ARGS=docs/langchain.md
 	@$(BIN)/python -m tests.project.support_pages $(ARGS)
+	@$(BIN)/python -m tests.errors.support_page
 
 check: env-dev ## lint, formatting and types: ruff, mypy --strict, pyright
 	$(BIN)/ruff check $(SOURCES)

@@ -115,7 +115,7 @@ def requirements_of(path: Path) -> list[str]:
     """What the page tells its reader to install: the arguments of each `pip install` in its shell blocks."""
     found: list[str] = []
     for shell in _SHELL.findall(path.read_text(encoding="utf-8")):
-        for line in shell.splitlines():
+        for line in shell.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:2] == ["pip", "install"]:
                 found += [re.sub(r"^\.(?=\[|$)", "kimi-vertex", word) for word in words[2:]]
