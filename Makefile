@@ -51,9 +51,10 @@ bench: env-test ## measure the core and both adapters on this machine, in two mi
 bench-full: env-bench ## measure everything, beside the peers, and write it into docs/ (an hour)
 	@.venv-bench/bin/python -m benchmarks --full --write $(ARGS)
 
-build: env-demo ## build the wheel and the sdist into dist/
+build: env-demo ## build wheels and sdists into dist/: the library, and the two distributions that only depend on it
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build
+	@for folder in .ci/distributions/*/; do (cd "$$folder" && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist) || exit 1; done
 
 lock: env-uv ## update uv.lock from PyPI, whatever registry this machine is set to
 	$(UV) lock --python $(PYTHON) $(ARGS)

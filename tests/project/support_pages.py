@@ -27,7 +27,17 @@ from kimi_vertex_emulator import Emulator, Script
 from .support_scripts import Start, run_scripts
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DISTRIBUTIONS = ROOT / ".ci" / "distributions"
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(path for path in DISTRIBUTIONS.glob("*/*") if path.suffix in {".md", ".mdx"}),
+]
+# What the distributions that hold dependencies only install.
+_INSTEAD = {
+    "langchain-kimi-vertex": "kimi-vertex[langchain]",
+    "llama-index-llms-kimi-vertex": "kimi-vertex[llama-index]",
+}
 RUNNER = Path(__file__).with_name("run_snippets.py")
 ANSWERS = Path(__file__).with_name("page_answers.yaml")
 _FILE = re.compile(r"^<!-- file: (?P<path>\S+) -->\n+^```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -118,7 +128,10 @@ def requirements_of(path: Path) -> list[str]:
         for line in shell.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:2] == ["pip", "install"]:
-                found += [re.sub(r"^\.(?=\[|$)", "kimi-vertex", word) for word in words[2:]]
+                packages = [word for word in words[2:] if not word.startswith("-")]
+                found += [
+                    _INSTEAD.get(word, re.sub(r"^\.(?=\[|$)", "kimi-vertex", word)) for word in packages
+                ]
     return found
 
 
