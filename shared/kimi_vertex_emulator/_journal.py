@@ -58,6 +58,8 @@ class Exchange:
     """Seconds from the request to the end; `None` while it runs."""
     began: float = field(default_factory=time.monotonic, repr=False)
     """When the request had arrived in full, on the monotonic clock."""
+    on_end: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    """Called when it ends, before its last bytes are sent: the client may ask again at once."""
 
     @property
     def body(self) -> bytes:
@@ -271,6 +273,7 @@ class Journal:
     def note(self, exchange: Exchange, reply: Reply) -> Reply:
         """The same reply, noting what of it is sent."""
         exchange.headers = {name.lower(): value for name, value in reply.headers.items()}
+        exchange.on_end = reply.done
 
         def done() -> None:
             answered = _DONE in b"".join(piece.data for piece in exchange.pieces[-2:])
@@ -298,6 +301,8 @@ class Journal:
         if exchange.ending != "running":
             return
         exchange.duration, exchange.ending = time.monotonic() - exchange.began, ending
+        if exchange.on_end is not None:
+            exchange.on_end()
         for watcher in self.watchers:
             try:
                 watcher(exchange)

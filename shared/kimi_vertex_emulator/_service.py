@@ -111,6 +111,25 @@ class Service:
         if refused := self._refused(request, body, match, dialect, streaming):
             return refused, False
         assert body is not None, "the rules refuse what is not an object"
+        quota, leave = self._settings.quota, self._meter.leave
+        try:
+            reply, unscripted = self._admitted(request, body, match, dialect, streaming)
+        except BaseException:
+            leave()
+            raise
+        if quota is not None and quota.slots is not None:
+            reply = replace(reply, delay=self._meter.queue(quota.slots, reply.delay, time.monotonic()))
+        return replace(reply, done=leave), unscripted
+
+    def _admitted(
+        self,
+        request: Recorded,
+        body: Mapping[str, Any],
+        match: re.Match[str] | None,
+        dialect: Dialect,
+        streaming: bool,
+    ) -> tuple[Reply, bool]:
+        verb = (match["verb"] if match else None) or "/chat/completions"
         model = str(body.get("model") or (match["endpoint"] if match else ""))
         chat = ChatRequest.from_body(body, model=model, stream=streaming)
         answer = self._sources.next(chat, request, self._settings.brain)
@@ -158,6 +177,7 @@ class Service:
     def _over_quota(self, chat: ChatRequest, streaming: bool) -> Reply | None:
         quota = self._settings.quota
         if quota is None:
+            self._meter.running += 1
             return None
         tokens = estimate(chat.prompt_text) if quota.tokens is not None else 0
         wait = self._meter.admit(quota, tokens, time.monotonic())

@@ -1,18 +1,20 @@
-"""How much an emulator admits before it answers 429. A value and its arithmetic, no I/O and no clock."""
+"""How much an emulator admits before it answers 429, or lets wait. A value and its arithmetic, no I/O and no clock."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Literal
 
 __all__ = ["Quota"]
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How much is allowed in a sliding window; what exceeds it is answered with Google's 429.
+    """How much is allowed; what exceeds it is answered with Google's 429, but for `slots`.
 
-    Example: `Emulator(quota=Quota(requests=60, retry_after=True))`.
+    Example: `Emulator(quota=Quota(requests=60, retry_after=True))`. Another one may be set while the emulator runs.
     """
 
     requests: int | None = None
@@ -21,18 +23,33 @@ class Quota:
     """Estimated prompt tokens per window; `None`: any number."""
     window: float = 60.0
     """Length of the window in seconds."""
+    kind: Literal["sliding", "fixed", "bucket"] = "sliding"
+    """`sliding`: the window ends now. `fixed`: windows follow each other. `bucket`: a bucket that holds a window's worth
+    and is filled steadily."""
+    cap: int | None = None
+    """Chat requests that run at a time; a further one is refused. `None`: any number."""
+    slots: int | None = None
+    """Answers that are made at a time, each for its turn's `delay`; the others wait for their head, as an engine's queue
+    lets them. `None`: any number."""
     retry_after: bool = False
     """Whether the 429 says in `Retry-After` when there is room again (whole seconds, rounded up). Google's does not."""
 
 
 class Meter:
-    """What a quota has seen in its window."""
+    """What a quota has seen."""
 
     def __init__(self) -> None:
+        self.running = 0
+        """Chat requests that were admitted and have not ended."""
+        self._free: list[float] = []
+        """When the slots that are taken become free."""
         self._spent: deque[tuple[float, int]] = deque()
+        self._used = [0.0, 0.0]
+        """Requests and tokens: of the window, or what is missing from the bucket."""
+        self._at = 0.0
 
     def admit(self, quota: Quota, tokens: int, now: float) -> float | None:
-        """Takes a request into account.
+        """Takes a request into account, which runs until `leave`.
 
         Args:
             quota: The quota.
@@ -40,14 +57,45 @@ class Meter:
             now: A monotonic time in seconds.
 
         Returns:
-            `None` if it is admitted, else the seconds until there is room.
+            `None` if it is admitted, else the seconds until there is room, as far as that is known.
         """
-        while self._spent and self._spent[0][0] <= now - quota.window:
-            self._spent.popleft()
-        full = quota.requests is not None and len(self._spent) >= quota.requests
-        used = sum(spent for _, spent in self._spent)
-        if full or (quota.tokens is not None and used + tokens > quota.tokens):
-            first = self._spent[0][0] if self._spent else now
-            return first + quota.window - now
-        self._spent.append((now, tokens))
+        if quota.cap is not None and self.running >= quota.cap:
+            return 0.0
+        wait = getattr(self, f"_{quota.kind}")(quota, now)
+        limits = (quota.requests, quota.tokens)
+        for limit, used, more in zip(limits, self._used, (1, tokens), strict=True):
+            if limit is not None and used + more > limit:
+                return max(0.0, wait or (used + more - limit) * quota.window / limit)
+        self._used = [self._used[0] + 1, self._used[1] + tokens]
+        if quota.kind == "sliding":
+            self._spent.append((now, tokens))
+        self.running += 1
         return None
+
+    def leave(self) -> None:
+        """A request that was admitted has ended."""
+        self.running -= 1
+
+    def queue(self, slots: int, seconds: float, now: float) -> float:
+        """Finds a slot for an answer that takes so many seconds; returns the seconds until it is made."""
+        start = max(now, heappop(self._free)) if len(self._free) >= slots else now
+        heappush(self._free, start + seconds)
+        return start + seconds - now
+
+    def _sliding(self, quota: Quota, now: float) -> float:
+        while self._spent and self._spent[0][0] <= now - quota.window:
+            _, tokens = self._spent.popleft()
+            self._used = [self._used[0] - 1, self._used[1] - tokens]
+        return self._spent[0][0] + quota.window - now if self._spent else quota.window
+
+    def _fixed(self, quota: Quota, now: float) -> float:
+        begun = now - now % quota.window
+        if begun != self._at:
+            self._at, self._used = begun, [0.0, 0.0]
+        return begun + quota.window - now
+
+    def _bucket(self, quota: Quota, now: float) -> float:
+        passed, self._at = now - self._at, now
+        for number, limit in enumerate((quota.requests, quota.tokens)):
+            self._used[number] = max(0.0, self._used[number] - passed * (limit or 0) / quota.window)
+        return 0.0
