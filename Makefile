@@ -9,15 +9,18 @@ ENVIRONMENT := $(PYTHON) .ci/environment.py
 UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest docs docs-serve docs-output check format bench bench-full build lock clean \
+.PHONY: help demo demo-picture test test-lowest docs docs-serve docs-output check format bench bench-full build lock clean \
         env-uv env-demo env-test env-dev env-bench env-lowest
 
 help: ## list the targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: env-demo ## see Kimi think and answer in a chain, an agent and a query engine
 	@$(BIN)/python examples/demo.py $(ARGS)
+
+demo-picture: env-dev ## play the demo in a terminal and write docs/demo.svg
+	@$(BIN)/python .ci/demo_picture.py
 
 test: env-test ## run the tests; no Google account, no network beyond the package registry
 	@$(BIN)/python -m pytest $(ARGS)

@@ -5,21 +5,31 @@ Run it with `make demo ARGS=chain`, or `python examples/chain.py` in an environm
 
 from __future__ import annotations
 
-from _console import Screen, kimi, title
+from _console import Screen, console, kimi, title
 from langchain_core.prompts import ChatPromptTemplate
+from rich.syntax import Syntax
 
 from langchain_kimi_vertex import ChatKimiVertex
+
+CODE = """\
+for invoice in unpaid():
+    charge(invoice)
+    mark_paid(invoice)"""
 
 
 def main() -> None:
     title("LangChain: a chain that thinks, then answers")
     prompt = ChatPromptTemplate.from_messages(
-        [("system", "You are concise."), ("human", "Explain {topic} to a {reader}.")]
+        [
+            ("system", "You review code. Be brief."),
+            ("human", "{code}\n\nSome customers pay twice. Why, and what is the fix?"),
+        ]
     )
     chain = prompt | ChatKimiVertex()
     screen = Screen()
-    screen.question("Explain Rayleigh scattering to a sailor.")
-    for chunk in chain.stream({"topic": "Rayleigh scattering", "reader": "sailor"}):
+    screen.question("Some customers pay twice. Why, and what is the fix?")
+    console.print(Syntax(CODE, "python", background_color="default"))
+    for chunk in chain.stream({"code": CODE}):
         for block in chunk.content_blocks:
             if block["type"] == "reasoning":
                 screen.thinking(block.get("reasoning", ""))

@@ -20,7 +20,7 @@ def main() -> None:
     screen = Screen()
     engine = CondensePlusContextChatEngine.from_defaults(
         bm25(documents(), top_k=2),
-        llm=KimiVertex(on_thinking=screen.thinking),
+        llm=KimiVertex(on_thinking=screen.thinking, on_request=lambda _: screen.end()),
         memory=ChatMemoryBuffer.from_defaults(token_limit=100_000),
     )
     for question in QUESTIONS:

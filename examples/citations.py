@@ -22,8 +22,7 @@ from llama_index.core.response_synthesizers import get_response_synthesizer
 
 from llama_index_kimi_vertex import KimiVertex
 
-# The passage that answers it uses other words; embeddings find it, BM25 may not.
-QUESTION = "How long may a server keep me waiting?"
+QUESTION = "How long does a request wait with the default timeouts?"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 

@@ -1,6 +1,7 @@
-"""Three examples, one after the other; `make demo` runs this.
+"""What this project is for, in fifteen seconds; `make demo` runs this.
 
-Name some to run only those: `make demo ARGS="rag chat"`. There are also `citations`, `chat`, `handoff`, `router`.
+Name programs to run others: `make demo ARGS="rag chat"`. With `--live` among them the real service answers, the one that
+your environment names; otherwise an emulator, whatever your environment says.
 """
 
 from __future__ import annotations
@@ -10,18 +11,32 @@ import sys
 
 from _console import console, kimi
 
-SHOWN = ("chain", "agent", "rag")
-EXAMPLES = (*SHOWN, "citations", "chat", "handoff", "router")
+from kimi_vertex import KimiVertexError
+
+SHOWN = ("chain", "beside", "citations")
+EXAMPLES = (*SHOWN, "agent", "rag", "chat", "handoff", "router")
+# Its general client is meant to be refused, which costs nothing at the emulator.
+NEVER_LIVE = "beside"
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    names = [name for name in arguments if name != "--live"] or list(SHOWN)
+    live = "--live" in arguments
     unknown = [name for name in names if name not in EXAMPLES]
     if unknown:
         console.print(f"No such example: {', '.join(unknown)}. There are {', '.join(EXAMPLES)}.")
         return 2
-    with kimi():
-        for name in names or SHOWN:
-            importlib.import_module(name).main()
+    if not live:
+        console.print(
+            "Scripted thoughts; protocol, refusals and clients are real. [bright_black]--live asks Kimi.[/]"
+        )
+    for name in names:
+        try:
+            with kimi(live=live and name != NEVER_LIVE):
+                importlib.import_module(name).main()
+        except KimiVertexError as error:
+            console.print(str(error), style="red", markup=False, soft_wrap=True)
+            return 1
     return 0
 
 

