@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-PACKAGES = ("kimi_vertex", "kimi_vertex_emulator", "langchain_kimi_vertex", "llama_index_kimi_vertex")
+PACKAGES = (
+    "kimi_vertex",
+    "kimi_vertex_cli",
+    "kimi_vertex_emulator",
+    "langchain_kimi_vertex",
+    "llama_index_kimi_vertex",
+)
 
 
 def public_functions(package: str) -> Iterator[tuple[str, Any]]:

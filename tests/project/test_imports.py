@@ -87,6 +87,7 @@ def modules(folder: str) -> list[str]:
 
 
 CORE = modules("shared/kimi_vertex")
+COMMAND_LINE = modules("shared/kimi_vertex_cli")
 CORE_AND_EMULATOR = [*CORE, *modules("shared/kimi_vertex_emulator")]
 PROTOCOL = [
     module
@@ -104,6 +105,13 @@ def test_the_core_knows_no_framework() -> None:
 def test_the_core_does_not_know_the_emulator() -> None:
     """No module of the core imports the emulator."""
     assert refused(CORE, lambda module: {i.top for i in imports_of(module)} & {"kimi_vertex_emulator"}) == {}
+
+
+def test_only_the_entry_point_knows_the_command_line() -> None:
+    """Beside itself, only `python -m kimi_vertex` imports `kimi_vertex_cli`."""
+    paths = [*CORE_AND_EMULATOR, *ADAPTER_MODULES]
+    found = refused(paths, lambda module: {i.top for i in imports_of(module)} & {"kimi_vertex_cli"})
+    assert set(found) == {"shared/kimi_vertex/__main__.py"}
 
 
 def test_protocol_modules_do_no_io() -> None:
@@ -171,7 +179,7 @@ def test_the_core_has_no_import_circle() -> None:
 
 
 def test_adapters_use_only_public_names_of_the_core() -> None:
-    """No underscore module, no underscore name, and not the emulator."""
+    """No underscore module, no underscore name, and not the emulator; so does the command line."""
 
     def wrong(module: str) -> list[Import]:
         found = imports_of(module)
@@ -179,7 +187,7 @@ def test_adapters_use_only_public_names_of_the_core() -> None:
         private = [i for i in ours if any(p.startswith("_") and p != "__version__" for p in i.parts)]
         return [*private, *(i for i in found if i.top == "kimi_vertex_emulator")]
 
-    assert refused(ADAPTER_MODULES, wrong) == {}
+    assert refused([*ADAPTER_MODULES, *COMMAND_LINE], wrong) == {}
 
 
 def users_of_the_emulator() -> list[str]:
@@ -224,7 +232,7 @@ def test_files_stay_short() -> None:
     def lines(module: str) -> int:
         return (ROOT / module).read_text(encoding="utf-8").count("\n")
 
-    paths = [*CORE_AND_EMULATOR, *ADAPTER_MODULES]
+    paths = [*CORE_AND_EMULATOR, *COMMAND_LINE, *ADAPTER_MODULES]
     assert {module: lines(module) for module in paths if lines(module) > MAX_LINES} == {}
 
 

@@ -20,6 +20,7 @@ import llama_index_kimi_vertex
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "kimi_vertex": ROOT / "shared" / "kimi_vertex",
+    "kimi_vertex_cli": ROOT / "shared" / "kimi_vertex_cli",
     "langchain_kimi_vertex": ROOT / "langchain_kimi_vertex",
     "kimi_vertex_emulator": ROOT / "shared" / "kimi_vertex_emulator",
     "llama_index_kimi_vertex": ROOT / "llama_index_kimi_vertex",
@@ -128,7 +129,14 @@ def test_version_has_one_source(metadata: Message) -> None:
 
 def test_extras_have_their_public_names(metadata: Message) -> None:
     """The extras are those that the error messages and the README name."""
-    assert metadata.get_all("Provides-Extra") == ["all", "langchain", "llama-index", "testing", "validate"]
+    assert metadata.get_all("Provides-Extra") == [
+        "all",
+        "cli",
+        "langchain",
+        "llama-index",
+        "testing",
+        "validate",
+    ]
 
 
 def test_the_core_needs_neither_framework(metadata: Message) -> None:

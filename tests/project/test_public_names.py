@@ -19,6 +19,7 @@ PUBLIC = {
         ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage Wait WaitCallback __version__ accumulate
         check_names check_tool_choice estimate_conversation_tokens estimate_tokens find_json_object model_info
     """,
+    "kimi_vertex_cli": "main",
     "kimi_vertex_emulator": """
         Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking Conditions DIALECTS Dialect Emulator Ending Exchange
         FAULTS Fault Interaction Match OnBreach Part PastCall PastMessage Piece Quota Raw Recorded
