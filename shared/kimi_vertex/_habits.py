@@ -12,7 +12,7 @@ __all__ = ["SENT_AS_THEY_ARE", "check_names"]
 _ENDPOINT: Final = "endpoint (an id or projects/P/locations/R/endpoints/ID)"
 SENT_AS_THEY_ARE: Final = (
     *("frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias"),
-    *("logprobs", "top_logprobs", "top_k", "min_p"),
+    *("logprobs", "top_logprobs", "top_k", "min_p", "n", "stream_options"),
 )
 """Options of a request that go into its body without a look at them."""
 _HABITS: Final[dict[str, str]] = {

@@ -86,7 +86,7 @@ class RequestOptions(TypedDict, total=False):
     thinking: Mapping[str, Any] | None
     """For Moonshot's own dialect: `{"type": "enabled" | "disabled", "keep": "all"}`."""
     frequency_penalty: float | None
-    """This and the next seven are sent as they are."""
+    """This and the next seven are fields of `extra_body`, which can stand here, too."""
     presence_penalty: float | None
     repetition_penalty: float | None
     logit_bias: Mapping[str, float] | None
@@ -94,6 +94,10 @@ class RequestOptions(TypedDict, total=False):
     top_logprobs: int | None
     top_k: int | None
     min_p: float | None
+    n: int | None
+    """How many answers there are; refused if that is not 1."""
+    stream_options: Mapping[str, Any] | None
+    """Usage is asked for whether or not it says so."""
     extra_body: Mapping[str, Any] | None
     """Any further fields of the request's body; they win over everything else."""
     extra_headers: Mapping[str, str] | None

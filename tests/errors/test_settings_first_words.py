@@ -152,7 +152,7 @@ OPTIONS = {
     "model_kwargs": "extra_body",
     "max_output_tokens": "max_tokens",
     "stop_sequences": "stop",
-    "n": "extra_body",
+    "best_of": "extra_body",
     "request_timeout": "timeout",
 }
 
@@ -211,3 +211,19 @@ def test_unknown_variables_are_named_once(
     assert [r.getMessage()[:SEEN] for r in caplog.records] == [
         "The environment variable KIMI_VERTEX_MODLE is not read by kimi-vertex: did you mean KIMI_VERTEX_MODEL?"
     ]
+
+
+@each_class
+@pytest.mark.parametrize(
+    "options", [{"n": 1}, {"stream_options": {"include_usage": False}}], ids=["n", "usage"]
+)
+def test_options_that_change_nothing(ask: Any, emulator: Emulator, options: dict[str, Any]) -> None:
+    """Evaluators and tracers ask for one answer, or for the usage, which is what there is."""
+    ask({"base_url": emulator.base_url}, options)
+    assert len(emulator.chat_requests) == 1
+
+
+@each_class
+def test_several_answers(ask: Any) -> None:
+    """All answers but one would be paid for and dropped."""
+    assert first_words(ask, HERE, {"n": 2}).startswith("n=2 asks for several answers")
