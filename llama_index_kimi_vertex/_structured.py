@@ -8,13 +8,30 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
+from types import UnionType
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NotRequired,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.program.utils import create_flexible_model
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from typing_extensions import TypedDict
 
 from kimi_vertex import InvalidRequestError, find_json_object
 
@@ -33,6 +50,7 @@ _logger = logging.getLogger(__name__)
 StructuredMode: TypeAlias = Literal["tool", "json_schema"]
 T = TypeVar("T")
 _FIELD: Final = "value"
+_NOTHING: Final = object()
 
 OBJECT_OPTIONS: Final = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
 """Options that a structured prediction sets itself, whatever the caller passes."""
@@ -55,7 +73,7 @@ class OutputType(Generic[T]):
             if isinstance(output_cls, type) and issubclass(output_cls, BaseModel):
                 schema = output_cls.model_json_schema()
             else:
-                self._adapter = TypeAdapter(output_cls)
+                self._adapter = TypeAdapter(_readable(output_cls))
                 schema = self._adapter.json_schema()
         except (PydanticUserError, PydanticInvalidForJsonSchema) as error:
             raise InvalidRequestError(
@@ -105,6 +123,22 @@ class OutputType(Generic[T]):
         if self._wrapped or self._adapter is not None:
             return None
         return create_flexible_model(self.output_cls)
+
+
+def _readable(kind: Any) -> Any:
+    """The type with each TypedDict as one of `typing_extensions`, the only one that pydantic reads before Python 3.12."""
+    if is_typeddict(kind) and sys.version_info < (3, 12):
+        hints = {name: _readable(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
+        optional = {name: NotRequired[hints[name]] for name in kind.__optional_keys__}
+        readable: Any = TypedDict(kind.__name__, hints | optional)  # type: ignore[misc]
+        readable.__doc__ = kind.__doc__
+        return readable
+    arguments = get_args(kind)
+    readables = tuple(map(_readable, arguments))
+    if readables == arguments:
+        return kind
+    origin = get_origin(kind)
+    return (Union if origin is UnionType else origin)[readables]
 
 
 def _name(output_cls: Any) -> str:
@@ -163,35 +197,36 @@ class ObjectStream(Generic[T]):
         self._flexible = output.flexible()
         self._text = PartialObject()
         self._arguments = PartialObject()
-        self._shown: dict[str, Any] = {}
+        self._read: dict[str, Any] = {}
         self._last: ChatResponse | None = None
-        self._given: Any = None
+        self.shown: Any = _NOTHING
+        """The object as far as it is known."""
 
-    def add(self, response: ChatResponse) -> Any:
-        """Take the next response; return an object if it says more than the one before, else `None`."""
+    def add(self, response: ChatResponse) -> bool:
+        """Take the next response; return whether `shown` says more than before."""
         self._last = response
         if calls := calls_of(response):
             value = self._arguments.update(calls[0].arguments)
         else:
             value = self._text.update(response.message.content or "")
-        if not value or value == self._shown:
-            return None
-        self._shown = value
+        if not value or value == self._read:
+            return False
+        self._read = value
         try:
-            self._given = self._output.read(value)
+            self.shown = self._output.read(value)
         except ValidationError:
             if self._flexible is None:
-                return None
-            self._given = self._flexible(**value)
-        return self._given
+                return False
+            self.shown = self._flexible(**value)
+        return True
 
-    def finish(self) -> T | None:
-        """The object of the whole answer; `None` if it was the last one that `add` returned.
+    def finish(self) -> bool:
+        """Read the whole answer; return whether `shown` says more than before.
 
         Raises:
             ValueError: As `read_object`.
         """
         if self._last is None:
             raise ValueError(f"The model's stream ended without a {_name(self._output.output_cls)} object.")
-        whole = read_object(self._last, self._output)
-        return None if whole == self._given else whole
+        before, self.shown = self.shown, read_object(self._last, self._output)
+        return bool(self.shown != before)

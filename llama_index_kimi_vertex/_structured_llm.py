@@ -6,10 +6,12 @@ The framework's own way fails if the model does not call the tool that it was fo
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, closing
 from typing import Any
 
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
+    LLMStructuredPredictInProgressEvent,
     LLMStructuredPredictStartEvent,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -102,57 +104,72 @@ class StructuredCalls(FunctionCallingLLM):
         request = self._object_request(output, prompt, llm_kwargs, prompt_args)
         return _conclude(read_object(await self.achat(**request), output))
 
-    # LlamaIndex has no public method to override for streams: stream_structured_predict announces, then calls these two.
-
-    def _structured_stream_call(
+    @_dispatcher.span
+    def stream_structured_predict(
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> Generator[Model | list[Model] | FlexibleModel | list[FlexibleModel], None, None]:
+    ) -> Generator[Model | FlexibleModel, None, None]:
+        """Predict an object of `output_cls`, and yield what is known of it, ever more.
+
+        Raises:
+            ValueError: The answer holds no fitting object.
+        """
         if not self._makes_objects:
-            return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
+            yield from super().stream_structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return
         output: OutputType[Any] = OutputType(output_cls)
-        request = self._object_request(output, prompt, llm_kwargs, prompt_args)
+        _announce(output_cls, prompt, prompt_args)
+        objects = ObjectStream(output)
+        with closing(
+            self.stream_chat(**self._object_request(output, prompt, llm_kwargs, prompt_args))
+        ) as stream:
+            for response in stream:
+                if objects.add(response):
+                    yield _report(objects.shown)
+        if objects.finish():
+            yield _report(objects.shown)
+        _conclude(objects.shown)
 
-        def objects() -> Generator[Any, None, None]:
-            stream = ObjectStream(output)
-            for response in self.stream_chat(**request):
-                if (partial := stream.add(response)) is not None:
-                    yield partial
-            if (whole := stream.finish()) is not None:
-                yield whole
-
-        return objects()
-
-    async def _structured_astream_call(
+    @_dispatcher.span
+    async def astream_structured_predict(
         self,
         output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> AsyncGenerator[Model | list[Model] | FlexibleModel | list[FlexibleModel], None]:
+    ) -> AsyncGenerator[Model | FlexibleModel, None]:
+        """Predict an object of `output_cls`; as `stream_structured_predict`."""
         if not self._makes_objects:
-            return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
+            return await super().astream_structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
         output: OutputType[Any] = OutputType(output_cls)
         request = self._object_request(output, prompt, llm_kwargs, prompt_args)
 
-        async def objects() -> AsyncGenerator[Any, None]:
-            stream = ObjectStream(output)
-            async for response in await self.astream_chat(**request):
-                if (partial := stream.add(response)) is not None:
-                    yield partial
-            if (whole := stream.finish()) is not None:
-                yield whole
+        async def partials() -> AsyncGenerator[Any, None]:
+            _announce(output_cls, prompt, prompt_args)
+            objects = ObjectStream(output)
+            async with aclosing(await self.astream_chat(**request)) as stream:
+                async for response in stream:
+                    if objects.add(response):
+                        yield _report(objects.shown)
+            if objects.finish():
+                yield _report(objects.shown)
+            _conclude(objects.shown)
 
-        return objects()
+        return partials()
 
 
 def _announce(output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
     _dispatcher.event(
         LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
     )
+
+
+def _report(partial: Any) -> Any:
+    _dispatcher.event(LLMStructuredPredictInProgressEvent(output=partial))
+    return partial
 
 
 def _conclude(result: Model) -> Model:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TypedDict as TypingTypedDict
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
@@ -270,6 +271,17 @@ class Line(TypedDict):
     x: int
 
 
+class Corner(TypingTypedDict):
+    x: int
+
+
+class Route(TypingTypedDict, total=False):
+    """A typed dict of the standard library, which pydantic does not read before Python 3.12."""
+
+    lines: list[Corner]
+    end: Corner | None
+
+
 OBJECTS: list[tuple[Any, Any, Any, bool]] = [
     (Strict, {"color": "red", "day": "2026-01-02"}, Strict(color=Color.RED, day=dt.date(2026, 1, 2)), False),
     (Node, {"value": 1, "children": [{"value": 2}]}, Node(value=1, children=[Node(value=2)]), False),
@@ -279,6 +291,10 @@ OBJECTS: list[tuple[Any, Any, Any, bool]] = [
     (Color, "red", Color.RED, True),
     (Point, {"x": 1}, Point(1), False),
     (Line, {"x": 1}, {"x": 1}, False),
+    (Route, {"lines": [{"x": 1}], "end": None}, {"lines": [{"x": 1}], "end": None}, False),
+    (list[int], [1, 2], [1, 2], True),
+    (list[Point], [{"x": 1}], [Point(1)], True),
+    (Cat | None, None, None, True),
 ]  # fmt: skip
 
 
@@ -293,21 +309,20 @@ def test_any_type(
     llm, prompt = make_llm(structured_output=mode), PromptTemplate("?")
     written = {"value": value} if wrapped else value
     turn = Turn(tool_calls=[Call("f", written)]) if mode == "tool" else Turn(text=json.dumps(written))
-    emulator.enqueue(turn, turn, turn)
+    emulator.enqueue(*[turn] * 4)
     assert llm.structured_predict(kind, prompt) == expected
     assert asyncio.run(llm.astructured_predict(kind, prompt)) == expected
+    assert list(llm.stream_structured_predict(kind, prompt))[-1] == expected
+    assert asyncio.run(_collect(llm.astream_structured_predict(kind, prompt)))[-1] == expected
     body = emulator.requests[-1].json
     if mode == "tool":
         schema = body["tools"][0]["function"]["parameters"]
         assert body["parallel_tool_calls"] is False
     else:
         schema = body["response_format"]["json_schema"]["schema"]
-    own = TypeAdapter(kind).json_schema()
     assert schema["type"] == "object"
-    assert schema.get("$defs") == own.get("$defs")
-    if isinstance(expected, BaseModel):
-        *_, last = llm.stream_structured_predict(kind, prompt)
-        assert last == expected
+    if kind is not Route:
+        assert schema.get("$defs") == TypeAdapter(kind).json_schema().get("$defs")
 
 
 def test_type_without_a_schema(emulator: Emulator, llm: KimiVertex) -> None:
