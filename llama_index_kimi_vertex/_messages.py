@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -25,19 +24,19 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
-from llama_index.core.tools.types import BaseTool
 from llama_index.core.utils import resolve_binary
+from pydantic import BaseModel
 
 from kimi_vertex import InvalidRequestError, Message, Role, ToolCall
 
+from ._tools import tool_dict, wire_name
+
 __all__ = [
+    "ARGUMENTS",
     "arguments_text",
     "invalid_tool_calls",
     "legacy_tool_calls",
-    "renamed_tools",
     "to_core_messages",
-    "tool_dict",
-    "wire_name",
 ]
 
 _ROLES: Final[Mapping[MessageRole, Role]] = {
@@ -51,7 +50,8 @@ _ROLES: Final[Mapping[MessageRole, Role]] = {
     MessageRole.FUNCTION: "tool",
 }
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
-_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]")
+ARGUMENTS: Final = "tool_call_arguments"
+"""The key of a message's `additional_kwargs` that has each call's arguments as the model wrote them, by the call's id."""
 _THINKING_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -70,7 +70,7 @@ def _to_core(message: ChatMessage) -> Message:
         raise InvalidRequestError(
             f"Kimi does not know the role {message.role!r}. Use one of: {', '.join(known.value for known in _ROLES)}."
         )
-    content: str | list[dict[str, Any]] | None = _text(message.blocks)
+    content: str | list[dict[str, Any]] | None = _text(message.blocks, role)
     if content is None:
         content = _content(message, role)
     if role == "assistant":
@@ -92,32 +92,14 @@ def _to_core(message: ChatMessage) -> Message:
     return Message(role, content)
 
 
-def tool_dict(tool: Any) -> dict[str, Any]:
-    """A tool in OpenAI's form.
-
-    Raises:
-        InvalidRequestError: It is a bare function.
-    """
-    if isinstance(tool, BaseTool):
-        # Kimi's servers have no limit for a description's length.
-        return tool.metadata.to_openai_tool(skip_length_check=True)
-    if callable(tool):
-        name = getattr(tool, "__name__", "fn")
-        raise InvalidRequestError(
-            f"A tool is a function: wrap it with FunctionTool.from_defaults({name}) from llama_index.core.tools."
-        )
-    described: dict[str, Any] = tool
-    return described
-
-
-def _text(blocks: Iterable[object]) -> str | None:
+def _text(blocks: Iterable[object], role: Role) -> str | None:
     """The visible content if it is all text, as it nearly always is; exact types are quick to compare."""
     texts: list[str] = []
     for block in blocks:
         kind = type(block)
         if kind is TextBlock:
             texts.append(block.text)  # type: ignore[attr-defined]
-        elif kind is not ThinkingBlock and kind is not ToolCallBlock:
+        elif role != "assistant" or (kind is not ThinkingBlock and kind is not ToolCallBlock):
             return None
     return "\n".join(texts)
 
@@ -151,9 +133,11 @@ def _parts(block: object, role: Role) -> list[dict[str, Any]]:
     if isinstance(block, CitationBlock):
         # In an answer the cited text already stands beside it.
         return [] if role == "assistant" else _parts(block.cited_content, role)
-    if isinstance(block, ThinkingBlock | ToolCallBlock | CachePoint):
+    if isinstance(block, CachePoint) or (
+        role == "assistant" and isinstance(block, ThinkingBlock | ToolCallBlock)
+    ):
         return []
-    return [{"type": type(block).__name__}]
+    return [{**(block.model_dump() if isinstance(block, BaseModel) else {}), "type": type(block).__name__}]
 
 
 def _text_part(text: str) -> dict[str, Any]:
@@ -203,20 +187,16 @@ def _thinking(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> str | None
 
 
 def _tool_calls(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> list[ToolCall]:
-    calls = [block for block in blocks if isinstance(block, ToolCallBlock)]
-    written = legacy_tool_calls(kwargs)
-    if not calls:
-        found = written
-    else:
-        texts = {call.id: call.arguments for call in written}
-        found = [
-            ToolCall(
-                call.tool_call_id or "",
-                call.tool_name,
-                _as_written(call.tool_kwargs, texts.get(call.tool_call_id or "")),
-            )
-            for call in calls
-        ]
+    written = kwargs.get(ARGUMENTS) or {}
+    found = [
+        ToolCall(
+            call.tool_call_id or "",
+            call.tool_name,
+            _as_written(call.tool_kwargs, written.get(call.tool_call_id)),
+        )
+        for call in blocks
+        if isinstance(call, ToolCallBlock)
+    ] or legacy_tool_calls(kwargs)
     found += [call for call, _ in invalid_tool_calls(kwargs)]
     return [replace(call, name=wire_name(call.name)) for call in found]
 
@@ -269,23 +249,6 @@ def _get(source: object, *names: str) -> Any:
         if value is not None:
             return value
     return None
-
-
-def wire_name(name: str) -> str:
-    """A tool's name as servers take it: characters other than letters, digits, `_` and `-` become underscores."""
-    return name if name.isidentifier() and name.isascii() else _NOT_IN_NAMES.sub("_", name)
-
-
-def renamed_tools(
-    tools: Sequence[BaseTool | dict[str, Any]], offered: Sequence[dict[str, Any]]
-) -> dict[str, str]:
-    """The tools' own names, by which LlamaIndex finds them, by those that they are offered under, where they differ."""
-    pairs = [
-        (entry["function"]["name"], tool.metadata.get_name())
-        for tool, entry in zip(tools, offered, strict=True)
-        if isinstance(tool, BaseTool)
-    ]
-    return {offered_name: own for offered_name, own in pairs if offered_name != own}
 
 
 def arguments_text(arguments: object) -> str:

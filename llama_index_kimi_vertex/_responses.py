@@ -1,14 +1,15 @@
 """The core's events and answers as LlamaIndex's responses. Pure: no I/O, no callbacks.
 
 A message has its blocks in the order one text, thinking, calls: code that takes the first block of an answer for its text,
-as `DocumentContextExtractor` does, is right. What LlamaIndex's own code and its chat stores still read in
-`additional_kwargs` is repeated there as plain JSON values.
+as `DocumentContextExtractor` does, is right, and the other vendors' integrations read blocks in any order. Thinking stands
+in `additional_kwargs`, too, because chat engines drop blocks. Calls stand there only while they arrive, where LlamaIndex's
+programs look for them: in a finished message, Gemini's and OpenAI's integrations would send them a second time.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -37,7 +38,7 @@ from kimi_vertex import (
     find_json_object,
 )
 
-from ._messages import arguments_text, invalid_tool_calls, legacy_tool_calls
+from ._messages import ARGUMENTS, arguments_text, invalid_tool_calls, legacy_tool_calls
 
 __all__ = [
     "PartialObject",
@@ -233,8 +234,13 @@ def _assistant_message(
         blocks.append(ThinkingBlock(content=thinking, num_tokens=thinking_tokens))
     if calls:
         blocks.extend(_call_block(call, finished=finished) for call in calls)
-        kwargs["tool_calls"] = [_call_dict(call) for call in calls]
+        kwargs |= _written(calls) if finished else {"tool_calls": [_call_dict(call) for call in calls]}
     return _like(_ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+
+
+def _written(calls: Iterable[ToolCall]) -> dict[str, Any]:
+    """The arguments as the model wrote them, to send back, and for `Memory`, which counts `additional_kwargs` only."""
+    return {ARGUMENTS: {call.id: call.arguments for call in calls}}
 
 
 def _like(template: _ModelT, **fields: Any) -> _ModelT:
@@ -303,13 +309,14 @@ def keep_first_call(response: ChatResponse) -> ChatResponse:
     calls, message = calls_of(response), response.message
     if len(calls) < 2:
         return response
+    kwargs = {name: value for name, value in message.additional_kwargs.items() if name != "tool_calls"}
     kept = ChatMessage(
         role=message.role,
         blocks=[
             *(block for block in message.blocks if not isinstance(block, ToolCallBlock)),
             _call_block(calls[0], finished=True),
         ],
-        additional_kwargs={**message.additional_kwargs, "tool_calls": [_call_dict(calls[0])]},
+        additional_kwargs=kwargs | _written(calls[:1]),
     )
     return response.model_copy(update={"message": kept})
 

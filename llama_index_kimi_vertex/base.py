@@ -24,25 +24,18 @@ from llama_index.core.base.llms.types import (
     MessageRole,
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.llm import ToolSelection
-from llama_index.core.tools.types import BaseTool
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.span import active_span_id
 
 from kimi_vertex import Message, RequestOptions, ThinkingDelta
 
 from ._callbacks import has_handler, where_handled
-from ._messages import renamed_tools, to_core_messages, tool_dict, wire_name
-from ._responses import (
-    ResponseBuilder,
-    chat_response,
-    completion_response,
-    invalid_selections,
-    keep_first_call,
-    tool_selections,
-)
+from ._messages import to_core_messages
+from ._responses import ResponseBuilder, chat_response, completion_response
 from ._settings import ClientSettings, check_options
 from ._structured_llm import StructuredCalls
+from ._tool_calls import ToolCalls
+from ._tools import renamed_tools, tool_dict
 from .events import ThinkingDeltaEvent
 
 __all__ = ["KimiVertex"]
@@ -60,7 +53,7 @@ class _Request:
     """Tools' own names by those that the model knows them by, where the two differ."""
 
 
-class KimiVertex(ClientSettings, StructuredCalls):
+class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
     """A Kimi model on Google Vertex AI, managed or self-deployed, as a LlamaIndex LLM.
 
     Install:
@@ -270,68 +263,3 @@ class KimiVertex(ClientSettings, StructuredCalls):
         """
         if thinking and has_handler(_dispatcher):
             _dispatcher.event(ThinkingDeltaEvent(delta=thinking, model=self.model, span_id=span))
-
-    # Tools
-
-    def _prepare_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        tool_choice: str | dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """The arguments for `chat`. The caller's history is not changed."""
-        messages = list(chat_history or [])
-        if user_msg is not None:
-            messages.append(user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg))
-        offered = [tool_dict(tool) for tool in tools]
-        prepared: dict[str, Any] = {**kwargs, "messages": messages, "tools": offered}
-        if names := renamed_tools(tools, offered):
-            prepared["tool_names"] = names
-        if tool_choice is None and tool_required:
-            tool_choice = "required"
-        if tool_choice is not None:
-            prepared["tool_choice"] = wire_name(tool_choice) if isinstance(tool_choice, str) else tool_choice
-        if not allow_parallel_tool_calls:
-            prepared["allow_parallel_tool_calls"] = False
-        return prepared
-
-    def _validate_chat_with_tools_response(
-        self,
-        response: ChatResponse,
-        tools: Sequence[BaseTool],
-        allow_parallel_tool_calls: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        """Keep one call where parallel calls are not allowed."""
-        return response if allow_parallel_tool_calls else keep_first_call(response)
-
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        """Read the calls of a response, also of one that is still arriving.
-
-        Args:
-            response: Any response of this class, or of another integration.
-            error_on_no_tool_call: Raise if the response has none that can be executed. Agents pass `False`; they
-                get the other calls too, under a name that no tool has, and tell the model what is wrong.
-            **kwargs: Ignored; part of the framework's signature.
-
-        Raises:
-            ValueError: The response has no call.
-        """
-        selections = tool_selections(response)
-        if not error_on_no_tool_call:
-            return [*selections, *invalid_selections(response)]
-        if not selections:
-            reason = response.additional_kwargs.get("finish_reason")
-            invalid = response.message.additional_kwargs.get("invalid_tool_calls")
-            detail = f" Calls that cannot be executed: {invalid}." if invalid else ""
-            raise ValueError(
-                f"Expected at least one tool call, but got none (finish_reason={reason}).{detail}"
-            )
-        return selections

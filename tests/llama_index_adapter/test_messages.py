@@ -20,6 +20,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from kimi_vertex import Completion, InvalidRequestError, Message, ToolCall
+from llama_index_kimi_vertex import KimiVertex
 from llama_index_kimi_vertex._messages import to_core_messages
 from llama_index_kimi_vertex._responses import chat_response
 
@@ -177,3 +178,18 @@ def test_history_is_not_changed() -> None:
     before = copy.deepcopy(history)
     to_core_messages(history)
     assert history == before
+
+
+@pytest.mark.parametrize("role", ["user", "system"])
+@pytest.mark.parametrize(
+    ("block", "kind"),
+    [
+        (ThinkingBlock(content="t"), "ThinkingBlock"),
+        (ToolCallBlock(tool_call_id="c", tool_name="add"), "ToolCallBlock"),
+    ],
+)
+def test_blocks_of_an_answer_elsewhere(llm: KimiVertex, role: str, block: Any, kind: str) -> None:
+    """Thinking and calls that an assistant did not make are refused, not dropped."""
+    message = ChatMessage(role=role, blocks=[TextBlock(text="x"), block])
+    with pytest.raises(InvalidRequestError, match=rf"Message 0 \({role}\).*number 1.*{kind}"):
+        llm.chat([message])

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
@@ -207,15 +208,68 @@ def test_dotted_names_in_predict_and_call(emulator: Emulator, llm: KimiVertex) -
     assert llm.predict_and_call([DOTTED], user_msg="1+2?").response == "3"
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_predict_and_call(emulator: Emulator, llm: KimiVertex, asynchronous: bool) -> None:
+@pytest.fixture(params=["sync", "async"])
+def predict_and_call(request: pytest.FixtureRequest) -> Any:
+    def run(llm: KimiVertex, **kwargs: Any) -> AgentChatResponse:
+        if request.param == "sync":
+            return llm.predict_and_call([ADD], user_msg="1+2?", **kwargs)
+        return asyncio.run(llm.apredict_and_call([ADD], user_msg="1+2?", **kwargs))
+
+    return run
+
+
+def test_predict_and_call(emulator: Emulator, llm: KimiVertex, predict_and_call: Any) -> None:
     """`predict_and_call` runs the tool and gives its result."""
     emulator.enqueue(CALL)
-    if asynchronous:
-        result = asyncio.run(llm.apredict_and_call([ADD], user_msg="1+2?"))
-    else:
-        result = llm.predict_and_call([ADD], user_msg="1+2?")
-    assert result.response == "3"
+    assert predict_and_call(llm).response == "3"
+
+
+CUT = Call("add", '{"a": 1')
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize(
+    ("calls", "reason"),
+    [([CUT], "cut off by the token limit"), ([Call("subtract", {"a": 1})], "Tool subtract not found")],
+    ids=["cut off", "unknown"],
+)
+def test_calls_without_a_tool(
+    emulator: Emulator,
+    make_llm: MakeLLM,
+    predict_and_call: Any,
+    parallel: bool,
+    calls: list[Call],
+    reason: str,
+) -> None:
+    """The result of a call that no tool can execute is an error in words, and an exception only if that is wanted."""
+    llm = make_llm(tool_validation="off")
+    options = {"allow_parallel_tool_calls": parallel, "error_on_no_tool_call": False}
+    emulator.enqueue(*[Turn(tool_calls=calls, finish_reason="length")] * 2)
+    result = predict_and_call(llm, **options)
+    assert reason in result.response
+    assert [source.is_error for source in result.sources] == [True]
+    with pytest.raises(ValueError, match=reason):
+        predict_and_call(llm, **options, error_on_tool_error=True)
+
+
+@pytest.mark.parametrize(("parallel", "errors"), [(True, [False, True]), (False, [False])])
+def test_good_call_beside_a_cut_one(
+    emulator: Emulator, llm: KimiVertex, predict_and_call: Any, parallel: bool, errors: list[bool]
+) -> None:
+    """The good call is executed; with one call at a time it is the only one."""
+    emulator.enqueue(Turn(tool_calls=[Call("add", {"a": 1, "b": 2}), CUT], finish_reason="length"))
+    result = predict_and_call(llm, allow_parallel_tool_calls=parallel, error_on_no_tool_call=False)
+    assert [source.is_error for source in result.sources] == errors
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_text_instead_of_calls(
+    emulator: Emulator, llm: KimiVertex, predict_and_call: Any, parallel: bool
+) -> None:
+    """Where a call is not demanded, an answer in words is the answer."""
+    emulator.enqueue(Turn(text="Three."))
+    result = predict_and_call(llm, allow_parallel_tool_calls=parallel, error_on_no_tool_call=False)
+    assert (result.response, result.sources) == ("Three.", [])
 
 
 def test_refused_forced_choice(make_llm: MakeLLM, with_tools: Any) -> None:
