@@ -37,6 +37,11 @@ _OPTIONS: Final[Mapping[str, tuple[Any, str, str]]] = {
     "credentials": (str, "FILE", "A credentials file. [default: application default credentials]"),
     "audience": (str, "URL", "Send ID tokens for this audience: Cloud Run, IAP. [env: KIMI_VERTEX_AUDIENCE]"),
     "ca_certs": (str, "FILE", 'The certificates to trust, or "system". [env: KIMI_VERTEX_CA_CERTS]'),
+    "wake_timeout": (
+        float,
+        "SECONDS",
+        "Wait so long for an endpoint that starts. [env: KIMI_VERTEX_WAKE_TIMEOUT]",
+    ),
     "insecure_http": (
         bool,
         "",
