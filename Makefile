@@ -9,7 +9,7 @@ ENVIRONMENT := $(PYTHON) .ci/environment.py
 UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-picture test test-lowest docs docs-serve docs-output check format bench bench-full build lock clean \
+.PHONY: help demo pictures test test-lowest docs docs-serve docs-output check format bench bench-full build lock clean \
         env-uv env-demo env-test env-dev env-bench env-lowest
 
 help: ## list the targets
@@ -19,8 +19,9 @@ help: ## list the targets
 demo: env-demo ## see Kimi think and answer in a chain, an agent and a query engine
 	@$(BIN)/python examples/demo.py $(ARGS)
 
-demo-picture: env-dev ## play the demo in a terminal and write docs/demo.svg
+pictures: env-dev ## play the demo in a terminal and open the web page in Chromium: docs/demo.svg, docs/web.png
 	@$(BIN)/python .ci/demo_picture.py
+	@$(BIN)/python -m tests.project.test_web
 
 test: env-test ## run the tests; no Google account, no network beyond the package registry
 	@$(BIN)/python -m pytest $(ARGS)

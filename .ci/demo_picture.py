@@ -1,4 +1,4 @@
-"""Plays `make demo` in a terminal of 100 columns and writes what it shows as an animated SVG: `make demo-picture`.
+"""Plays `make demo` in a terminal of 100 columns and writes what it shows as an animated SVG: `make pictures`.
 
 Each line of the screen is drawn once for each time that it is shown, and switched on and off by the picture's own clock
 (SMIL), so the file needs no script and plays wherever a browser shows an SVG.

@@ -66,6 +66,13 @@ class Completion:
             tool_calls=self.tool_calls + damaged,
         )
 
+    def _repr_markdown_(self) -> str:
+        """How a notebook shows it: the thinking folded, then the answer and the calls."""
+        thought = (self.thinking or "").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        fold = f"<details><summary>thinking</summary>\n\n{thought}\n\n</details>" if thought else ""
+        calls = [f"`{call.name} {call.arguments}`" for call in self.tool_calls]
+        return "\n\n".join(part for part in (fold, self.text, *calls) if part)
+
 
 class _Call:
     __slots__ = ("arguments", "id", "name")

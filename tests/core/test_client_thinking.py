@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kimi_vertex import APIError, KimiVertexClient, ThinkingCallback, ThinkingDelta
+from kimi_vertex import APIError, Completion, KimiVertexClient, ThinkingCallback, ThinkingDelta, ToolCall
 from kimi_vertex_emulator import Emulator, Raw, Turn
 
 from .support_core import DONE, FINISH, TEXT, THINKING, each_form, perform
@@ -135,3 +135,13 @@ def test_leaving_a_stream_early_frees_the_loop_of_the_callback(emulator: Emulato
     ):
         next(stream)
     assert heard == PIECES[:1]
+
+
+def test_a_notebook_folds_the_thinking() -> None:
+    """Jupyter shows the thinking folded, as text and not as markup, then the answer and what it calls."""
+    call = ToolCall("functions.f:0", "f", '{"a": 1}')
+    shown = Completion(thinking="a <b> c", text="**Yes.**", tool_calls=(call,))._repr_markdown_()
+    assert shown == (
+        '<details><summary>thinking</summary>\n\na &lt;b&gt; c\n\n</details>\n\n**Yes.**\n\n`f {"a": 1}`'
+    )
+    assert Completion(text="Yes.")._repr_markdown_() == "Yes."

