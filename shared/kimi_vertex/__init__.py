@@ -4,6 +4,7 @@ from ._exchange.stats import RequestStats
 from ._habits import check_names
 from ._json import find_json_object
 from ._request.choice import check_tool_choice
+from ._target.environment import unknown_variables
 from ._version import __version__
 from .client import CLIENT_SETTINGS, KimiVertexClient
 from .completion import Completion, InvalidToolCall, accumulate
@@ -43,6 +44,7 @@ from .listener import ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
 from .models import ModelInfo, model_info
 from .options import RequestOptions, ThinkingCallback, Timeouts, Wait, WaitCallback
+from .places import Login, Place
 from .streams import AsyncEventStream, EventStream
 
 __all__ = [
@@ -70,11 +72,13 @@ __all__ = [
     "InvalidToolCall",
     "KimiVertexClient",
     "KimiVertexError",
+    "Login",
     "Message",
     "MessageLike",
     "ModelInfo",
     "NotFoundError",
     "PermissionDeniedError",
+    "Place",
     "RateLimitError",
     "RequestOptions",
     "RequestStats",
@@ -99,4 +103,5 @@ __all__ = [
     "estimate_tokens",
     "find_json_object",
     "model_info",
+    "unknown_variables",
 ]

@@ -18,9 +18,11 @@ from ._auth.credentials import CredentialSettings
 from ._auth.imports import IMPORTING
 from ._exchange.commands import Flow
 from ._exchange.flow import run
+from ._exchange.inquiry import Inquiry
 from ._exchange.state import Exchange
 from ._exchange.stats import RequestStats
 from ._habits import check_names
+from ._inspection import Inspected
 from ._request.body import Payload, build
 from ._request.rules import Rules
 from ._settings import (
@@ -55,12 +57,14 @@ from .options import (
     ToolValidation,
     WaitCallback,
 )
+from .places import Login
 from .streams import AsyncEventStream, EventStream
 
 if TYPE_CHECKING:
     import httpx
 
     from ._transport.clients import Clients
+    from ._transport.drivers import SyncDriver
 
     HTTPClient: TypeAlias = httpx.Client
     AsyncHTTPClient: TypeAlias = httpx.AsyncClient
@@ -75,7 +79,7 @@ logger = logging.getLogger("kimi_vertex")
 _warned_models: set[str] = set()
 
 
-class KimiVertexClient:
+class KimiVertexClient(Inspected):
     """A client for Kimi on Google Vertex AI, managed or self-deployed.
 
     Example:
@@ -274,16 +278,6 @@ class KimiVertexClient:
         return self._model or self._shared.facts.value("model") or None
 
     @property
-    def project(self) -> str | None:
-        """The project, as far as it is known without asking the credentials."""
-        return self._target.project
-
-    @property
-    def location(self) -> str:
-        """The location."""
-        return self._target.location
-
-    @property
     def facts(self) -> Mapping[str, Fact]:
         """What has been learned about the target so far, shared by all clients of its target and credentials."""
         return self._shared.facts
@@ -392,11 +386,31 @@ class KimiVertexClient:
         )
         return exchange, run(exchange)
 
-    def _run(self, exchange: Exchange, flow: Flow) -> Generator[Event, None, None]:
+    def _inquire(self) -> Inquiry:
+        return Inquiry(
+            target=self._target,
+            headers=default_headers(self._settings.defaults.get("extra_headers")),
+            clock=time.monotonic,
+            today=lambda: datetime.now(UTC),
+            proxy_of=self._shared.proxy_of,
+        )
+
+    def _drive(self, flow: Flow) -> None:
+        for _ in self._driver(self._settings.timeouts).run(flow):
+            raise AssertionError("only answers have events")
+
+    def _who(self) -> Login | None:
+        tokens = self._shared.tokens
+        return tokens.login if tokens is not None else None
+
+    def _driver(self, timeouts: Timeouts) -> SyncDriver:
         with IMPORTING:
             from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first request
 
-        events = SyncDriver(self._clients, self._shared.tokens, exchange.timeouts).run(flow)
+        return SyncDriver(self._clients, self._shared.tokens, timeouts)
+
+    def _run(self, exchange: Exchange, flow: Flow) -> Generator[Event, None, None]:
+        events = self._driver(exchange.timeouts).run(flow)
         return events if exchange.on_thinking is None else tell(events, exchange.on_thinking)
 
     def _arun(self, exchange: Exchange, flow: Flow) -> AsyncGenerator[Event, None]:

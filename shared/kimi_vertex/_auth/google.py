@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import google.auth
+import google.auth.compute_engine
 from google.auth import exceptions
 from google.auth.credentials import with_scopes_if_required
 from google.auth.transport.requests import Request
 
 from kimi_vertex._transport.network import requests_verify
 from kimi_vertex.errors import CredentialsError, KimiVertexError
+from kimi_vertex.places import Login
 
 from .credentials import CLOUD_PLATFORM, CredentialSettings
 
-__all__ = ["Loaded", "explain", "find_project", "load", "open_transport"]
+__all__ = ["Loaded", "describe", "explain", "find_project", "load", "open_transport"]
 
 _LOGIN: Final = "gcloud auth application-default login"
 _VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -65,6 +69,34 @@ def load(settings: CredentialSettings) -> Loaded:
     if settings.audience is not None:
         credentials = _for_audience(credentials, settings)
     return Loaded(_scoped(credentials), project if isinstance(project, str) and project else None)
+
+
+def describe(loaded: Loaded, settings: CredentialSettings, account: str | None) -> Login:
+    """Say whose credentials these are, without any of their secrets."""
+    credentials = loaded.credentials
+    scopes = getattr(credentials, "granted_scopes", None) or getattr(credentials, "scopes", None) or ()
+    expiry = getattr(credentials, "expiry", None)  # naive, in UTC
+    return Login(
+        kind=settings.kind,
+        source=_source(credentials, settings),
+        account=account,
+        project=loaded.project,
+        quota_project=getattr(credentials, "quota_project_id", None),
+        scopes=(scopes,) if isinstance(scopes, str) else tuple(map(str, scopes)),
+        expires=expiry.replace(tzinfo=UTC) if isinstance(expiry, datetime) else None,
+        universe_domain=str(credentials.universe_domain),
+    )
+
+
+def _source(credentials: Any, settings: CredentialSettings) -> str:
+    """Where application default credentials were found, in google-auth's own order; else what was given."""
+    if settings.credentials is not None:
+        return settings.kind
+    if os.environ.get(_VARIABLE):
+        return _VARIABLE
+    if isinstance(credentials, google.auth.compute_engine.Credentials):
+        return "the metadata server"
+    return f"`{_LOGIN}`"
 
 
 def _read(path: Path) -> Mapping[str, Any]:

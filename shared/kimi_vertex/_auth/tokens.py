@@ -20,6 +20,7 @@ from kimi_vertex._auth.imports import IMPORTING
 from kimi_vertex._target.hosts import check_universe
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
 from kimi_vertex.errors import CredentialsError, KimiVertexError
+from kimi_vertex.places import Login
 
 from .credentials import CredentialSettings
 
@@ -162,6 +163,15 @@ class TokenSource:
             if isinstance(found, str) and "@" in found and found.isprintable():
                 return found
         return None
+
+    @property
+    def login(self) -> Login:
+        """Whose credentials these are, known after `headers()`."""
+        settings, loaded = self._settings, self._loaded
+        if loaded is None:
+            return Login(settings.kind, settings.token_variable or "access_token")
+        login: Login = _load_google().describe(loaded, settings, self.account)
+        return login
 
     @property
     def project(self) -> str | None:

@@ -5,6 +5,7 @@ No I/O, no credentials.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from kimi_vertex.models import Server
 
 from .environment import EMULATOR_VARIABLE, PROJECT_VARIABLE
 from .hosts import check_universe, parse_discovered_host
-from .names import check_managed_model, check_project
+from .names import check_location, check_managed_model, check_project
 
 __all__ = ["DEFAULT_UNIVERSE", "MANAGED_PATH", "Api", "Route", "Target"]
 
@@ -24,6 +25,7 @@ Route: TypeAlias = tuple[Literal["chat", "invoke", "rawPredict", "predict"], Lit
 
 DEFAULT_UNIVERSE: Final = "googleapis.com"
 
+_LOCATION: Final = re.compile(r"(?:^|/)locations/([^/]+)")
 MANAGED_PATH: Final = "/endpoints/openapi"
 
 # The documentation says "10 MB" and "1.5 MB". Read as binary units, so that nothing is refused
@@ -143,6 +145,11 @@ class Target:
         return replace(self, route=route)
 
     @property
+    def resource_name(self) -> str | None:
+        """The endpoint's full name; `None` for another target, or while its project is not known."""
+        return self._endpoint_name() if self.kind == "endpoint" and self.project is not None else None
+
+    @property
     def needs_project(self) -> bool:
         """Whether the project has still to be taken from the credentials, with `with_project`."""
         return self.project is None and self.kind != "base_url"
@@ -206,6 +213,14 @@ class Target:
         """Return the URL that answers with the endpoint resource, on the region's shared host."""
         origin = self.emulator_origin or _shared_origin(self.location, universe_domain)
         return f"{origin}/v1/{self._endpoint_name()}"
+
+    def resource_url(self, path: str, universe_domain: str = DEFAULT_UNIVERSE) -> str:
+        """Return the URL of a resource: below `base_url`, or on the shared host of the region that its name has."""
+        if self.base_url is not None:
+            return f"{self.base_url}/{path}"
+        named = _LOCATION.search(path)
+        location = check_location(named[1], "the resource's location") if named else self.location
+        return f"{self.emulator_origin or _shared_origin(location, universe_domain)}/v1/{path}"
 
     def describe(self, model: str | None = None) -> str:
         """Say where requests go, for error texts: project, location, and model or endpoint."""
