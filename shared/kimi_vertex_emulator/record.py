@@ -184,7 +184,8 @@ def _checked(target: str) -> tuple[str, str, bool]:
         url = urlsplit(target)
         shown = url.hostname or ""
         # What stands beside the name, such as `[::1]evil.com`, would be another host to some readers.
-        named = re.sub(r":[0-9]*$", "", url.netloc.rpartition("@")[2]).lower() in {shown, f"[{shown}]"}
+        written = re.sub(r":[0-9]+$", "", url.netloc.rpartition("@")[2]).lower()
+        named = written == (f"[{shown}]" if ":" in shown else shown) and url.netloc.isascii()
         _ = url.port
     except ValueError as error:
         raise ValueError(f"the recorder's target is not a URL: {error}") from None
@@ -203,7 +204,8 @@ def _checked(target: str) -> tuple[str, str, bool]:
 
 
 def _is_name(host: str) -> bool:
-    if ":" in host:
+    if ":" in host or re.fullmatch(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", host):
+        # A number in disguise, such as 2130706433, is an address to the system.
         try:
             return "%" not in host and bool(ipaddress.ip_address(host))
         except ValueError:

@@ -13,6 +13,7 @@ import pytest
 
 from kimi_vertex import APIError, KimiVertexClient
 from kimi_vertex_emulator import Call, Cassette, Emulator, Fault, Raw, Recorder, Turn
+from tests.core.target.support_hosts import HOSTS, goes_to, said
 
 from .support_record import PROJECT, TOKEN, ask, recorded_by_command
 
@@ -204,6 +205,20 @@ def test_targets_that_are_refused(tmp_path: Path, url: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         Recorder(url, tmp_path / "c.json")
     assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["https://", "http://"])
+def test_a_target_is_the_host_that_it_names(scheme: str, tmp_path: Path) -> None:
+    """A host is taken as it is written, or refused: what is recorded, with its token, never goes to another one."""
+    wrong = []
+    for host in HOSTS:
+        try:
+            recorder = Recorder(scheme + host, tmp_path / "c.json")
+        except ValueError:
+            continue
+        if goes_to(recorder._target) != said(scheme + host):
+            wrong.append(host)
+    assert wrong == []
 
 
 def test_the_command_records(upstream: Emulator, tmp_path: Path) -> None:

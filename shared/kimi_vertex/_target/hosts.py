@@ -232,7 +232,9 @@ def _check_host(parts: SplitResult, setting: str, value: str) -> str:
     host = parts.hostname or ""
     if not host:
         raise ConfigurationError(f"{setting}={_shown(parts, value)!r} has no host name.")
-    if _is_host(host) and re.sub(r":[0-9]*$", "", parts.netloc.lower()) in {host, f"[{host}]"}:
+    # A letter of another script may be an ASCII one in lower case, and a port that is empty a second "https:".
+    named = re.sub(r":[0-9]+$", "", parts.netloc.lower()) == (f"[{host}]" if ":" in host else host)
+    if named and parts.netloc.isascii() and _is_host(host):
         return host
     raise ConfigurationError(f"{setting}={_shown(parts, value)!r}: {host!r} is not a host name.")
 
