@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["kept", "plain"]
+__all__ = ["kept", "plain", "shown"]
 
 _BLANKS: Final = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 # Signs that a terminal obeys, that turn the direction of the text, or that cannot be printed at all.
@@ -20,6 +20,7 @@ _UNPRINTABLE: Final = (
 )
 _SIGNS: Final = {**dict.fromkeys(_UNPRINTABLE, "\ufffd"), **dict.fromkeys(map(ord, _BLANKS), " ")}
 
+_LONGEST_SHOWN: Final = 80
 _DEEPEST: Final = 20
 _MOST_ITEMS: Final = 2_000
 _MOST_TEXT: Final = 65_536
@@ -30,6 +31,15 @@ def plain(text: str, limit: int) -> str:
     if len(text) > limit:
         text = f"{text[: limit - 3]}..."
     return text if text.isascii() and text.isprintable() else text.translate(_SIGNS)
+
+
+def shown(value: object) -> str:
+    """Return what a user gave, as an error's text has it: short, and whatever its `repr` does."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a class of the user's, a number of 5,000 digits, a nest that is too deep
+        text = f"a {type(value).__name__}"
+    return plain(text, _LONGEST_SHOWN)
 
 
 def kept(value: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from kimi_vertex._json import encode
 from kimi_vertex._target.target import Target
+from kimi_vertex._text import shown
 from kimi_vertex._tools import DeclaredTools, History
 from kimi_vertex._wire import THINKING_FIELDS
 from kimi_vertex.errors import InvalidRequestError
@@ -22,7 +23,7 @@ from kimi_vertex.messages import Message, MessageLike
 from kimi_vertex.models import SAMPLING
 from kimi_vertex.options import RequestOptions, Settings
 
-from .choice import forbids_parallel_calls, forced_tools, tool_choice
+from .choice import allowed_tools, forbids_parallel_calls, forced_tools, tool_choice
 from .declared import Declarations
 from .order import Entry, order
 from .reading import read_messages
@@ -164,19 +165,24 @@ def build(
     tools = _checked_tools(extra["tools"] if "tools" in extra else options.get("tools"))
     conversation = read_messages(messages)
     declarations = Declarations(tools, conversation, rules)
+    allowed = None if "tool_choice" in extra else allowed_tools(options.get("tool_choice"), declarations.all)
+    if allowed is not None:
+        declarations.narrow(allowed)
     declared = DeclaredTools.of(declarations.all)
     fields = _fields(options, declarations.all, rules, stream=stream)
     thinks = rules.info.thinking != "never" and not _thinking_disabled(fields)
     forced = forced_tools(fields.get("tool_choice"), declared)
     if (
-        isinstance(fields.get("tool_choice"), Mapping)
+        forced is not None
+        and isinstance(fields.get("tool_choice"), Mapping)
         and "tool_choice" not in extra
         and not rules.named_choice
     ):
         fields["tool_choice"] = "required"
-        declarations.narrow(*forced.names if forced else ())
+        declarations.narrow(forced.names)
     if declarations.top:
         fields["tools"] = declarations.top
+    rules.warn_of_bare(declarations.all, forced)
     ordered = order(conversation, rules.info.call_id_prefix)
     writer = _MessageWriter(settings, rules, declarations, both_fields=target.self_deployed, thinks=thinks)
     body: dict[str, Any] = {} if model is None else {"model": model}
@@ -205,9 +211,9 @@ def _fields(
 ) -> dict[str, Any]:
     """All of the body but the model, the tools and the messages."""
     fields = rules.fields(options, _FIELDS)
-    stop = options.get("stop")
+    stop = _stop(options.get("stop"))
     if stop:
-        fields["stop"] = _stop(stop)
+        fields["stop"] = stop
     choice = tool_choice(options.get("tool_choice"), offered)
     if choice is not None and offered:
         fields["tool_choice"] = choice
@@ -224,18 +230,18 @@ def _fields(
         fields["stream_options"] = {**given, "include_usage": True}
     if fields.get("n") not in (None, 1):
         raise InvalidRequestError(
-            f"n={fields['n']!r} asks for several answers, of which all but one would be dropped; make a request for each."
+            f"n={shown(fields['n'])} asks for several answers, of which all but one would be dropped; make a request for each."
         )
     return fields
 
 
-def _stop(stop: Any) -> str | list[str]:
-    if isinstance(stop, str):
+def _stop(stop: Any) -> str | list[str] | None:
+    if stop is None or isinstance(stop, str):
         return stop
     listed: list[Any] = list(stop) if isinstance(stop, Sequence) else [None]
     if not all(isinstance(text, str) and text for text in listed):
         raise InvalidRequestError(
-            f"stop is {stop!r}; it must be a text or a list of texts, none of them empty."
+            f"stop is {shown(stop)}; it must be a text or a list of texts, none of them empty."
         )
     return listed
 

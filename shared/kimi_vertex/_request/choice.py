@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
+from kimi_vertex._text import shown
 from kimi_vertex._tools import DeclaredTools
 from kimi_vertex.errors import InvalidRequestError
 
-__all__ = ["check_tool_choice", "forbids_parallel_calls", "forced_tools", "tool_choice"]
+__all__ = ["allowed_tools", "check_tool_choice", "forbids_parallel_calls", "forced_tools", "tool_choice"]
+
+_ALLOWED: Final = "allowed_tools"
 
 
 def tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[str, Any] | None:
@@ -24,21 +27,62 @@ def tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[s
     if choice is None or choice is False:
         return None
     named: Any = choice
+    if allowed_tools(choice, tools) is not None:
+        choice = _allowed(choice).get("mode") or "auto"
     if isinstance(choice, Mapping):
-        function = choice.get("function")
-        named = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        named = _name_of(choice)
         if choice.get("type") in _own_types(tools):
             return dict(choice)
         choice = choice.get("type") if named is None else choice
-    if choice is True or choice in ("any", "required"):
+    word = "required" if choice is True else choice if isinstance(choice, str) else None
+    if word in ("any", "required"):
         if not tools:
             _refuse("required", tools)
         return "required"
-    if choice in ("auto", "none"):
-        return str(choice)
+    if word in ("auto", "none"):
+        return str(word)
     if not isinstance(named, str) or named not in DeclaredTools.of(tools).names:
         _refuse(choice if named is None else named, tools)
     return {"type": "function", "function": {"name": named}}
+
+
+def allowed_tools(choice: Any, tools: Sequence[Mapping[str, Any]]) -> frozenset[str] | None:
+    """The names of the only tools that may be called, if the choice is OpenAI's `allowed_tools`; else `None`.
+
+    Servers of Kimi do not know this choice: the others are not offered, then, which means the same.
+    https://platform.openai.com/docs/guides/function-calling#tool-choice
+
+    Raises:
+        InvalidRequestError: It allows tools that are not there, or has another mode than `auto` and `required`.
+    """
+    if not (isinstance(choice, Mapping) and choice.get("type") == _ALLOWED):
+        return None
+    allowed = _allowed(choice)
+    listed, mode = allowed.get("tools"), allowed.get("mode", "auto")
+    if mode not in ("auto", "required") or not isinstance(listed, Sequence) or not listed:
+        raise InvalidRequestError(
+            'tool_choice of type allowed_tools needs a mode ("auto" or "required") and a list of tools, such as '
+            '{"type": "function", "function": {"name": "search"}}.'
+        )
+    names = {_name_of(tool) for tool in listed}
+    known = DeclaredTools.of(tools).names
+    if unknown := [name for name in names if name not in known]:
+        _refuse(unknown[0], tools)
+    return frozenset(name for name in names if name is not None)
+
+
+def _allowed(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the choice says, in the form of chat completions or of responses."""
+    inner = choice.get(_ALLOWED)
+    return inner if isinstance(inner, Mapping) else choice
+
+
+def _name_of(tool: Any) -> str | None:
+    if not isinstance(tool, Mapping):
+        return None
+    function = tool.get("function")
+    name = function.get("name") if isinstance(function, Mapping) else tool.get("name")
+    return name if isinstance(name, str) else None
 
 
 def check_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> None:
@@ -75,4 +119,4 @@ def _own_types(tools: Sequence[Mapping[str, Any]]) -> set[Any]:
 def _refuse(choice: Any, tools: Sequence[Mapping[str, Any]]) -> NoReturn:
     names = sorted(DeclaredTools.of(tools).names)
     known = f"the tools are {', '.join(names)}" if names else "there are no tools"
-    raise InvalidRequestError(f"tool_choice={choice!r} demands a call that cannot be made: {known}.")
+    raise InvalidRequestError(f"tool_choice={shown(choice)} demands a call that cannot be made: {known}.")

@@ -7,9 +7,10 @@ the server's cache of it holds. Elsewhere their tools go to the others.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from kimi_vertex._text import shown
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message
 
@@ -43,11 +44,11 @@ def read_declaration(tools: Any, position: int) -> tuple[Tool, ...]:
             )
         if not _NAME.fullmatch(name):
             raise InvalidRequestError(
-                f"Message {position} declares a tool named {name!r}; a name begins with a letter or _, has only "
+                f"Message {position} declares a tool named {shown(name)}; a name begins with a letter or _, has only "
                 "ASCII letters, digits, _ and -, and is at most 256 long."
             )
         if name in names:
-            raise InvalidRequestError(f"Message {position} declares the tool {name!r} twice.")
+            raise InvalidRequestError(f"Message {position} declares the tool {shown(name)} twice.")
         names.add(name)
     return tuple(tools)
 
@@ -99,9 +100,9 @@ class Declarations:
             self.top = self._by_position.pop(min(self._by_position))
         self.all = [*self.top, *(tool for tools in self._by_position.values() for tool in tools)]
 
-    def narrow(self, name: str) -> None:
-        """Offer one tool alone, wherever it was declared."""
-        self.top = [tool for tool in self.all if _name(tool) == name]
+    def narrow(self, names: Collection[str]) -> None:
+        """Offer these tools alone, wherever they were declared."""
+        self.all = self.top = [tool for tool in self.all if _name(tool) in names]
         self._by_position = {}
 
     def write(self, position: int) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from operator import itemgetter
 from typing import Final, NoReturn, TypeAlias
 
 from kimi_vertex._json import is_object, normalize_arguments
+from kimi_vertex._text import shown
 from kimi_vertex._tools import History
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, ToolCall
@@ -194,7 +195,7 @@ class _Calls:
 
 
 def _refuse_orphan(identity: str | None, position: int) -> NoReturn:
-    what = f"the result of the tool call {identity!r}" if identity else "a tool's result without an id"
+    what = f"the result of the tool call {shown(identity)}" if identity else "a tool's result without an id"
     raise InvalidRequestError(
         f"Message {position} is {what}, without that call: send the assistant message with its tool calls, too. "
         "Trimming a history must keep calls and results together."

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeGuard, cast, get_args
 
+from kimi_vertex._text import shown
 from kimi_vertex._wire import thinking_text
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike, Role, ToolCall
@@ -90,11 +91,11 @@ def _read(message: MessageLike, position: int) -> Message:
         # OpenAI's newer name for the same thing; Kimi's template knows only `system`.
         role = "system"
     if not isinstance(role, str) or role not in _ROLES:
-        _fail(position, f"has the role {role!r}; Kimi knows {', '.join(sorted(_ROLES))}.")
+        _fail(position, f"has the role {shown(role)}; Kimi knows {', '.join(sorted(_ROLES))}.")
     if message.thinking is not None and not isinstance(message.thinking, str):
         _fail(position, f"has thinking of type {type(message.thinking).__name__}; expected text.")
     if message.tool_calls and role != "assistant":
-        _fail(position, f"has tool calls, but its role is {role!r}; only an assistant makes tool calls.")
+        _fail(position, f"has tool calls, but its role is {shown(role)}; only an assistant makes tool calls.")
     if message.tools != ():
         return _declaration(message, role, position)
     content = _content(message.content, position, role)
@@ -109,7 +110,7 @@ def _read(message: MessageLike, position: int) -> Message:
 
 def _declaration(message: Message, role: Any, position: int) -> Message:
     if role != "system":
-        _fail(position, f"has tools, but its role is {role!r}; only a system message declares tools.")
+        _fail(position, f"has tools, but its role is {shown(role)}; only a system message declares tools.")
     if message.content:
         _fail(position, "has tools beside its content; declare them in a system message of their own.")
     return Message("system", tools=read_declaration(message.tools, position))
@@ -184,7 +185,7 @@ def _call(call: Any, position: int, index: int) -> ToolCall:
                 "" if arguments is None else json.dumps(arguments, ensure_ascii=False, allow_nan=False)
             )
         except (TypeError, ValueError, RecursionError) as error:
-            _fail(position, f"calls {name!r} with arguments that cannot be written as JSON: {error}.")
+            _fail(position, f"calls {shown(name)} with arguments that cannot be written as JSON: {error}.")
     if isinstance(identity, str) and isinstance(call, ToolCall) and arguments is call.arguments:
         return call
     return ToolCall("" if identity is None else str(identity), name, arguments)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableSet
+import re
+from collections.abc import Iterable, Mapping, MutableSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kimi_vertex._text import plain
+from kimi_vertex._tools import DeclaredTools
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.models import Effort, ModelInfo, Server
 from kimi_vertex.options import RequestOptions
@@ -16,6 +19,10 @@ __all__ = ["Rules"]
 logger: Final = logging.getLogger("kimi_vertex.payload")
 
 _SAMPLING: Final = ("temperature", "top_p")
+_LONGEST_NAME: Final = 64
+_MOST_TOLD: Final = 100
+# The end of a signature: its parenthesis, and perhaps a type.
+_SIGNATURE: Final = re.compile(r"\)(?: -> [^ ()]+)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,22 @@ class Rules:
                 elif not (name == "reasoning_effort" and "effort" in (options.get("thinking") or {})):
                     fields[name] = value
         return fields
+
+    def warn_of_bare(self, tools: Iterable[Mapping[str, Any]], forced: DeclaredTools | None) -> None:
+        """Warn of each tool that says nothing about itself, once for a client, where the model has a choice."""
+        if forced is not None and len(forced.names) == 1:
+            return
+        for tool in tools:
+            function = tool.get("function")
+            if not isinstance(function, Mapping) or not _is_bare(function):
+                continue
+            name = plain(str(function.get("name")), _LONGEST_NAME)
+            if f"tool {name}" not in self.told and len(self.told) < _MOST_TOLD:
+                self.told.add(f"tool {name}")
+                logger.warning(
+                    "The tool %s has no description: write a docstring. The model chooses tools by their descriptions.",
+                    name,
+                )
 
     def media_refusal(self, part: Mapping[str, Any], position: int) -> str | None:
         """Why an image or a video cannot be sent, which the model or its server would ignore; `None` if it can."""
@@ -126,6 +149,15 @@ class Rules:
         if self.is_engine or on:
             return {"chat_template_kwargs": template}
         return {"thinking": kind, "chat_template_kwargs": template}
+
+
+def _is_bare(function: Mapping[str, Any]) -> bool:
+    """Whether a tool's description is empty, or the function's signature alone, as LlamaIndex writes it."""
+    name, words = str(function.get("name")), str(function.get("description") or "").strip()
+    words = words.replace(", ", ",").replace(" | ", "|")
+    return not words or (
+        words.startswith(f"{name}(") and "\n" not in words and bool(_SIGNATURE.search(words))
+    )
 
 
 def _refusal(effort: str, levels: tuple[Effort, ...], info: ModelInfo) -> str:

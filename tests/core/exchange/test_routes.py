@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from kimi_vertex import APIStatusError, AuthenticationError, BadRequestError, KimiVertexClient, NotFoundError
+from kimi_vertex_emulator import Emulator
 
+from ..support_core import each_form, perform
 from .support_flow import GOOD, Answer, Play
 
 DNS = "123.us-central1-456789.prediction.vertexai.goog"
@@ -61,6 +63,22 @@ def test_the_ways_are_tried_in_order_and_remembered(
     assert (second.error, ways(second)) == (None, [WAYS[steps]])
     assert len([r for r in caplog.records if "is used from now on" in r.getMessage()]) == min(steps, 1)
     assert ("route" in kimi.facts) is bool(steps)
+
+
+@each_form
+def test_the_emulator_answers_on_the_invoke_route(form: str, emulator: Emulator) -> None:
+    """`api="invoke"` reaches the route of a dedicated endpoint, over a real socket."""
+    client = KimiVertexClient(
+        project="p",
+        location="us-central1",
+        endpoint="123",
+        endpoint_host=emulator.origin,
+        api="invoke",
+        access_token="t",
+    )
+    assert perform(client, form).text
+    [request] = emulator.chat_requests
+    assert request.path == "/v1/projects/p/locations/us-central1/endpoints/123/invoke/v1/chat/completions"
 
 
 def test_the_first_refusal_is_told() -> None:

@@ -135,6 +135,45 @@ def test_impossible_tool_choice(choice: Any) -> None:
         body(tools=[TOOL], tool_choice=choice)
 
 
+def _allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+OTHER = {"type": "function", "function": {"name": "g", "parameters": {}}}
+
+
+@pytest.mark.parametrize(
+    ("choice", "tools", "wire"),
+    [
+        (_allowed("auto", "g"), [OTHER], "auto"),
+        (_allowed("required", "g"), [OTHER], "required"),
+        (_allowed("auto", "g", "f"), [TOOL, OTHER], "auto"),
+        ({"type": "allowed_tools", "tools": [{"type": "function", "name": "f"}]}, [TOOL], "auto"),
+    ],
+)
+def test_allowed_tools(choice: Any, tools: list[Any], wire: str) -> None:
+    """OpenAI's choice among some of the tools, which Kimi's servers do not know, is kept by offering only these."""
+    built = body(tools=[TOOL, OTHER], tool_choice=choice)
+    assert (built["tools"], built["tool_choice"]) == (tools, wire)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (_allowed("auto", "h"), "the tools are f, g"),
+        (_allowed("any", "f"), "needs a mode"),
+        (_allowed("auto"), "a list of tools"),
+        ({"type": "allowed_tools"}, "a list of tools"),
+        ({"type": "allowed_tools", "allowed_tools": {"tools": [5]}}, "the tools are f, g"),
+    ],
+)
+def test_allowed_tools_that_are_wrong(choice: Any, words: str) -> None:
+    """A choice among tools that are not there, or of an unknown mode, is refused in words."""
+    with pytest.raises(InvalidRequestError, match=words):
+        body(tools=[TOOL, OTHER], tool_choice=choice)
+
+
 OWN = {"type": "builtin_function", "function": {"name": "$web_search"}}
 NAMELESS = {"type": "web_search"}
 
