@@ -104,15 +104,16 @@ class _Answer(BaseCumulativeTransformOutputParser[Any]):
             )
         value = calls[0] if calls else _NOTHING if _invalid(message) else self._in_text(text)
         if value is _NOTHING:
-            problem, shown = self._problem(message, text)
-            raise OutputParserException(f"{problem}{_hint(message)} Got: {shown[:500]!r}", llm_output=shown)
+            problem, reason, shown = self._problem(message, text)
+            hint = _hint(message, is_call=self.is_call)
+            raise OutputParserException(f"{problem}{hint}{reason} Got: {shown[:500]!r}", llm_output=shown)
         try:
             return self._read(value)
         except ValueError as error:
             name = "the schema" if self.wanted is None else self.wanted.name
             shown = json.dumps(value, ensure_ascii=False, default=str)
             raise OutputParserException(
-                f"The answer does not fit {name}: {error}{_hint(message)} Got: {shown[:500]!r}",
+                f"The answer does not fit {name}.{_hint(message, is_call=self.is_call)} {error} Got: {shown[:500]!r}",
                 llm_output=shown,
             ) from error
 
@@ -131,14 +132,19 @@ class _Answer(BaseCumulativeTransformOutputParser[Any]):
                 return self.wanted.from_arguments(value) if isinstance(value, dict) else value
         return bare if bare and self.wanted.schema.get("type") == "string" else _NOTHING
 
-    def _problem(self, message: BaseMessage | None, text: str) -> tuple[str, str]:
+    def _problem(self, message: BaseMessage | None, text: str) -> tuple[str, str, str]:
+        """What is wrong, why, and what the model wrote."""
         call = _invalid(message)
         if self.is_call and call is not None:
-            reason = call.get("error") or "unreadable arguments"
-            return f"The model's call of {call.get('name')} is unusable: {reason}.", call.get("args") or ""
+            reason = call.get("error") or "its arguments cannot be read"
+            return (
+                f"The model's call of {call.get('name')} is unusable.",
+                f" The reason: {reason}.",
+                call.get("args") or "",
+            )
         if self.is_call:
-            return "The model made no call.", text
-        return f"The answer {'holds no complete JSON' if text.strip() else 'has no text'}.", text
+            return "The model made no call.", "", text
+        return f"The answer {'holds no complete JSON' if text.strip() else 'has no text'}.", "", text
 
 
 def _invalid(message: BaseMessage | None) -> InvalidToolCall | None:
@@ -156,11 +162,12 @@ def _is_whole(result: list[Generation]) -> bool:
     return not isinstance(message, AIMessageChunk) or message.chunk_position == "last"
 
 
-def _hint(message: BaseMessage | None) -> str:
+def _hint(message: BaseMessage | None, *, is_call: bool) -> str:
     reason = message.response_metadata.get("finish_reason") if message is not None else None
     if reason == "length":
         return " It was cut off by max_tokens, which thinking and answer share: raise it."
-    step = ' Ask for JSON in the prompt, or try method="function_calling".'
+    other = "json_schema" if is_call else "function_calling"
+    step = f' Ask for JSON in the prompt, or try method="{other}".'
     return f"{step} finish_reason was {reason!r}." if reason else step
 
 

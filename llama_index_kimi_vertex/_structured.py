@@ -183,10 +183,10 @@ def _no_object(response: ChatResponse, name: str) -> str:
     advice = {
         "length": "The answer was cut off: raise max_tokens, which pays for the thinking too.",
         "content_filter": "A safety filter stopped the answer.",
-    }.get(reason, 'Say in the prompt what to fill in, or try structured_output="json_schema".')
+    }.get(reason, 'Describe it in the prompt, or try the other structured_output ("tool", "json_schema").')
     text = response.message.content or ""
     shown = text if len(text) <= 300 else text[:300] + "..."
-    return f"The model gave no {name} object (finish_reason={reason}, text={shown!r}). {advice}"
+    return f"The model gave no {name} object. {advice} Its text was {shown!r} (finish_reason={reason})."
 
 
 class ObjectStream(Generic[T]):

@@ -149,7 +149,7 @@ def test_events(emulator: Emulator, llm: KimiVertex, predict: Any, recorder: Rec
 def test_no_object(emulator: Emulator, llm: KimiVertex, predict: Any) -> None:
     """Without an object the error says what came instead."""
     emulator.enqueue(Turn(thinking="t", text="No."))
-    with pytest.raises(ValueError, match=r"no Album object .*'No\.'"):
+    with pytest.raises(ValueError, match=r"no Album object\. .*'No\.'"):
         predict(llm)
     assert len(emulator.requests) == 1
 
