@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
+import re
 import socket
 import threading
 import time
@@ -15,12 +17,15 @@ from typing import Any, Self
 
 import pytest
 
-from kimi_vertex import Completion, Event, KimiVertexClient, accumulate
+from kimi_vertex import Completion, Event, KimiVertexClient, KimiVertexError, accumulate
 from kimi_vertex_emulator import Emulator, Part, Raw
 
 FORMS = ("sync-stream", "sync-whole", "async-stream", "async-whole")
 STREAMS = ("sync-stream", "async-stream")
 SIDES = ("sync", "async")
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Signs that a terminal obeys, or that begin a line of a log."""
 
 each_form = pytest.mark.parametrize("form", FORMS)
 each_stream = pytest.mark.parametrize("form", STREAMS)
@@ -98,6 +103,18 @@ def _check(outcome: Outcome, form: str) -> None:
     if is_stream(form) and partial is not None:
         shown = accumulate(outcome.events)
         assert (shown.thinking, shown.text) == (partial.thinking, partial.text)
+
+
+def expect_sound(error: Exception | None) -> None:
+    """An error of this library, that prints, pickles, is short, and is one line whatever it quotes."""
+    assert isinstance(error, KimiVertexError), error
+    for text in (str(error), repr(error)):
+        assert len(text) < 2_500
+        assert not CONTROL.search(text)
+        text.encode()
+    twin = pickle.loads(pickle.dumps(error))
+    assert str(twin) == str(error)
+    assert len(repr(twin.__dict__)) < 400_000
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:

@@ -20,12 +20,12 @@ from kimi_vertex import (
     APIStatusError,
     APITimeoutError,
     KimiVertexClient,
-    KimiVertexError,
     StreamInterruptedError,
     Timeouts,
 )
 
 from ..support_core import (
+    CONTROL,
     DONE,
     FINISH,
     TEXT,
@@ -35,6 +35,7 @@ from ..support_core import (
     chunk,
     each_form,
     each_stream,
+    expect_sound,
     is_stream,
     perform,
     read_request,
@@ -51,7 +52,6 @@ from .support_raw_faults import (
 from .support_raw_shapes import ERROR_SHAPES, SHAPES, TIME_SHAPES
 
 LIMITS = Timeouts(connect=2, first_byte=0.25, idle=0.25)
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 each_error = pytest.mark.parametrize("shape", ERROR_SHAPES, ids=lambda shape: shape.name)
@@ -66,24 +66,12 @@ def ask(shape: Shape, form: str, timeouts: Timeouts, **settings: Any) -> Outcome
         return perform(client, form)
 
 
-def expect_sound(error: Exception | None) -> None:
-    """An error of this library, that prints, pickles, is short, and is one line whatever it quotes."""
-    assert isinstance(error, KimiVertexError), error
-    for text in (str(error), repr(error)):
-        assert len(text) < 2_500
-        assert not _CONTROL.search(text)
-        text.encode()
-    twin = pickle.loads(pickle.dumps(error))
-    assert str(twin) == str(error)
-    assert len(repr(twin.__dict__)) < 400_000
-
-
 def expect_plain_logs(caplog: pytest.LogCaptureFixture) -> None:
     for record in caplog.records:
         if record.name.startswith("kimi_vertex"):
             text = record.getMessage()
             assert len(text) < 5_000, record
-            assert not _CONTROL.search(text), text
+            assert not CONTROL.search(text), text
 
 
 @each_form
