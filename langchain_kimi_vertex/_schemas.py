@@ -12,10 +12,11 @@ from typing import Any, Final
 from langchain_core.utils.function_calling import convert_to_openai_function
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
 from typing_extensions import is_typeddict
 
-__all__ = ["Wanted", "is_recursive", "read_schema", "rooted"]
+from kimi_vertex import InvalidRequestError
+
+__all__ = ["Wanted", "first_line", "is_recursive", "read_schema", "rooted"]
 
 _KEYWORDS: Final = frozenset("type properties $ref anyOf oneOf allOf enum const items".split())
 _NOT_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -62,8 +63,19 @@ def read_schema(schema: Any) -> Wanted:
             a function in OpenAI's or Anthropic's form.
 
     Raises:
-        ValueError: It is none of these.
+        InvalidRequestError: It is none of these.
     """
+    try:
+        return _read(schema)
+    except Exception as error:
+        name = getattr(schema, "__name__", None) or f"a {type(schema).__name__}"
+        raise InvalidRequestError(
+            f"{name} cannot be a schema of structured output: use a pydantic class, a dataclass, a TypedDict or a JSON "
+            f"schema. {first_line(error)}"
+        ) from error
+
+
+def _read(schema: Any) -> Wanted:
     if isinstance(schema, Mapping):
         return _from_mapping(schema)
     if is_typeddict(schema):
@@ -92,7 +104,7 @@ def _from_mapping(schema: Mapping[str, Any]) -> Wanted:
         inner = schema["schema"]
         name = name or inner.get("title")
     if not _KEYWORDS & inner.keys():
-        raise ValueError(f"The schema is not a JSON schema: it has none of {', '.join(sorted(_KEYWORDS))}.")
+        raise ValueError(f"It has none of {', '.join(sorted(_KEYWORDS))}.")
     described = schema.get("description") or inner.get("description") or ""
     return Wanted(_name(str(name or "response")), str(described), rooted(_without_nullable(inner)), _as_it_is)
 
@@ -108,22 +120,10 @@ def _from_function(function: Mapping[str, Any]) -> Wanted:
 
 
 def _from_type(kind: Any, *, read: Callable[[Any], Any] | None = None) -> Wanted:
-    try:
-        adapter = TypeAdapter(kind)
-        schema = rooted(adapter.json_schema())
-    except (
-        PydanticSchemaGenerationError,
-        PydanticUndefinedAnnotation,
-        PydanticUserError,
-        TypeError,
-        NameError,
-    ) as error:
-        raise ValueError(
-            f"{kind!r} cannot be a schema of structured output: {_first_line(error)} Use a pydantic class, a dataclass, a "
-            "TypedDict, a JSON schema, or a type that pydantic knows."
-        ) from None
+    adapter = TypeAdapter(kind)
+    schema = rooted(adapter.json_schema())
     if not _KEYWORDS & schema.keys():
-        raise ValueError(f"{kind!r} cannot be a schema of structured output: it admits anything.")
+        raise ValueError("It admits anything.")
     name = schema.get("title") or getattr(kind, "__name__", None) or "response"
 
     def validated(value: Any) -> Any:
@@ -137,8 +137,10 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _first_line(error: Exception) -> str:
-    return f"{str(error).strip().splitlines()[0].rstrip('.')}."
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, as a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{lines[0].rstrip('.')}."
 
 
 def _name(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, cast
 
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.utils import from_env
 from pydantic import (
     AliasChoices,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -168,10 +169,11 @@ class KimiVertexSettings(BaseChatModel):
     tool_validation: Literal["off", "flag", "repair", "reask"] = "reask"
     """What to do about calls that do not fit their tool's schema. Whole schemas need `kimi-vertex[validate]`."""
 
-    timeout: float | Timeouts | None = None
-    """Seconds, or `kimi_vertex.Timeouts`. Default: 10 to connect, 600 to the first byte, 300 between pieces."""
-    max_retries: int = 2
-    """How often a failed request is repeated, before its first output only."""
+    timeout: Annotated[float | Timeouts | None, BeforeValidator(Timeouts.of)] = None
+    """Seconds, `kimi_vertex.Timeouts` or `httpx.Timeout`. Default: `KIMI_VERTEX_TIMEOUT`, then 10 to connect, 600 to the
+    first byte, 300 between pieces."""
+    max_retries: int | None = None
+    """How often a failed request is repeated, before its first output only. Default: `KIMI_VERTEX_MAX_RETRIES`, then 2."""
     max_retry_seconds: float = 120.0
     """When to stop repeating, counted from the start of the request."""
     wake_timeout: float | None = None
@@ -193,7 +195,11 @@ class KimiVertexSettings(BaseChatModel):
 
     if not TYPE_CHECKING:  # type checkers see the fields, as they do with every pydantic model
 
-        def __init__(self, **kwargs: Any) -> None:
+        def __init__(self, model: str | None = None, /, **kwargs: Any) -> None:
+            if model is not None:
+                if kwargs.keys() & {"model", "model_name"}:
+                    raise ConfigurationError("The model is given twice: once by its place, once by its name.")
+                kwargs["model"] = model
             _check_given(type(self), kwargs)
             fields = type(self).model_fields
             if kwargs.keys() >= fields.keys():
@@ -242,7 +248,7 @@ class KimiVertexSettings(BaseChatModel):
 
     @model_validator(mode="after")
     def _check_kimi_vertex_settings(self) -> Self:
-        if self.credentials == _NOT_DUMPED:
+        if isinstance(self.credentials, str) and self.credentials == _NOT_DUMPED:
             raise ConfigurationError(
                 "The model was dumped with credentials that do not travel. Dump one with default credentials or with "
                 "credentials=PATH, or build the model where it is used."
@@ -259,7 +265,8 @@ class KimiVertexSettings(BaseChatModel):
 
     def _requested_model(self, kwargs: Mapping[str, Any]) -> str | None:
         """The model that a request asks for; what the server reports has precedence."""
-        return kwargs.get("model") or self._client.model
+        given = kwargs.get("model")
+        return given if given and isinstance(given, str) else self._client.model
 
     def _model_label(self, kwargs: Mapping[str, Any]) -> str:
         """What a model is called where no name was given: LangChain counts usage by this."""
@@ -335,7 +342,7 @@ class KimiVertexSettings(BaseChatModel):
         if isinstance(settings.get("max_tokens"), int):
             params["ls_max_tokens"] = settings["max_tokens"]
         stops = stop if stop is not None else settings.get("stop")
-        if stops:
+        if stops and isinstance(stops, str | list | tuple):
             params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
         return params
 

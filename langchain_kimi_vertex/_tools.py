@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from kimi_vertex import InvalidRequestError
-from langchain_kimi_vertex._schemas import Wanted, is_recursive, read_schema, rooted
+from langchain_kimi_vertex._schemas import Wanted, first_line, is_recursive, read_schema, rooted
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -41,14 +41,21 @@ Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
 
 
 def format_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> list[dict[str, Any]]:
-    """Convert tools of any kind to OpenAI's form; `defer_loading` of their `extras` stays, as ChatOpenAI has it."""
-    return [_format_tool(tool, strict=strict) for tool in tools]
+    """Convert tools of any kind to OpenAI's form; `defer_loading` of their `extras` stays, as ChatOpenAI has it.
+
+    Raises:
+        InvalidRequestError: One of them is not a tool.
+    """
+    unchecked: Any = tools
+    if isinstance(unchecked, str | bytes | Mapping) or not isinstance(unchecked, Iterable):
+        raise InvalidRequestError(f"tools is a {type(unchecked).__name__}; pass a list of tools.")
+    return [_format_tool(tool, f"tools[{index}]", strict=strict) for index, tool in enumerate(tools)]
 
 
-def _format_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
+def _format_tool(tool: ToolLike, place: str, *, strict: bool | None) -> dict[str, Any]:
     if isinstance(tool, Mapping) and _is_servers_own(tool):
         return dict(tool)
-    formatted = convert_to_openai_tool(tool, strict=strict)
+    formatted = _converted(tool, place, strict=strict)
     model = tool if isinstance(tool, type) else getattr(tool, "tool_call_schema", None)
     if isinstance(model, type) and issubclass(model, BaseModel):
         schema = model.model_json_schema()
@@ -60,6 +67,16 @@ def _format_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
     else:
         deferred = _mapping(getattr(tool, "extras", None)).get(DEFERRED)
     return {**formatted, DEFERRED: True} if deferred is True else formatted
+
+
+def _converted(tool: Any, place: str, *, strict: bool | None = None) -> dict[str, Any]:
+    try:
+        return convert_to_openai_tool(tool, strict=strict)
+    except Exception as error:
+        raise InvalidRequestError(
+            f"{place} is not a tool: pass a function, a BaseTool, a pydantic class or a dict in OpenAI's form. "
+            f"{first_line(error)}"
+        ) from error
 
 
 def _is_servers_own(tool: Mapping[str, Any]) -> bool:
@@ -115,10 +132,7 @@ def _definition(tool: Any) -> dict[str, Any]:
             key: tool[key] for key in ("name", "description", "parameters", "strict") if tool.get(key)
         }
         return {"type": "function", "function": function}
-    try:
-        formatted = convert_to_openai_tool(tool)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"A system message adds a tool of an unknown form: {error}") from None
+    formatted = _converted(tool, "What a system message adds")
     return {name: value for name, value in formatted.items() if name != DEFERRED}
 
 
@@ -130,7 +144,7 @@ def response_format(schema: Any, *, strict: bool | None = None) -> dict[str, Any
         strict: Sent if it is not `None`.
 
     Raises:
-        ValueError: It cannot be a schema.
+        InvalidRequestError: It cannot be a schema.
     """
     if isinstance(schema, Mapping) and schema.get("type") in ("json_schema", "json_object", "text"):
         return dict(schema)

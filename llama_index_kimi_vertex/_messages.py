@@ -29,7 +29,7 @@ from pydantic import BaseModel
 
 from kimi_vertex import InvalidRequestError, Message, Role, ToolCall
 
-from ._tools import tool_dict, wire_name
+from ._tools import tool_dicts, wire_name
 
 __all__ = [
     "ARGUMENTS",
@@ -88,7 +88,7 @@ def _to_core(message: ChatMessage) -> Message:
             name=None if name is None else wire_name(str(name)),
         )
     if role == "system" and (tools := message.additional_kwargs.get("tools")) is not None:
-        return Message(role, content or None, tools=[tool_dict(tool) for tool in tools])
+        return Message(role, content or None, tools=tool_dicts(tools))
     return Message(role, content)
 
 

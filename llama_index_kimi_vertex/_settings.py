@@ -11,10 +11,19 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, StrictBool, ValidationError
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StrictBool,
+    ValidationError,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from kimi_vertex import (
@@ -92,10 +101,15 @@ class ClientSettings(FunctionCallingLLM):
         repr=False,
         description="Static bearer token instead of Google credentials; also accepted as api_key.",
     )
-    timeout: float | Timeouts | None = Field(
-        default=None, description="Seconds, or Timeouts(connect=10, first_byte=600, idle=300)."
+    timeout: Annotated[float | Timeouts | None, BeforeValidator(Timeouts.of)] = Field(
+        default=None,
+        description="Seconds, Timeouts(connect=10, first_byte=600, idle=300) or an httpx.Timeout; default: "
+        "KIMI_VERTEX_TIMEOUT, then those Timeouts.",
     )
-    max_retries: int = Field(default=2, description="Further attempts before the first byte of an answer.")
+    max_retries: int | None = Field(
+        default=None,
+        description="Further attempts before the first byte of an answer; default: KIMI_VERTEX_MAX_RETRIES, then 2.",
+    )
     max_retry_seconds: float = Field(
         default=120.0, description="When to stop trying again, counted from the start of the request."
     )

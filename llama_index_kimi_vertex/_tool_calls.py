@@ -14,7 +14,7 @@ from llama_index.core.tools.calling import acall_tool_with_selection, call_tool_
 from llama_index.core.tools.types import BaseTool, ToolOutput
 
 from ._responses import invalid_selections, keep_first_call, tool_selections
-from ._tools import renamed_tools, tool_dict, wire_name
+from ._tools import renamed_tools, tool_dicts, wire_name
 
 __all__ = ["ToolCalls"]
 
@@ -37,7 +37,7 @@ class ToolCalls(FunctionCallingLLM):
         messages = list(chat_history or [])
         if user_msg is not None:
             messages.append(user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(user_msg))
-        offered = [tool_dict(tool) for tool in tools]
+        offered = tool_dicts(tools)
         prepared: dict[str, Any] = {**kwargs, "messages": messages, "tools": offered}
         if names := renamed_tools(tools, offered):
             prepared["tool_names"] = names

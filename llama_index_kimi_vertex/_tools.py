@@ -10,17 +10,23 @@ from llama_index.core.tools.types import BaseTool
 
 from kimi_vertex import InvalidRequestError
 
-__all__ = ["renamed_tools", "tool_dict", "wire_name"]
+__all__ = ["renamed_tools", "tool_dicts", "wire_name"]
 
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def tool_dict(tool: Any) -> dict[str, Any]:
-    """A tool in OpenAI's form.
+def tool_dicts(tools: Any) -> list[dict[str, Any]]:
+    """Tools in OpenAI's form.
 
     Raises:
-        InvalidRequestError: It is a bare function.
+        InvalidRequestError: They are not a list, or one of them is a bare function.
     """
+    if isinstance(tools, str | bytes) or not isinstance(tools, Sequence):
+        raise InvalidRequestError(f"tools is a {type(tools).__name__}; pass a list of tools.")
+    return [_tool_dict(tool) for tool in tools]
+
+
+def _tool_dict(tool: Any) -> dict[str, Any]:
     if isinstance(tool, BaseTool):
         # Kimi's servers have no limit for a description's length.
         return tool.metadata.to_openai_tool(skip_length_check=True)

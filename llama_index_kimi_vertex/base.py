@@ -35,7 +35,7 @@ from ._responses import ResponseBuilder, chat_response, completion_response
 from ._settings import ClientSettings, check_options
 from ._structured_llm import StructuredCalls
 from ._tool_calls import ToolCalls
-from ._tools import renamed_tools, tool_dict
+from ._tools import renamed_tools, tool_dicts
 from .events import ThinkingDeltaEvent
 
 __all__ = ["KimiVertex"]
@@ -203,7 +203,7 @@ class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
         names = options.pop("tool_names", {})
         check_options(options)
         if tools := options.pop("tools", None):
-            options["tools"] = [tool_dict(tool) for tool in tools]
+            options["tools"] = tool_dicts(tools)
             names = {**names, **renamed_tools(tools, options["tools"])}
         else:
             options.pop("tool_choice", None)

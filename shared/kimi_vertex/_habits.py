@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ._text import shown
 from .errors import ConfigurationError
 
 __all__ = ["SENT_AS_THEY_ARE", "check_names"]
@@ -101,7 +102,7 @@ def check_names(names: Iterable[str], known: Iterable[str], *, owner: str, what:
     there = sorted(known)
     for name in names:
         if name not in there:
-            raise ConfigurationError(f"{owner} has no {what} {name!r}{_meant(name, there)}")
+            raise ConfigurationError(f"{owner} has no {what} {shown(name)}{_meant(name, there)}")
 
 
 def _meant(name: str, there: list[str]) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, TypeVar, cast, get_args
 
 from ._answer.validation import check_validators
 from ._habits import SENT_AS_THEY_ARE, check_names
+from ._json import encode
 from ._target.names import check_model_text
+from ._text import shown
 from ._version import __version__
 from .errors import ConfigurationError
 from .models import EFFORTS, Server
 from .options import (
     EmptyTurnPolicy,
+    HTTPTimeout,
     ReplayThinking,
     RequestOptions,
     Settings,
@@ -30,17 +33,21 @@ __all__ = [
     "default_headers",
     "merge_options",
     "read_certificates",
+    "read_max_retries",
     "read_max_tokens",
+    "read_seconds",
     "read_timeouts",
-    "read_wake_timeout",
 ]
 
-_WAKE_VARIABLE: Final = "KIMI_VERTEX_WAKE_TIMEOUT"
+_RETRIES_VARIABLE: Final = "KIMI_VERTEX_MAX_RETRIES"
 _CA_VARIABLE: Final = "KIMI_VERTEX_CA_CERTS"
 _USER_AGENT: Final = f"kimi-vertex/{__version__} python/{platform.python_version()}"
 _KNOWN: Final = frozenset(RequestOptions.__annotations__)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+_TOO_LARGE: Final = 10**300
+_MOST_DIGITS: Final = 10
+T = TypeVar("T")
 _CHOICES: Final = {
     "replay_thinking": get_args(ReplayThinking),
     "empty_turn": get_args(EmptyTurnPolicy),
@@ -56,23 +63,31 @@ def check_settings(settings: Settings) -> Settings:
         ConfigurationError: One of them does not; the text names it.
     """
     for name, allowed in _CHOICES.items():
-        if getattr(settings, name) not in allowed:
+        if not _is_word(getattr(settings, name), allowed):
             raise ConfigurationError(
-                f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(map(repr, allowed))}."
+                f"{name} is {shown(getattr(settings, name))}; it must be one of {', '.join(map(repr, allowed))}."
             )
     if not (type(settings.max_retries) is int and settings.max_retries >= 0):
         raise ConfigurationError(
-            f"max_retries is {settings.max_retries!r}; it must be a whole number, 0 or more."
+            f"max_retries is {shown(settings.max_retries)}; it must be a whole number, 0 or more."
         )
     if not (_is_number(settings.max_retry_seconds) and settings.max_retry_seconds >= 0):
         raise ConfigurationError(
-            f"max_retry_seconds is {settings.max_retry_seconds!r}; it must be a number of seconds, 0 or more."
+            f"max_retry_seconds is {shown(settings.max_retry_seconds)}; it must be a number of seconds, 0 or more."
         )
     _check_seconds("wake_timeout", settings.wake_timeout)
     _check_numbers(settings.defaults)
+    _check_json(settings.defaults.get("extra_body"))
     check_callable(settings.defaults.get("on_thinking"), "on_thinking")
     check_validators(settings.tool_validation)
     return settings
+
+
+def _check_json(extra_body: Mapping[str, Any] | None) -> None:
+    try:
+        encode(extra_body or {})
+    except ValueError as error:
+        raise ConfigurationError(f"extra_body cannot be written as JSON: {error}.") from None
 
 
 def check_callable(value: object, name: str) -> None:
@@ -82,29 +97,38 @@ def check_callable(value: object, name: str) -> None:
         ConfigurationError: It cannot.
     """
     if value is not None and not callable(value):
-        raise ConfigurationError(f"{name} is {value!r}; it must be a function or a coroutine function.")
+        raise ConfigurationError(f"{name} is {shown(value)}; it must be a function or a coroutine function.")
 
 
 def _check_numbers(options: RequestOptions) -> None:
     temperature, top_p, limit = options.get("temperature"), options.get("top_p"), options.get("max_tokens")
     if temperature is not None and not (_is_number(temperature) and 0 <= temperature <= 2):
-        raise ConfigurationError(f"temperature is {temperature!r}; it must be a number between 0 and 2.")
+        raise ConfigurationError(f"temperature is {shown(temperature)}; it must be a number between 0 and 2.")
     if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
-        raise ConfigurationError(f"top_p is {top_p!r}; it must be above 0 and at most 1.")
+        raise ConfigurationError(f"top_p is {shown(top_p)}; it must be above 0 and at most 1.")
     if limit is not None and not (type(limit) is int and limit >= 1):
-        raise ConfigurationError(f"max_tokens is {limit!r}; it must be 1 or more. Leave it out for no limit.")
+        raise ConfigurationError(
+            f"max_tokens is {shown(limit)}; it must be 1 or more. Leave it out for no limit."
+        )
 
 
 def _check_effort(effort: Any) -> None:
-    if effort is not None and effort not in EFFORTS:
+    if effort is not None and not _is_word(effort, EFFORTS):
         raise ConfigurationError(
-            f"reasoning_effort is {effort!r}; it must be one of {', '.join(map(repr, EFFORTS))}. Other words of a "
+            f"reasoning_effort is {shown(effort)}; it must be one of {', '.join(map(repr, EFFORTS))}. Other words of a "
             "server's own go into extra_body."
         )
 
 
+def _is_word(value: object, words: Iterable[str | None]) -> bool:
+    return (value is None or isinstance(value, str)) and value in words
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value is a number that can be counted with: an integer may be too large for that."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < _TOO_LARGE
+    return isinstance(value, float)
 
 
 def merge_options(*layers: RequestOptions) -> RequestOptions:
@@ -144,37 +168,38 @@ def _check_headers(headers: Mapping[Any, Any]) -> None:
     for name, value in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
             raise ConfigurationError(
-                f"extra_headers has {name!r}, which cannot be the name of an HTTP header."
+                f"extra_headers has {shown(name)}, which cannot be the name of an HTTP header."
             )
         if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
             raise ConfigurationError(
-                f"extra_headers[{name!r}] must be text in ASCII without line breaks and without spaces around it."
+                f"extra_headers[{shown(name)}] must be text in ASCII without line breaks and without spaces around it."
             )
 
 
-def read_timeouts(timeout: float | Timeouts | None) -> Timeouts:
+def read_timeouts(timeout: float | Timeouts | HTTPTimeout | None) -> Timeouts:
     """The timeouts that a setting means: one number of seconds is for every wait, `None` for the defaults.
 
     Raises:
-        ConfigurationError: It is not a positive number, nor `Timeouts`.
+        ConfigurationError: It is not a positive number, nor `Timeouts` or an `httpx.Timeout`.
     """
-    if timeout is None:
+    given: Any = Timeouts.of(timeout)
+    if given is None:
         return Timeouts()
-    if isinstance(timeout, Timeouts):
-        for limit in fields(timeout):
-            _check_seconds(f"Timeouts.{limit.name}", getattr(timeout, limit.name))
-        return timeout
-    _check_seconds("timeout", timeout)
-    return Timeouts(connect=min(float(timeout), 10.0), first_byte=float(timeout), idle=float(timeout))
+    if isinstance(given, Timeouts):
+        for limit in fields(given):
+            _check_seconds(f"Timeouts.{limit.name}", getattr(given, limit.name))
+        return given
+    _check_seconds("timeout", given)
+    return Timeouts(connect=min(float(given), 10.0), first_byte=float(given), idle=float(given))
 
 
 def _check_seconds(name: str, value: Any) -> None:
     if value is None:
         return
     if not (_is_number(value) and value > 0):
-        kind = ", or kimi_vertex.Timeouts" if name == "timeout" else ""
+        kind = ", or kimi_vertex.Timeouts or httpx.Timeout" if name == "timeout" else ""
         raise ConfigurationError(
-            f"{name} is {value!r}; it must be a number of seconds above 0, or None{kind}."
+            f"{name} is {shown(value)}; it must be a number of seconds above 0, or None{kind}."
         )
 
 
@@ -191,32 +216,40 @@ def read_max_tokens(given: int | None, unknown: dict[str, Any]) -> int | None:
     return newer if given is None else given
 
 
-def read_wake_timeout(given: float | None) -> float | None:
-    """`wake_timeout`, or its variable."""
-    text = os.environ.get(_WAKE_VARIABLE)
+def read_seconds(given: T | None, name: str) -> T | float | None:
+    """A setting that is a number of seconds, or its variable."""
+    variable = f"KIMI_VERTEX_{name.upper()}"
+    text = os.environ.get(variable)
     if given is not None or not text:
         return given
     try:
         return float(text)
     except ValueError:
-        raise ConfigurationError(f"{_WAKE_VARIABLE}={text!r} must be a number of seconds.") from None
+        raise ConfigurationError(f"{variable}={shown(text)} must be a number of seconds.") from None
+
+
+def read_max_retries(given: int | None) -> int:
+    """`max_retries`, or its variable."""
+    text = os.environ.get(_RETRIES_VARIABLE)
+    if given is not None or not text:
+        return 2 if given is None else given
+    if not (text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS):
+        raise ConfigurationError(f"{_RETRIES_VARIABLE}={shown(text)} must be a whole number, 0 or more.")
+    return int(text)
 
 
 def read_certificates(given: str | os.PathLike[str] | None, *own: object) -> str | None:
     """`ca_certs`, or its variable, which does not concern HTTP clients of the user's."""
     unchecked: Any = given
     if given is not None and not (isinstance(unchecked, str | os.PathLike) and str(unchecked)):
-        raise ConfigurationError(f'ca_certs is {given!r}; it must be the path of a PEM file, or "system".')
-    if given is not None and own != (None, None):
+        raise ConfigurationError(
+            f'ca_certs is {shown(given)}; it must be the path of a PEM file, or "system".'
+        )
+    is_own = any(client is not None for client in own)
+    if given is not None and is_own:
         raise ConfigurationError(
             "ca_certs and http_client are both given: an HTTP client of your own checks certificates itself (verify=). "
             "Leave one out."
         )
-    text = (
-        os.fspath(given)
-        if given is not None
-        else os.environ.get(_CA_VARIABLE)
-        if own == (None, None)
-        else None
-    )
+    text = os.fspath(given) if given is not None else None if is_own else os.environ.get(_CA_VARIABLE)
     return str(text) if text else None

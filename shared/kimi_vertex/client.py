@@ -31,9 +31,10 @@ from ._settings import (
     default_headers,
     merge_options,
     read_certificates,
+    read_max_retries,
     read_max_tokens,
+    read_seconds,
     read_timeouts,
-    read_wake_timeout,
 )
 from ._target.environment import ACCESS_TOKEN_VARIABLE, warn_of_unknown
 from ._target.facts import Fact
@@ -49,6 +50,7 @@ from .messages import MessageLike
 from .models import Effort, ModelInfo, Server, model_info, retirement_warning
 from .options import (
     EmptyTurnPolicy,
+    HTTPTimeout,
     ReplayThinking,
     RequestOptions,
     Settings,
@@ -115,9 +117,11 @@ class KimiVertexClient(Inspected):
             `SSL_CERT_FILE`, `SSL_CERT_DIR`, then certifi's.
         insecure_http: `True` accepts plain http to a private address or a cluster's name: everybody on that network can
             read the prompts and answers. No token is sent that way but with `"with_token"`, which shows it, too.
-        timeout: Seconds to the head of the answer and between two pieces of it, or `Timeouts`, which has more limits.
-            Default `Timeouts()`: 10 s to connect, 600 s to the head of the answer, 300 s between two pieces.
-        max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown.
+        timeout: Seconds to the head of the answer and between two pieces of it, or `Timeouts`, which has more limits, or
+            an `httpx.Timeout`. Default: `KIMI_VERTEX_TIMEOUT` in seconds, then `Timeouts()`: 10 s to connect, 600 s to
+            the head of the answer, 300 s between two pieces.
+        max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown. Default:
+            `KIMI_VERTEX_MAX_RETRIES`, then 2.
         max_retry_seconds: When to stop trying again, counted from the start of the request.
         wake_timeout: For how many seconds to wait for an endpoint that has no replica yet, because it starts from zero or
             is redeployed (1800 is enough for most). Default: that is an error.
@@ -173,8 +177,8 @@ class KimiVertexClient(Inspected):
         audience: str | None = None,
         ca_certs: str | os.PathLike[str] | None = None,
         insecure_http: InsecureHttp | None = None,
-        timeout: float | Timeouts | None = None,
-        max_retries: int = 2,
+        timeout: float | Timeouts | HTTPTimeout | None = None,
+        max_retries: int | None = None,
         max_retry_seconds: float = 120.0,
         wake_timeout: float | None = None,
         temperature: float | None = None,
@@ -236,10 +240,10 @@ class KimiVertexClient(Inspected):
                 server=server,
                 recover_calls=recover_calls,
                 tool_validation=tool_validation,
-                max_retries=max_retries,
+                max_retries=read_max_retries(max_retries),
                 max_retry_seconds=max_retry_seconds,
-                wake_timeout=read_wake_timeout(wake_timeout),
-                timeouts=read_timeouts(timeout),
+                wake_timeout=read_seconds(wake_timeout, "wake_timeout"),
+                timeouts=read_timeouts(read_seconds(timeout, "timeout")),
             )
         )
         self._ca_certs = read_certificates(ca_certs, http_client, http_async_client)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from .models import Effort, Server
 
@@ -44,6 +44,21 @@ WaitCallback: TypeAlias = Callable[[Wait], Any]
 """A function, or a coroutine function, that takes news of a wait."""
 
 
+@runtime_checkable
+class HTTPTimeout(Protocol):
+    """The timeout of an HTTP library, such as `httpx.Timeout`."""
+
+    @property
+    def connect(self) -> float | None:
+        """Seconds to connect."""
+        ...
+
+    @property
+    def read(self) -> float | None:
+        """Seconds between two pieces."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long to wait, in seconds; `None` waits forever. What is late is an `APITimeoutError`."""
@@ -61,6 +76,16 @@ class Timeouts:
     total: float | None = None
     """From the start of the request to the end of the answer, with all attempts and the time that the reader of a
     stream takes between two events."""
+
+    @classmethod
+    def of(cls, timeout: Any) -> Any:
+        """An `httpx.Timeout` as `Timeouts`: `read` is for the head of the answer and between two pieces.
+
+        Anything else is returned as it is.
+        """
+        if isinstance(timeout, HTTPTimeout):
+            return cls(connect=timeout.connect, first_byte=timeout.read, idle=timeout.read)
+        return timeout
 
 
 class RequestOptions(TypedDict, total=False):
@@ -101,7 +126,7 @@ class RequestOptions(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
     """Any further fields of the request's body; they win over everything else."""
     extra_headers: Mapping[str, str] | None
-    timeout: float | Timeouts | None
+    timeout: float | Timeouts | HTTPTimeout | None
     on_thinking: ThinkingCallback | None
     """Told each piece of thinking as it arrives; makes `complete` stream from the service."""
 

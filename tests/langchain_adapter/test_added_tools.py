@@ -99,7 +99,7 @@ def test_model_without(emulator: Emulator, make_model: MakeModel) -> None:
     [
         ({"type": "tool_removal", "tool": {"type": "tool_reference", "name": "weather"}}, "takes a tool away"),
         ({"type": "tool_addition", "tool": {"type": "tool_reference", "name": "fly"}}, "'fly'"),
-        ({"type": "additional_tools", "tools": ["fly"]}, "unknown form"),
+        ({"type": "additional_tools", "tools": ["fly"]}, "is not a tool"),
     ],
 )  # fmt: skip
 def test_refused(make_model: MakeModel, block: dict[str, Any], text: str) -> None:

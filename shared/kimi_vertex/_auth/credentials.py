@@ -153,7 +153,13 @@ def _check_credentials(given: Any) -> Any:
         return Path(given).expanduser()
     if isinstance(given, Mapping):
         # A copy, so that later changes by the caller change nothing here.
-        return copy.deepcopy(dict(given))
+        try:
+            return copy.deepcopy(dict(given))
+        except Exception as error:  # noqa: BLE001 - copying runs code of what is in it
+            raise ConfigurationError(
+                f"credentials is a mapping that cannot be copied ({type(error).__name__}): pass the content of a "
+                "credentials file, as json.loads() gives it."
+            ) from None
     if given is None:
         return None
     module = type(given).__module__

@@ -210,7 +210,7 @@ def explain(error: Exception, settings: CredentialSettings) -> KimiVertexError:
     if isinstance(error, KimiVertexError):
         return copy.copy(error)
     said = _said(error)
-    lower = " ".join(str(argument) for argument in error.args).lower()
+    lower = " ".join(map(_text, error.args)).lower()
     transport = _is_transport_failure(error)
     if isinstance(error, exceptions.DefaultCredentialsError) and not transport:
         if settings.credentials is not None:
@@ -234,13 +234,20 @@ def explain(error: Exception, settings: CredentialSettings) -> KimiVertexError:
 
 def _said(error: Exception) -> str:
     """Return what google-auth says, without its further arguments: those may be a server's whole answer."""
-    texts = [str(error.args[0])] if error.args else []
+    texts = [_text(error.args[0])] if error.args else []
     if isinstance(error, exceptions.DefaultCredentialsError):
-        texts += [str(argument) for argument in error.args[1:] if isinstance(argument, Exception)]
+        texts += [_text(argument) for argument in error.args[1:] if isinstance(argument, Exception)]
     if not isinstance(error, exceptions.GoogleAuthError):
         texts.insert(0, f"unexpected {type(error).__name__}")
     text = ": ".join(text.strip().rstrip(".") for text in texts if text.strip())
     return _SECRETS.sub("(removed)", text)[:_LONGEST] or type(error).__name__
+
+
+def _text(argument: object) -> str:
+    try:
+        return str(argument)
+    except Exception:  # noqa: BLE001 - credentials of others raise what they like
+        return type(argument).__name__
 
 
 def _is_transport_failure(error: BaseException | None) -> bool:

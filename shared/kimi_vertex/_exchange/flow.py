@@ -54,6 +54,7 @@ logger = logging.getLogger("kimi_vertex")
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 8.0
+_DOUBLINGS: Final = 10
 
 
 def run(exchange: Exchange) -> Flow:
@@ -311,7 +312,7 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
     if not error.is_retryable or exchange.retries >= settings.max_retries:
         return False
     asked = error.retry_after if isinstance(error, APIStatusError) else None
-    ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**exchange.retries)
+    ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(exchange.retries, _DOUBLINGS))
     delay = ceiling * exchange.random() if asked is None else asked
     now = exchange.clock()
     end = min(

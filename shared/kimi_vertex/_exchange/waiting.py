@@ -20,6 +20,7 @@ logger = logging.getLogger("kimi_vertex")
 _FIRST_PAUSE: Final = 2.0
 _LONGEST_PAUSE: Final = 30.0
 _GROWTH: Final = 1.5
+_GROWINGS: Final = 20
 _NEWS: Final = 5.0
 """Seconds between two pieces of news of a wait."""
 
@@ -46,7 +47,9 @@ def await_start(exchange: Exchange, error: APIError | CredentialsError) -> Steps
     if now >= end:
         return False
     asked = error.retry_after if isinstance(error, APIStatusError) else None
-    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * _GROWTH**exchange.wakes) * (0.75 + exchange.random() / 2)
+    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * _GROWTH ** min(exchange.wakes, _GROWINGS)) * (
+        0.75 + exchange.random() / 2
+    )
     delay = min(max(pause, min(asked or 0.0, _LONGEST_PAUSE)), end - now)
     exchange.wakes += 1
     logger.info("The endpoint is starting (%s); asking again in %.0f s.", exchange.place, delay)

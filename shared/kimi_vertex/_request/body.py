@@ -228,9 +228,10 @@ def _fields(
         fields["stream"] = True
         given = stream_options if isinstance(stream_options, Mapping) else {}
         fields["stream_options"] = {**given, "include_usage": True}
-    if fields.get("n") not in (None, 1):
+    count = fields.get("n", 1)
+    if not (count is None or (isinstance(count, int) and count == 1)):
         raise InvalidRequestError(
-            f"n={shown(fields['n'])} asks for several answers, of which all but one would be dropped; make a request for each."
+            f"n={shown(count)} asks for several answers, of which all but one would be dropped; make a request for each."
         )
     return fields
 

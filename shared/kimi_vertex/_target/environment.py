@@ -26,7 +26,9 @@ ACCESS_TOKEN_VARIABLE: Final = "KIMI_VERTEX_ACCESS_TOKEN"  # noqa: S105 - the va
 
 _PREFIX: Final = "KIMI_VERTEX_"
 _SETTINGS: Final = ("model", "endpoint", "endpoint_host", "base_url", "api", "audience")
-_OTHERS: Final = ("ACCESS_TOKEN", "CA_CERTS", "EMULATOR_HOST", "INSECURE_HTTP", "WAKE_TIMEOUT")
+_OTHERS: Final = (
+    *("ACCESS_TOKEN", "CA_CERTS", "EMULATOR_HOST", "INSECURE_HTTP", "MAX_RETRIES", "TIMEOUT", "WAKE_TIMEOUT"),
+)
 _KNOWN: Final = tuple(_PREFIX + name for name in (*map(str.upper, _SETTINGS), *_OTHERS))
 # Read by the project's own tests.
 _FOREIGN: Final = f"{_PREFIX}LIVE"

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kimi_vertex._text import shown
 from kimi_vertex.errors import ConfigurationError
 from kimi_vertex.models import MANAGED_MODEL
 
@@ -75,7 +76,7 @@ def check_project(value: str, setting: str, *, strict: bool) -> str:
     hint = "An id has 6 to 30 lower-case letters, digits and hyphens; `gcloud projects list` shows yours."
     if value.startswith("projects/"):
         hint = "Leave out the part projects/."
-    raise ConfigurationError(f"{setting}={value!r} is not a Google Cloud project id or number. {hint}")
+    raise ConfigurationError(f"{setting}={shown(value)} is not a Google Cloud project id or number. {hint}")
 
 
 def same_project(one: str, other: str) -> bool:
@@ -86,7 +87,7 @@ def same_project(one: str, other: str) -> bool:
 def check_location(value: str, setting: str) -> str:
     """Return a region, `us`, `eu` or `global`."""
     if zone := _ZONE.fullmatch(value):
-        raise ConfigurationError(f"{setting}={value!r} is a zone. Use its region, {zone[1]}.")
+        raise ConfigurationError(f"{setting}={shown(value)} is a zone. Use its region, {zone[1]}.")
     if _LOCATION.fullmatch(value):
         meant = _region_meant(value) or (_EXAMPLES.get(value) if value in _AREAS and value != "us" else None)
         if meant is None:
@@ -96,7 +97,7 @@ def check_location(value: str, setting: str) -> str:
         meant = lower if _LOCATION.fullmatch(lower) else None
     hint = f" Did you mean {meant!r}?" if meant else ""
     raise ConfigurationError(
-        f"{setting}={value!r} is not a Google Cloud location.{hint} "
+        f"{setting}={shown(value)} is not a Google Cloud location.{hint} "
         'Use "global", "us", "eu" or a region such as "us-central1".'
     )
 
@@ -145,7 +146,7 @@ def check_endpoint_id(value: str, setting: str) -> str:
         )
     else:
         hint = f"Ids are digits, or in lower case; the full form is {_RESOURCE_FORM}."
-    raise ConfigurationError(f"{setting}={value!r} is not an endpoint id. {hint}")
+    raise ConfigurationError(f"{setting}={shown(value)} is not an endpoint id. {hint}")
 
 
 def parse_resource_name(value: str, setting: str) -> EndpointName:
@@ -160,7 +161,7 @@ def parse_resource_name(value: str, setting: str) -> EndpointName:
         raise ConfigurationError(
             f"{setting} names a model, not an endpoint: "
             + (
-                f"pass model={'/'.join(value.split('/')[-3::2])!r} instead"
+                f"pass model={shown('/'.join(value.split('/')[-3::2]))} instead"
                 if publisher
                 else "`gcloud ai endpoints list` shows what it is deployed on"
             )
@@ -168,7 +169,7 @@ def parse_resource_name(value: str, setting: str) -> EndpointName:
         )
     if found is None:
         raise ConfigurationError(
-            f"{setting}={value!r} is not an endpoint. Pass its full resource name {_RESOURCE_FORM}, or its id "
+            f"{setting}={shown(value)} is not an endpoint. Pass its full resource name {_RESOURCE_FORM}, or its id "
             "together with project= and location=."
         )
     return EndpointName(
@@ -191,7 +192,7 @@ def check_managed_model(value: str) -> str:
         hint = f"A Kimi that you deployed is reached with endpoint=; managed is {MANAGED_MODEL} alone."
     else:
         hint = f"For example {MANAGED_MODEL}."
-    raise ConfigurationError(f"model={value!r} is not of the form publisher/model. {hint}")
+    raise ConfigurationError(f"model={shown(value)} is not of the form publisher/model. {hint}")
 
 
 def check_model_text(value: Any, setting: str = "model") -> str | None:
@@ -201,7 +202,7 @@ def check_model_text(value: Any, setting: str = "model") -> str | None:
             f"{setting} is a {type(value).__name__}; it must be the model's name, a text."
         )
     if value is not None and not value.isprintable():
-        raise ConfigurationError(f"{setting}={value[:100]!r} contains control characters.")
+        raise ConfigurationError(f"{setting}={shown(value)} contains control characters.")
     return value
 
 
@@ -212,7 +213,7 @@ def check_text(value: Any, setting: str) -> str | None:
         names = setting in {"endpoint", "project", "location"}
         return value.strip(" \"'") if value is not None and names else value
     if isinstance(value, int) and not isinstance(value, bool) and setting in {"endpoint", "project"}:
-        return str(value)
+        return shown(value)
     raise ConfigurationError(f"{setting} is a {type(value).__name__}; it must be a text.")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast, get_args
 
+from kimi_vertex._text import shown
 from kimi_vertex.errors import ConfigurationError
 from kimi_vertex.models import MANAGED_MODEL
 
@@ -87,7 +88,7 @@ def resolve_target(
         endpoint=check_text(endpoint, "endpoint"),
         endpoint_host=check_text(endpoint_host, "endpoint_host"),
         base_url=check_text(base_url, "base_url"),
-        api=None if api == "auto" else check_text(api, "api"),
+        api=None if isinstance(api, str) and api == "auto" else check_text(api, "api"),
         audience=check_text(audience, "audience"),
     )
     project, location = check_text(project, "project"), check_text(location, "location")
@@ -154,7 +155,7 @@ class _Given:
         api = values["api"] or "auto"
         if api not in _APIS:
             raise ConfigurationError(
-                f'{source["api"]}={api!r}: must be "chat", "rawPredict" or "predict", "invoke", or "auto".'
+                f'{source["api"]}={shown(api)}: must be "chat", "rawPredict" or "predict", "invoke", or "auto".'
             )
         return cls(
             model=check_model_text(values["model"], source["model"]),
@@ -172,9 +173,9 @@ def _insecure(given: InsecureHttp | None, env: Environment) -> InsecureHttp:
     if value is None:
         word = (env.insecure_http or "").strip().lower().replace("-", "_")
         value = {"": False, "0": False, "false": False, "1": True, "true": True}.get(word, word)
-    if value in (True, False, "with_token"):
+    if isinstance(value, bool) or (isinstance(value, str) and value == "with_token"):
         return cast(InsecureHttp, value)
-    raise ConfigurationError(f'insecure_http is {value!r}; it must be True, False or "with_token".')
+    raise ConfigurationError(f'insecure_http is {shown(value)}; it must be True, False or "with_token".')
 
 
 def _foreign_model(given: _Given) -> str | None:
@@ -263,7 +264,7 @@ def _endpoint(
         project, endpoint_id = place.project, served.endpoint_id
     else:
         raise ConfigurationError(
-            f"{given.source['endpoint_host']}={given.endpoint_host!r} does not say which endpoint it serves: pass "
+            f"{given.source['endpoint_host']}={shown(given.endpoint_host)} does not say which endpoint it serves: pass "
             "endpoint= too."
         )
     if served is not None:
@@ -305,7 +306,7 @@ def _host(given: _Given, insecure: InsecureHttp) -> Address | None:
         and address.resource.rpartition("/")[2] != ((named or given.endpoint).strip("/").rpartition("/")[2])
     ):
         raise ConfigurationError(
-            f"endpoint_host has a path of {address.resource}, but endpoint is {given.endpoint!r}. Leave one out."
+            f"endpoint_host has a path of {address.resource}, but endpoint is {shown(given.endpoint)}. Leave one out."
         )
     return address
 
@@ -315,12 +316,12 @@ def _resource_name(value: str, source: str, project: str | None, location: str |
     name = parse_resource_name(value, source)
     if location and location != name.location:
         raise ConfigurationError(
-            f"{source} is in location {name.location}, but location is {location!r}. "
+            f"{source} is in location {name.location}, but location is {shown(location)}. "
             "Leave location out: the resource name has it."
         )
     if project and not same_project(project, name.project):
         raise ConfigurationError(
-            f"{source} is in project {name.project}, but project is {project!r}. "
+            f"{source} is in project {name.project}, but project is {shown(project)}. "
             "Leave project out: the resource name has it."
         )
     return name

@@ -59,12 +59,13 @@ class Shared:
         self._ca_certs = ca_certs
         self._clients: Clients | None = None
         self._users: weakref.WeakSet[object] = weakref.WeakSet()
-        if own != (None, None):
+        self._has_own = any(client is not None for client in own)
+        if self._has_own:
             self._make_clients()
 
     def proxy_of(self, url: str) -> str | None:
         """The proxy on the way to a URL, as far as it is known: the user's own clients have their own."""
-        if self._loopback or self._own != (None, None):
+        if self._loopback or self._has_own:
             return None
         from .network import proxy_of  # noqa: PLC0415  # for errors only
 
@@ -130,7 +131,7 @@ def share(
         tokens = _TOKENS.get(identity) if credentials is not None else None
         if tokens is None and credentials is not None:
             tokens = _TOKENS[identity] = TokenSource.of(credentials)
-        if own != (None, None):
+        if any(client is not None for client in own):
             return Shared(target, tokens, own, ca_certs)
         network = tuple(map(os.environ.get, _NETWORK))
         key = (replace(target, model=None, api="chat"), identity, ca_certs, network)
