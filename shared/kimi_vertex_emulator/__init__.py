@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from kimi_vertex_emulator.brain import respond
     from kimi_vertex_emulator.cassette import Cassette, Interaction
+    from kimi_vertex_emulator.deployments import Deployment, Refusal
     from kimi_vertex_emulator.quota import Quota
     from kimi_vertex_emulator.record import Recorder
     from kimi_vertex_emulator.rules import OnBreach, Rules
@@ -47,6 +48,7 @@ __all__ = [
     "ChatRequest",
     "Chunking",
     "Conditions",
+    "Deployment",
     "Dialect",
     "Emulator",
     "Ending",
@@ -63,6 +65,7 @@ __all__ = [
     "Raw",
     "Recorded",
     "Recorder",
+    "Refusal",
     "Rule",
     "Rules",
     "Script",
@@ -72,7 +75,9 @@ __all__ = [
     "respond",
 ]
 
-_HOMES = "_emulator _chat _journal _requests answers brain cassette quota record rules script".split()
+_HOMES = (
+    "_emulator _chat _journal _requests answers brain cassette deployments quota record rules script".split()
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -16,6 +16,7 @@ from kimi_vertex_emulator._service import Service
 from kimi_vertex_emulator._sources import Route, Sources
 from kimi_vertex_emulator.answers import CHUNKINGS, DIALECTS, Answer, Chunking, Dialect, known, not_negative
 from kimi_vertex_emulator.cassette import Cassette
+from kimi_vertex_emulator.deployments import REFUSALS, Deployment, Refusal
 from kimi_vertex_emulator.quota import Quota
 from kimi_vertex_emulator.rules import Rules
 from kimi_vertex_emulator.script import Brain, Conditions, Match, Rule, Script, TextMatch
@@ -56,6 +57,8 @@ class Emulator(Server):
         seed: Where everything random comes from; default 0.
         rules: Rules that hold beyond those of strict mode; default none.
         quota: What is allowed per minute; default no limit.
+        deployments: The endpoints that there are, with what they serve and how they are; default `None`, any endpoint.
+        refusal: Why Google refuses every request with a 403; default `None`, it does not.
         journal_limit: How many requests and exchanges are kept, the newest; default all.
         replay: A cassette, or the path of one, that answers when the queue does not; what it does not hold goes to
             script and `brain`, else it is refused with a 404. Default: no cassette.
@@ -83,6 +86,8 @@ class Emulator(Server):
         seed: int = 0,
         rules: Rules | None = None,
         quota: Quota | None = None,
+        deployments: Sequence[Deployment] | None = None,
+        refusal: Refusal | None = None,
         journal_limit: int | None = None,
         replay: Cassette | str | Path | None = None,
     ) -> None:
@@ -90,6 +95,8 @@ class Emulator(Server):
         not_negative(pace=pace, token_lifetime=token_lifetime)
         known(dialect, (*DIALECTS, "random"), "dialect")
         known(chunking, CHUNKINGS, "chunking")
+        if refusal is not None:
+            known(refusal, REFUSALS, "refusal")
         for name in (dialects or {}).values():
             known(name, DIALECTS, "dialect")
         self.strict = strict
@@ -106,6 +113,8 @@ class Emulator(Server):
         self.seed = seed
         self.rules = rules or Rules()
         self.quota = quota
+        self.deployments = deployments
+        self.refusal: Refusal | None = refusal
         self.requests: list[Recorded] = []
         """Every request in the order of arrival, token requests included."""
         self.unexpected: list[Recorded] = []

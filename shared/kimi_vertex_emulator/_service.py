@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from kimi_vertex_emulator import _auth
 from kimi_vertex_emulator._catalog import list_models
 from kimi_vertex_emulator._chat import ChatRequest
+from kimi_vertex_emulator._deployments import dialect_of, find, forbidden, refuse, resource
 from kimi_vertex_emulator._faults import INVALID_CREDENTIALS, breaks_an_answer, early_reply, exhausted, strike
 from kimi_vertex_emulator._pieces import estimate
 from kimi_vertex_emulator._render import Style, stream_parts, whole_body
@@ -68,9 +69,15 @@ class Service:
         if (request.method, request.path) == ("GET", "/health"):
             return json_reply({"status": "ok"}), False
         match = ENDPOINT.fullmatch(request.path)
+        deployments = self._settings.deployments
         if match is not None and match["verb"] is None and request.method == "GET":
             reply = self._sources.early("endpoint") or self._denied(request, False)
-            return reply or self._sources.late("endpoint", self._describe(match)), False
+            if reply is None and deployments is None:
+                reply = self._sources.late("endpoint", self._describe(match))
+            if reply is not None:
+                return reply, False
+        if deployments is not None and (found := resource(request, deployments)):
+            return self._denied(request, False) or found, False
         rules = self._settings.rules
         if models := list_models(request, rules.models, rules.retired_models):
             return self._denied(request, False) or models, False
@@ -130,8 +137,9 @@ class Service:
         streaming: bool,
     ) -> tuple[Reply, bool]:
         verb = (match["verb"] if match else None) or "/chat/completions"
-        model = str(body.get("model") or (match["endpoint"] if match else ""))
-        chat = ChatRequest.from_body(body, model=model, stream=streaming)
+        served = find(self._settings.deployments or (), match["name"]) if match else None
+        model = served.model if served else match["endpoint"] if match else ""
+        chat = ChatRequest.from_body(body, model=str(body.get("model") or model), stream=streaming)
         answer = self._sources.next(chat, request, self._settings.brain)
         unscripted = answer is None
         if answer is None:
@@ -154,6 +162,8 @@ class Service:
         streaming: bool,
     ) -> Reply | None:
         settings, rules = self._settings, self._settings.rules
+        if settings.deployments is not None and (late := refuse(request, body, settings.deployments)):
+            return late
         if rules.max_payload is not None and len(request.body) > rules.max_payload:
             message = f"Request payload size exceeds the limit: {rules.max_payload} bytes."
             return google_error(400, "INVALID_ARGUMENT", message)
@@ -188,6 +198,8 @@ class Service:
 
     def _dialect_of(self, request: Recorded) -> Dialect:
         settings = self._settings
+        if settings.deployments is not None and (spelt := dialect_of(request, settings.deployments)):
+            return spelt
         for pattern, dialect in settings.dialects.items():
             if fnmatchcase(request.path, pattern):
                 return dialect
@@ -215,10 +227,11 @@ class Service:
         known_token = settings.valid_tokens is None or token in settings.valid_tokens
         deadline = self._deadlines.get(token or "", math.inf)
         expired = settings.rules.expiring_tokens and deadline <= time.monotonic()
-        if token is None and not settings.require_token:
-            return None
-        if token is not None and known_token and not expired:
-            return None
+        if (token is None and not settings.require_token) or (
+            token is not None and known_token and not expired
+        ):
+            refusal = settings.refusal
+            return None if refusal is None else forbidden(refusal, request, wrapped=streaming)
         return google_error(
             401,
             "UNAUTHENTICATED",

@@ -21,9 +21,9 @@ PUBLIC = {
     """,
     "kimi_vertex_cli": "main",
     "kimi_vertex_emulator": """
-        Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking Conditions DIALECTS Dialect Emulator Ending Exchange
+        Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking Conditions DIALECTS Deployment Dialect Emulator Ending Exchange
         FAULTS Fault Interaction Match OnBreach Part PastCall PastMessage Piece Quota Raw Recorded
-        Recorder Rule Rules Script TextMatch Tool Turn respond
+        Recorder Refusal Rule Rules Script TextMatch Tool Turn respond
     """,
     "langchain_kimi_vertex": """
         ChatKimiVertex ThinkingCallbackHandler __version__ register_init_chat_model register_serializable

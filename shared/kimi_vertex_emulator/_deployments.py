@@ -1,0 +1,224 @@
+"""Resources of the endpoints that there are, and what Google or their servers refuse. No sockets.
+
+Resources: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints and ...locations.models.
+Refusals: bodies that were reported for python-aiplatform, cloud-foundation-fabric and vLLM (2025, 2026).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from kimi_vertex_emulator._reply import Reply, body_reply, google_error, json_reply
+from kimi_vertex_emulator._requests import ENDPOINT, Recorded
+from kimi_vertex_emulator.answers import Dialect
+from kimi_vertex_emulator.deployments import Deployment, Refusal
+
+__all__ = ["dialect_of", "find", "forbidden", "refuse", "resource"]
+
+_PARENT: Final = r"/v1(?:beta1)?/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
+_LIST: Final = re.compile(rf"{_PARENT}/endpoints")
+_MODEL: Final = re.compile(rf"{_PARENT}/models/(?P<id>[^/:]+)")
+_NAME: Final = re.compile(
+    r"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/endpoints/(?P<id>[^/]+)"
+)
+_CLOUD_SDK: Final = "764086051850"
+_REFUSALS: Final[dict[Refusal, tuple[str, str, dict[str, str]]]] = {
+    # The message, Google's reason, and what stands beside it; PROJECT is the request's.
+    "api-off": (
+        "Vertex AI API has not been used in project PROJECT before or it is disabled.",
+        "SERVICE_DISABLED",
+        {"service": "aiplatform.googleapis.com", "consumer": "projects/PROJECT"},
+    ),
+    "billing": (
+        "This API method requires billing to be enabled. Please enable billing on project PROJECT.",
+        "BILLING_DISABLED",
+        {"consumer": "projects/PROJECT"},
+    ),
+    "perimeter": ("Request is prohibited by organization's policy.", "SECURITY_POLICY_VIOLATED", {}),
+    "project": (
+        "Permission denied on resource project PROJECT.",
+        "CONSUMER_INVALID",
+        {"consumer": "projects/PROJECT"},
+    ),
+    "quota-project": (
+        (
+            "Your application is authenticating by using local Application Default Credentials. The aiplatform.googleapis.com "
+            "API requires a quota project, which is not set by default."
+        ),
+        "SERVICE_DISABLED",
+        {"service": "aiplatform.googleapis.com", "consumer": f"projects/{_CLOUD_SDK}"},
+    ),
+    "role": (
+        (
+            "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/projects/PROJECT' (or it "
+            "may not exist)."
+        ),
+        "IAM_PERMISSION_DENIED",
+        {"permission": "aiplatform.endpoints.predict"},
+    ),
+    "scopes": (
+        "Request had insufficient authentication scopes.",
+        "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+        {"service": "aiplatform.googleapis.com"},
+    ),
+    "service-usage": (
+        (
+            "Caller does not have required permission to use project PROJECT. Grant the caller the "
+            "roles/serviceusage.serviceUsageConsumer role."
+        ),
+        "USER_PROJECT_DENIED",
+        {"consumer": "projects/PROJECT"},
+    ),
+}
+
+
+def find(deployments: Sequence[Deployment], name: str) -> Deployment | None:
+    """The endpoint of that name."""
+    return next((deployment for deployment in deployments if deployment.name == name), None)
+
+
+def forbidden(refusal: Refusal, request: Recorded, *, wrapped: bool = False) -> Reply:
+    """The 403 of one kind."""
+    named = re.search(r"/projects/([^/]+)", request.path)
+    project = named[1] if named else "emulator"
+    message, reason, metadata = _REFUSALS[refusal]
+    filled = {key: value.replace("PROJECT", project) for key, value in metadata.items()}
+    message = message.replace("PROJECT", project)
+    return google_error(403, "PERMISSION_DENIED", message, reason=reason, metadata=filled, wrapped=wrapped)
+
+
+def resource(request: Recorded, deployments: Sequence[Deployment]) -> Reply | None:
+    """Answers a request for an endpoint, a list of endpoints or a model; `None` if it is something else."""
+    if request.method != "GET":
+        return None
+    if match := _LIST.fullmatch(request.path):
+        here = f"projects/{match['project']}/locations/{match['location']}/"
+        return _page([d for d in deployments if d.name.startswith(here)], request.query)
+    if (match := ENDPOINT.fullmatch(request.path)) and match["verb"] is None:
+        found = find(deployments, match["name"])
+        return json_reply(_endpoint(found)) if found is not None else _missing("Endpoint", match["name"])
+    if match := _MODEL.fullmatch(request.path):
+        here = f"projects/{match['project']}/locations/{match['location']}/endpoints/{match['id']}"
+        found = find(deployments, here)
+        if found is None or found.state == "undeployed":
+            return _missing("Model", here.replace("/endpoints/", "/models/"))
+        return json_reply(_model(found))
+    return None
+
+
+def _page(listed: Sequence[Deployment], query: str) -> Reply:
+    asked = {name: values[-1] for name, values in parse_qs(query).items()}
+    size, start = int(asked.get("pageSize", 100)), int(asked.get("pageToken", 0))
+    page: dict[str, Any] = {"endpoints": [_endpoint(found) for found in listed[start : start + size]]}
+    if start + size < len(listed):
+        page["nextPageToken"] = str(start + size)
+    return json_reply(page if page["endpoints"] else {})
+
+
+def _endpoint(deployment: Deployment) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": deployment.name, "displayName": deployment.display_name}
+    if deployment.dns:
+        shown |= {"dedicatedEndpointEnabled": True, "dedicatedEndpointDns": deployment.dns}
+    if deployment.state == "undeployed":
+        return shown
+    available = 1 if deployment.state == "ready" else 0
+    least = 0 if deployment.state == "zero" else 1
+    deployed = {
+        "id": "1",
+        "model": deployment.name.replace("/endpoints/", "/models/"),
+        "displayName": deployment.model.rpartition("/")[2],
+        "dedicatedResources": {
+            "machineSpec": {
+                "machineType": "a3-ultragpu-8g",
+                "acceleratorType": "NVIDIA_H200_141GB",
+                "acceleratorCount": 8,
+            },
+            "minReplicaCount": least,
+            "maxReplicaCount": 1,
+        },
+        "status": {"availableReplicaCount": available},
+    }
+    return {**shown, "deployedModels": [deployed]}
+
+
+def _model(deployment: Deployment) -> dict[str, Any]:
+    arguments = [f"--model={deployment.model}", *deployment.arguments]
+    return {
+        "name": deployment.name.replace("/endpoints/", "/models/"),
+        "displayName": deployment.model.rpartition("/")[2],
+        "containerSpec": {"imageUri": f"us-docker.pkg.dev/kimi/{deployment.server}:1", "args": arguments},
+    }
+
+
+def _missing(kind: str, name: str) -> Reply:
+    return google_error(404, "NOT_FOUND", f"The {kind} resource {name} is not found.")
+
+
+def refuse(
+    request: Recorded, body: Mapping[str, Any] | None, deployments: Sequence[Deployment]
+) -> Reply | None:
+    """What Google or the endpoint's server refuses of a chat request; `None` if the model gets to see it."""
+    match = ENDPOINT.fullmatch(request.path)
+    if match is None or match["endpoint"] == "openapi":
+        return None
+    found = find(deployments, match["name"])
+    if found is None:
+        return _missing("Endpoint", match["name"])
+    host = request.headers.get("host", "")
+    if found.dns and host.partition(":")[0].endswith("aiplatform.googleapis.com"):
+        return google_error(
+            400,
+            "FAILED_PRECONDITION",
+            f"Dedicated Endpoint cannot be accessed through the shared Vertex AI domain {host}. Please access the endpoint "
+            f"using its dedicated dns name '{found.dns}'.",
+        )
+    return _not_ready(found) or _served(found, body or {})
+
+
+def _not_ready(found: Deployment) -> Reply | None:
+    if found.state == "undeployed":
+        words = f"Endpoint {found.name} doesn't have any deployed model."
+        return google_error(400, "FAILED_PRECONDITION", words)
+    if found.state == "zero":
+        words = "Model is not yet ready for inference. Please wait, scale-up from zero is in progress."
+        return google_error(429, "RESOURCE_EXHAUSTED", words)
+    if found.state == "starting":
+        return body_reply(b"upstream connect error or disconnect/reset before headers", "text/plain", 503)
+    return body_reply(b"no healthy upstream", "text/plain", 503) if found.state == "down" else None
+
+
+def _served(found: Deployment, body: Mapping[str, Any]) -> Reply | None:
+    """What the endpoint's server says of the request, in its own form."""
+    asked = body.get("model")
+    if asked and asked != found.model:
+        return _engine(404, "NotFoundError", f"The model `{asked}` does not exist.")
+    calls = found.has("--enable-auto-tool-choice") and found.has("--tool-call-parser")
+    if (
+        found.server == "sglang"
+        or calls
+        or not body.get("tools")
+        or body.get("tool_choice") not in (None, "auto")
+    ):
+        return None
+    words = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    return _engine(400, "BadRequestError", words)
+
+
+def _engine(code: int, kind: str, message: str) -> Reply:
+    return json_reply({"error": {"message": message, "type": kind, "param": None, "code": code}}, code)
+
+
+def dialect_of(request: Recorded, deployments: Sequence[Deployment]) -> Dialect | None:
+    """How the endpoint's server spells its answers: without parsers, thinking and calls are in the text."""
+    match = ENDPOINT.fullmatch(request.path)
+    found = find(deployments, match["name"]) if match is not None else None
+    if found is None:
+        return None
+    if not found.has("--reasoning-parser"):
+        return "vllm-no-parser"
+    if found.server == "vllm":
+        return "vllm-new"
+    return "vertex" if found.has("--tool-call-parser") else "sglang-no-tool-parser"
