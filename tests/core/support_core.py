@@ -9,11 +9,13 @@ import re
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import pytest
 
@@ -29,6 +31,31 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 
 each_form = pytest.mark.parametrize("form", FORMS)
 each_stream = pytest.mark.parametrize("form", STREAMS)
+
+
+class Named(Protocol):
+    """A row of a table."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=Named)
+
+
+def each_row(rows: Sequence[Row], check: Callable[[Row], None]) -> None:
+    """Check all rows of a table, some at once, so that their waits overlap; the error names each row that fails."""
+
+    def failure(row: Row) -> str | None:
+        try:
+            check(row)
+        except BaseException as error:  # pytest's own failures are no exceptions
+            return f"{row.name}: {''.join(traceback.format_exception(error, limit=-3))}"
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        failures = [found for found in pool.map(failure, rows) if found is not None]
+    assert not failures, "\n".join([f"{len(failures)} of {len(rows)} rows fail", *failures])
 
 
 def is_stream(form: str) -> bool:

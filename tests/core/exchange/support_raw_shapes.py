@@ -37,9 +37,11 @@ from .support_raw_faults import (
 
 __all__ = ["ERROR_SHAPES", "SHAPES", "TIME_SHAPES"]
 
-ZEROS = bomb(b"0" * MILLION, 200)
-ZEROS_TWICE = bomb(b"0" * MILLION, 200, twice=True)
-EVENTS = bomb(b": nothing\n\n" * 90_000, 100)
+LARGE = 50
+"""Millions of bytes: more than the longest answer."""
+ZEROS = bomb(b"0" * MILLION, LARGE)
+ZEROS_TWICE = gzip.compress(ZEROS)
+EVENTS = bomb((b": nothing" * 100 + b"\n\n") * 1_100, LARGE)
 LONG_NAME = b"\x1f\x8b\x08\x08" + b"\0" * 6 + b"n" * MILLION
 
 
@@ -124,7 +126,7 @@ SHAPES: list[Shape] = [
     packed("a bomb of events", EVENTS, "gzip", words="(times its size|longer than)"),
     packed(
         "a bomb of deflate",
-        zlib.compress(b"0" * 200 * MILLION, 9),
+        zlib.compress(b"0" * LARGE * MILLION, 9),
         "deflate",
         words="(times its size|longer than)",
     ),
@@ -243,11 +245,13 @@ SHAPES: list[Shape] = [
         "text",
     ),
     answer(
-        "a line of 50 MB", lambda form: b"data: " * is_stream(form) + b"x" * 50 * MILLION, words="longer than"
+        "a line of 50 MB",
+        lambda form: b"data: " * is_stream(form) + b"x" * LARGE * MILLION,
+        words="longer than",
     ),
     answer(
         "50 MB of lines without a blank one",
-        lambda form: b"data: x\n" * (50 * MILLION // 8),
+        lambda form: b"data: x\n" * (LARGE * MILLION // 8),
         words="longer than|cannot be read",
     ),
     answer(

@@ -9,6 +9,7 @@ import re
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -34,6 +35,7 @@ from ..support_core import (
     RawServer,
     chunk,
     each_form,
+    each_row,
     each_stream,
     expect_sound,
     is_stream,
@@ -52,10 +54,7 @@ from .support_raw_faults import (
 from .support_raw_shapes import ERROR_SHAPES, SHAPES, TIME_SHAPES
 
 LIMITS = Timeouts(connect=2, first_byte=0.25, idle=0.25)
-
-each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-each_error = pytest.mark.parametrize("shape", ERROR_SHAPES, ids=lambda shape: shape.name)
-each_delay = pytest.mark.parametrize("shape", TIME_SHAPES, ids=lambda shape: shape.name)
+AMPLE = Timeouts(connect=5, first_byte=15, idle=15)
 
 
 def ask(shape: Shape, form: str, timeouts: Timeouts, **settings: Any) -> Outcome:
@@ -75,45 +74,53 @@ def expect_plain_logs(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @each_form
-@each_shape
-def test_a_fault_has_its_error_or_does_no_harm(
-    shape: Shape, form: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_fault_has_its_error_or_does_no_harm(form: str, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever comes with a status of 200 is read for what it is, or refused in words."""
     caplog.set_level(logging.DEBUG, "kimi_vertex")
-    outcome = ask(shape, form, Timeouts(connect=5, first_byte=15, idle=15))
-    if shape.right == "text":
-        assert outcome.error is None, outcome.error
-    elif shape.right == "error" or outcome.error is not None:
-        expect_sound(outcome.error)
-        assert re.search(shape.words, str(outcome.error)), outcome.error
-        assert "defect" not in str(outcome.error), outcome.error
-    else:
-        pickle.dumps(outcome.completion)
-        repr(outcome.completion)
+
+    def check(shape: Shape) -> None:
+        outcome = ask(shape, form, AMPLE)
+        if shape.right == "text":
+            assert outcome.error is None, outcome.error
+        elif shape.right == "error" or outcome.error is not None:
+            expect_sound(outcome.error)
+            assert re.search(shape.words, str(outcome.error)), outcome.error
+            assert "defect" not in str(outcome.error), outcome.error
+        else:
+            pickle.dumps(outcome.completion)
+            repr(outcome.completion)
+
+    each_row(SHAPES, check)
     expect_plain_logs(caplog)
 
 
 @each_form
-@each_error
-def test_an_error_says_its_status(shape: Shape, form: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_says_its_status(form: str, caplog: pytest.LogCaptureFixture) -> None:
     """An error status is an error of its class, whatever its head and its body hold."""
     caplog.set_level(logging.DEBUG, "kimi_vertex")
-    outcome = ask(shape, form, Timeouts(connect=5, first_byte=15, idle=15))
-    expect_sound(outcome.error)
-    assert isinstance(outcome.error, APIError if shape.right == "either" else APIStatusError), outcome.error
+
+    def check(shape: Shape) -> None:
+        outcome = ask(shape, form, AMPLE)
+        expect_sound(outcome.error)
+        kind = APIError if shape.right == "either" else APIStatusError
+        assert isinstance(outcome.error, kind), outcome.error
+
+    each_row(ERROR_SHAPES, check)
     expect_plain_logs(caplog)
 
 
 @each_form
-@each_delay
-def test_what_lasts_too_long_is_cut_by_the_clock(shape: Shape, form: str) -> None:
+def test_what_lasts_too_long_is_cut_by_the_clock(form: str) -> None:
     """However busy the connection is, each wait has its end."""
-    began = time.monotonic()
-    outcome = ask(shape, form, LIMITS)
-    assert time.monotonic() - began < PATIENCE / 2
-    expect_sound(outcome.error)
-    assert isinstance(outcome.error, APITimeoutError | APIStatusError | APIError)
+
+    def check(shape: Shape) -> None:
+        began = time.monotonic()
+        outcome = ask(shape, form, LIMITS)
+        assert time.monotonic() - began < PATIENCE / 2
+        expect_sound(outcome.error)
+        assert isinstance(outcome.error, APITimeoutError | APIStatusError | APIError)
+
+    each_row(TIME_SHAPES, check)
 
 
 @each_stream
@@ -181,19 +188,13 @@ def test_a_header_that_is_reused_is_cut_by_the_clock(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["async-stream", "async-whole"])
-@pytest.mark.parametrize(
-    "shape", [*TIME_SHAPES, *SHAPES[::2], *ERROR_SHAPES[::5]], ids=lambda shape: shape.name
-)
-async def test_over_aiohttp(shape: Shape, form: str) -> None:
-    """The same, where aiohttp carries the requests."""
-    timed = shape in TIME_SHAPES
-    began = time.monotonic()
-    timeouts = LIMITS if timed else Timeouts(connect=5, first_byte=15, idle=15)
-    error: Exception | None = None
-    with fault_server(shape, form) as server:
+def test_over_aiohttp(form: str) -> None:
+    """The same, where aiohttp carries the requests; a chunk that cannot be read may end by the clock there."""
+
+    async def failure(base_url: str, timeouts: Timeouts) -> Exception | None:
         async with httpx.AsyncClient(transport=AiohttpTransport()) as http:
             client = KimiVertexClient(
-                base_url=server.base_url,
+                base_url=base_url,
                 timeout=timeouts,
                 max_retries=0,
                 implicit_thinking=False,
@@ -205,10 +206,19 @@ async def test_over_aiohttp(shape: Shape, form: str) -> None:
                         pass
                 else:
                     await client.acomplete("Hi")
-            except Exception as failure:
-                error = failure
-    assert time.monotonic() - began < PATIENCE / 2
-    if shape.right == "text":
-        assert error is None, error
-    elif error is not None or shape.right == "error":
-        expect_sound(error)
+            except Exception as error:
+                return error
+        return None
+
+    def check(shape: Shape, limits: Timeouts) -> None:
+        began = time.monotonic()
+        with fault_server(shape, form) as server:
+            error = asyncio.run(failure(server.base_url, limits))
+        assert time.monotonic() - began < PATIENCE / 2
+        if shape.right == "text":
+            assert error is None, error
+        elif error is not None or shape.right == "error":
+            expect_sound(error)
+
+    each_row(TIME_SHAPES, partial(check, limits=LIMITS))
+    each_row([*SHAPES[::2], *ERROR_SHAPES[::5]], partial(check, limits=Timeouts(first_byte=4, idle=4)))
