@@ -43,7 +43,8 @@ _ROLES: Final[Mapping[str, Role]] = {
     "developer": "system",
 }
 _SAID: Final = frozenset(
-    "text text-plain output_text input_text refusal image image_url video video_url".split()
+    "text text-plain output_text input_text refusal image image_url input_image image_generation_call video video_url "
+    "audio input_audio media file input_file document search_result resource resource_link".split()
 )
 """The types of an assistant's blocks that are sent; what else its provider put there only that can read."""
 _THINKING_KEYS: Final = (THINKING_KEY, "reasoning", "thinking")

@@ -287,3 +287,21 @@ def test_images_of_tools(emulator: Emulator) -> None:
     assert _sent(emulator, *history)[2]["content"] == [_DATA_URL]
     ChatKimiVertex(base_url=emulator.base_url).invoke(history)
     assert "image/png" in emulator.requests[-1].json["messages"][2]["content"]
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"type": "image", "base64": "AA==", "mime_type": "image/png"}, "image, image/png"),
+        ({"type": "image", "file_id": "f1"}, "image, f1"),
+        ({"type": "audio", "base64": "AA==", "mime_type": "audio/wav"}, "audio, audio/wav"),
+        ({"type": "image_generation_call", "result": "AA=="}, "image generation call"),
+    ],
+)
+def test_another_model_s_files(emulator: Emulator, block: Any, words: str) -> None:
+    """What another model made, in its turn of a history, is a note for a model that cannot see it; its text stays."""
+    history = [HumanMessage("u"), AIMessage([{"type": "text", "text": "Here:"}, block]), HumanMessage("v")]
+    model = ChatKimiVertex(base_url=emulator.base_url)
+    model.invoke(history)
+    assert emulator.requests[-1].json["messages"][1]["content"] == f"Here:\n[{words}: its content is not shown]"
+    assert model.get_num_tokens_from_messages(history) > 0

@@ -128,3 +128,12 @@ def test_user_s_file_is_refused(make_llm: MakeLLM, block: Any, kind: str) -> Non
         make_llm(model="moonshotai/Kimi-K2-Thinking").chat(
             [ChatMessage(blocks=[TextBlock(text="See:"), block])]
         )
+
+
+def test_another_model_s_image(make_llm: MakeLLM, emulator: Emulator) -> None:
+    """An image in an assistant's turn is a note for a model that cannot see it, and the conversation goes on."""
+    turn = ChatMessage(role="assistant", blocks=[TextBlock(text="Here:"), ImageBlock(image=PNG)])
+    wire = sent(
+        make_llm(model="moonshotai/Kimi-K2-Thinking"), emulator, ChatMessage("hi"), turn, ChatMessage("?")
+    )
+    assert wire[1]["content"] == "Here:\n[image, image/png: its content is not shown]"

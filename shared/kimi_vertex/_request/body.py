@@ -26,6 +26,7 @@ from kimi_vertex.options import RequestOptions, Settings
 from .choice import allowed_tools, forbids_parallel_calls, forced_tools, tool_choice
 from .declared import Declarations
 from .order import Entry, order
+from .parts import STAYING
 from .reading import read_messages
 from .rules import Rules
 
@@ -393,8 +394,8 @@ class _MessageWriter:
             refusal = self._rules.media_refusal(part, position)
             if refusal is None:
                 media = True
-            elif role == "tool":
-                kept[index] = _text_part(part["note"])
+            elif role in STAYING:
+                kept[index] = {**_text_part(part["note"]), "apart": True}
             else:
                 raise InvalidRequestError(refusal)
         # The pieces of a user's text are one text; documents and those of a tool's result are things of their own.

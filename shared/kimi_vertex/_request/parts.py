@@ -1,7 +1,7 @@
 """Reads one part of a message's content, whichever framework, provider or protocol wrote it.
 
-What a server takes is text, an image or a video. A text document is read. In a tool's result, everything else becomes
-a note: the result is there to stay, and refusing it would refuse every later turn of the conversation too.
+What a server takes is text, an image or a video. A text document is read. In a tool's result and in a turn of the
+assistant, any other file becomes a note: it is there to stay, and refusing it would refuse every later turn, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["note", "read_parts"]
+__all__ = ["STAYING", "note", "read_parts"]
+
+STAYING: Final = ("tool", "assistant")
+"""Whose messages the caller has not written, and cannot take back."""
 
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal"})
 _ATTACHMENT: Final = re.compile(r"image|video|audio|file|document|pdf|media|resource|text-plain")
@@ -54,9 +57,11 @@ def read_parts(part: Any, role: str) -> list[dict[str, Any]]:
     if isinstance(part, Mapping):
         part = part["value"] if _is_wrapped(part) else part
         read = _read(part, role)
+        if not read and role in STAYING and _is_attachment(part):
+            return [{**_text(note(part)), "apart": True}]
         if read or role != "tool":
             return read
-        return [_text(note(part) if _is_attachment(part) else _to_json(part))]
+        return [_text(_to_json(part))]
     return [_text(_to_json(part))] if role == "tool" else []
 
 
@@ -68,7 +73,7 @@ def note(part: Mapping[str, Any]) -> str:
     words = [_KINDS.get(kind, kind).replace("_", " ")]
     if name is not None:
         words[0] += f" {name!r}"
-    url = _first(fields, _URLS) or _first(fields, ("file_id",))
+    url = _first(fields, _URLS) or _first(fields, ("file_id", "fileId"))
     words += [word for word in (mime, None if url is None or url.startswith("data:") else url) if word]
     return f"[{', '.join(words)}: its content is not shown]"
 
@@ -86,6 +91,9 @@ def _read(part: Mapping[str, Any], role: str) -> list[dict[str, Any]]:
             return [_text(text)]
         if kind == "text":
             return [_text("")] if text is None else []
+    if kind == "media":  # Google's word for a file of any type
+        kind = (_mime_type(fields) or "").partition("/")[0]
+        part = {**part, "type": kind if kind in ("image", "video") else "media"}
     if kind in ("image_url", "video_url") or (
         kind in ("image", "video", "input_image") and _first(fields, (*_DATA, *_URLS))
     ):
@@ -93,6 +101,8 @@ def _read(part: Mapping[str, Any], role: str) -> list[dict[str, Any]]:
     if not isinstance(kind, str):
         return [_text(part["text"])] if role == "tool" and part.keys() == {"text"} else []
     nested = part.get("content", fields.get("content"))
+    if isinstance(nested, str) and _is_attachment(part):
+        nested = [nested]
     if isinstance(nested, list) and nested:
         inner = [read for item in nested for read in read_parts(item, role)]
         heading = _first(fields, _NAMES)
@@ -179,6 +189,9 @@ def _first(fields: Mapping[str, Any], names: Sequence[str]) -> str | None:
 def _mime_type(fields: Mapping[str, Any]) -> str | None:
     """The media type that is said, or that a data URL, a format or a name's ending tell."""
     said = _first(fields, _TYPES)
+    if said == "application/pdf" and (name := _first(fields, _NAMES)):
+        # Which LangChain says of every file in OpenAI's form (langchain_core.messages.block_translators.openai, 1.8.3).
+        return mimetypes.guess_type(name)[0] or said
     if said is not None:
         return said
     for name in (*_DATA, *_URLS, *_NAMES, "format"):

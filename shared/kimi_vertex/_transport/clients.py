@@ -334,8 +334,13 @@ async def _keep(pools: _Pools[httpx.AsyncClient]) -> AsyncGenerator[None, None]:
         yield
     finally:
         pools.closed = True
-        for client in pools.clients:
-            await client.aclose()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass  # the end of the process: a loop that nest_asyncio runs leaves its generators to that
+        else:
+            for client in pools.clients:
+                await client.aclose()
 
 
 def _make(kind: type[ClientT], options: dict[str, Any]) -> ClientT:

@@ -39,6 +39,7 @@ SEEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("openai responses", {"type": "input_image", "image_url": URL}, media("image_url", URL)),
     ("wrapped", {"type": "non_standard", "value": {"type": "image", "url": URL}}, media("image_url", URL)),
     ("video", {"type": "video", "url": URL}, media("video_url", URL)),
+    ("google", {"type": "media", "mime_type": "image/png", "data": "AAAA"}, IMAGE),
 ]  # fmt: skip
 
 
@@ -57,6 +58,8 @@ READ: list[tuple[str, dict[str, Any], str]] = [
     ("data URL", {"type": "file", "url": "data:text/plain,It%20rained.", "mime_type": "text/plain"}, "It rained."),
     ("anthropic", {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "rain1234"}}, "rain1234"),
     ("nested", {"type": "document", "title": "D", "source": {"type": "content", "content": [{"type": "text", "text": "a"}]}}, "D\na"),
+    ("a nested text", {"type": "document", "source": {"type": "content", "content": "a"}}, "a"),
+    ("langchain's pdf", {"type": "file", "base64": BYTES, "mime_type": PDF, "extras": {"filename": "r.txt"}}, "r.txt:\nIt rained."),
     ("search result", {"type": "search_result", "title": "S", "source": URL, "content": [{"type": "text", "text": "a"}]}, "S\na"),
     ("resource", {"type": "resource", "resource": {"uri": "file:///a", "mimeType": "text/plain", "text": "a"}}, "file:///a:\na"),
     ("elsewhere", {"type": "text-plain", "url": URL, "mime_type": "text/plain"}, f"[document, text/plain, {URL}: its content is not shown]"),
@@ -91,6 +94,14 @@ NOTED: list[tuple[str, Any, str]] = [
 def test_file_in_a_result(part: Any, words: str) -> None:
     """What a tool returned and a text model cannot read is a note with kind, name, type and address."""
     assert sent(*with_result([part]), model=MANAGED)[-1]["content"] == f"[{words}: its content is not shown]"
+
+
+@pytest.mark.parametrize(("part", "words"), [case[1:] for case in NOTED], ids=[case[0] for case in NOTED])
+def test_file_of_an_assistant(part: Any, words: str) -> None:
+    """What another model gave the user is a note for one that cannot see it, and later turns go on."""
+    history = [Message("user", "u"), Message("assistant", ["See:", part]), Message("user", "v")]
+    noted = f"See:\n[{words}: its content is not shown]"
+    assert sent(*history, model=MANAGED)[1]["content"] == noted
 
 
 @pytest.mark.parametrize(("part", "words"), [case[1:] for case in NOTED], ids=[case[0] for case in NOTED])
