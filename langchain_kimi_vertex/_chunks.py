@@ -16,6 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.utils.json import parse_partial_json
 from pydantic import BaseModel
 
+import kimi_vertex
 from kimi_vertex import (
     Completion,
     Event,
@@ -34,6 +35,7 @@ __all__ = [
     "chat_result",
     "finish_fields",
     "finish_metadata",
+    "is_for_its_tool",
     "message_extras",
     "to_message",
     "usage_metadata",
@@ -149,6 +151,7 @@ class Chunks:
                 for index, call in zip(
                     sorted(finish.invalid_calls), completion.invalid_tool_calls, strict=False
                 )
+                if not is_for_its_tool(call, completion)
             ],
             chunk_position="last",
         )
@@ -215,7 +218,11 @@ def finish_metadata(completion: Completion, requested_model: str | None) -> dict
         "id": completion.response_id,
         "empty_turn": completion.empty,
         REPLACED_CALLS_KEY: [call.id for call in completion.invalid_tool_calls if call.replaced],
-        CALL_ERRORS_KEY: {call.id: call.error for call in completion.invalid_tool_calls},
+        CALL_ERRORS_KEY: {
+            call.id: call.error
+            for call in completion.invalid_tool_calls
+            if not is_for_its_tool(call, completion)
+        },
     }
     metadata.update((name, value) for name, value in optional.items() if value)
     return metadata
@@ -231,6 +238,15 @@ def finish_fields(completion: Completion) -> dict[str, str]:
     return {"finish_reason": reason, "normalized_finish_reason": normalized, "finish_state": state}
 
 
+def is_for_its_tool(call: kimi_vertex.InvalidToolCall, completion: Completion) -> bool:
+    """Whether an invalid call goes on as a call: the model has been asked again, and its tool will say what is wrong.
+
+    LangChain's tools check their arguments, and its agents let the model correct what they refuse. An invalid call would end
+    the agent's loop. Only the arguments are in doubt: a call that was cut off, or cannot be read, stays invalid.
+    """
+    return call.unfit and not call.replaced and bool(completion.metadata.get("reasked"))
+
+
 def message_extras(completion: Completion) -> dict[str, Any]:
     """`additional_kwargs` of a whole turn: the thinking, and the refusal if there is one."""
     extras: dict[str, Any] = {}
@@ -243,16 +259,19 @@ def message_extras(completion: Completion) -> dict[str, Any]:
 
 def to_message(completion: Completion, requested_model: str | None = None) -> AIMessage:
     """The message for a finished (or, from an error, partial) turn."""
+    handed_on = [call for call in completion.invalid_tool_calls if is_for_its_tool(call, completion)]
+    calls: list[kimi_vertex.ToolCall | kimi_vertex.InvalidToolCall] = [*completion.tool_calls, *handed_on]
     return AIMessage(
         content=completion.text,
         additional_kwargs=message_extras(completion),
         tool_calls=[
             tool_call(id=call.id, name=call.name, args=json.loads(call.arguments or "{}", strict=False))
-            for call in completion.tool_calls
+            for call in calls
         ],
         invalid_tool_calls=[
             invalid_tool_call(id=call.id, name=call.name, args=call.arguments, error=call.error)
             for call in completion.invalid_tool_calls
+            if call not in handed_on
         ],
         usage_metadata=usage_metadata(completion.usage),
         response_metadata=finish_metadata(completion, requested_model),

@@ -7,11 +7,26 @@ ends, because only its end tells which of them may be executed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from kimi_vertex import Completion, Event, Finish, TextDelta, ThinkingDelta, ToolCallDelta
-from langchain_kimi_vertex._chunks import finish_fields, finish_metadata, message_extras, usage_metadata
+from kimi_vertex import (
+    Completion,
+    Event,
+    Finish,
+    InvalidToolCall,
+    TextDelta,
+    ThinkingDelta,
+    ToolCall,
+    ToolCallDelta,
+)
+from langchain_kimi_vertex._chunks import (
+    finish_fields,
+    finish_metadata,
+    is_for_its_tool,
+    message_extras,
+    usage_metadata,
+)
 from langchain_kimi_vertex._keys import PROVIDER
 
 if TYPE_CHECKING:
@@ -56,18 +71,17 @@ class ProtocolEvents:
         """The ends of all blocks."""
         out = self._begin()
         self._close(out)
-        good, bad = iter(completion.tool_calls), iter(completion.invalid_tool_calls)
+        good: Iterator[ToolCall | InvalidToolCall] = iter(completion.tool_calls)
+        bad: Iterator[ToolCall | InvalidToolCall] = iter(completion.invalid_tool_calls)
         for position, index in enumerate(self._calls):
-            if position in finish.invalid_calls:
-                cut = next(bad)
-                block = {"type": "invalid_tool_call", "args": cut.arguments, "error": cut.error}
-                out.append(_finish(index, {**block, "id": cut.id, "name": cut.name}))
+            call = next(bad if position in finish.invalid_calls else good)
+            block = {"id": call.id, "name": call.name}
+            if isinstance(call, InvalidToolCall) and not is_for_its_tool(call, completion):
+                invalid = {"type": "invalid_tool_call", "args": call.arguments, "error": call.error}
+                out.append(_finish(index, {**invalid, **block}))
             else:
-                call = next(good)
                 arguments = json.loads(call.arguments or "{}", strict=False)
-                out.append(
-                    _finish(index, {"type": "tool_call", "id": call.id, "name": call.name, "args": arguments})
-                )
+                out.append(_finish(index, {"type": "tool_call", **block, "args": arguments}))
         if completion.refusal or completion.finish_reason == "content_filter":
             index = self._index()
             out.append(_start(index, {"type": "refusal", "refusal": ""}))

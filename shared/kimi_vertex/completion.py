@@ -33,6 +33,8 @@ class InvalidToolCall:
     error: str
     replaced: bool = False
     """Whether the model was asked to make the call again, so that later calls stand in its place."""
+    unfit: bool = False
+    """Whether the call is whole, and only does not fit its tool's schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ class Accumulator:
         finish = self._finish
         errors = self.invalid_calls
         replaced = finish.replaced if finish else self._replaced
+        unfit = finish.unfit_calls if finish else ()
         calls: list[ToolCall] = []
         invalid: list[InvalidToolCall] = []
         for index, call in enumerate(self._calls):
@@ -164,7 +167,9 @@ class Accumulator:
             if error is None:
                 calls.append(ToolCall(call.id, call.name, arguments))
             else:
-                invalid.append(InvalidToolCall(call.id, call.name, arguments, error, index < replaced))
+                invalid.append(
+                    InvalidToolCall(call.id, call.name, arguments, error, index < replaced, index in unfit)
+                )
         return Completion(
             thinking=None if self._thinking is None else "".join(self._thinking),
             text="".join(self._text),

@@ -6,6 +6,7 @@ They are plain values, and know nothing of how a server spells them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -100,6 +101,8 @@ class Finish:
     Their arguments are cut off, cannot be read, or are refused by their tool's schema. The reason is in words for
     the developer, and for the model if the call is sent back.
     """
+    unfit_calls: AbstractSet[int] = frozenset()
+    """Those of `invalid_calls` that are whole, and only do not fit their tool's schema."""
     replaced: int = 0
     """How many calls, from index 0 on, the model was asked to make again. The calls behind them stand in their place."""
     empty: EmptyTurn | None = None

@@ -35,6 +35,21 @@ def population(city: str) -> str:
     return "700000"
 
 
+async def _run(agent: Any, way: str) -> Any:
+    """The messages at the end of a run."""
+    if way == "invoke":
+        return agent.invoke(QUESTION)["messages"]
+    if way == "ainvoke":
+        return (await agent.ainvoke(QUESTION))["messages"]
+    if way == "v3":
+        return agent.stream_events(QUESTION, version="v3").output["messages"]
+    if way == "messages":
+        parts = list(agent.stream(QUESTION, stream_mode=["messages", "values"]))
+    else:
+        parts = [part async for part in agent.astream(QUESTION, stream_mode=["messages", "values"])]
+    return [part for mode, part in parts if mode == "values"][-1]["messages"]
+
+
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "messages", "amessages"])
 @pytest.mark.parametrize("calls", [[CUT], [GOOD, CUT]], ids=["alone", "beside a valid call"])
 async def test_the_model_corrects_itself(
@@ -44,16 +59,7 @@ async def test_the_model_corrects_itself(
     first = Turn(thinking="Look.", tool_calls=calls, finish_reason="length")
     emulator.enqueue(first, Turn(thinking="Again.", tool_calls=[GOOD]), DONE)
     agent: Any = create_agent(model, [population], middleware=[InvalidToolCallMiddleware()])
-    if way == "invoke":
-        messages = agent.invoke(QUESTION)["messages"]
-    elif way == "ainvoke":
-        messages = (await agent.ainvoke(QUESTION))["messages"]
-    elif way == "messages":
-        parts = list(agent.stream(QUESTION, stream_mode=["messages", "values"]))
-        messages = [part for mode, part in parts if mode == "values"][-1]["messages"]
-    else:
-        parts = [part async for part in agent.astream(QUESTION, stream_mode=["messages", "values"])]
-        messages = [part for mode, part in parts if mode == "values"][-1]["messages"]
+    messages = await _run(agent, way)
     assert messages[-1].text == "700000."
     errors = [m for m in messages if isinstance(m, ToolMessage) and m.status == "error"]
     assert len(errors) == 1
@@ -61,6 +67,31 @@ async def test_the_model_corrects_itself(
     results = [m for m in emulator.requests[1].json["messages"] if m["role"] == "tool"]
     assert len(results) == len(calls)
     assert any("was not executed" in result["content"] for result in results)
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "messages", "amessages", "v3"])
+async def test_a_tool_judges_a_call_that_stays_unfit(
+    emulator: Emulator, model: ChatKimiVertex, way: str
+) -> None:
+    """A call that still does not fit when it was asked for again ends no agent: LangChain's tool tells the model why."""
+    unfit = Turn(thinking="Look.", tool_calls=[Call("population", {"town": "Oslo"})])
+    emulator.enqueue(unfit, unfit, Turn(thinking="Again.", tool_calls=[GOOD]), DONE)
+    messages = await _run(create_agent(model, [population]), way)
+    assert messages[-1].text == "700000."
+    told = [m["content"] for m in emulator.requests[2].json["messages"] if m["role"] == "tool"]
+    assert any("city: Field required" in text for text in told)
+
+
+async def test_a_call_that_cannot_be_read_is_never_handed_on(
+    emulator: Emulator, model: ChatKimiVertex
+) -> None:
+    """Asked for again in vain, too, it stays an invalid call."""
+    unreadable = Turn(thinking="Look.", tool_calls=[Call("population", "Oslo")])
+    emulator.enqueue(unreadable, unreadable)
+    message = await model.bind_tools([population]).ainvoke("How many?")
+    assert message.tool_calls == []
+    assert message.invalid_tool_calls
 
 
 def test_a_model_that_never_learns_ends_the_run(emulator: Emulator, model: ChatKimiVertex) -> None:

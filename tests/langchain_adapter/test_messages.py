@@ -303,5 +303,7 @@ def test_another_model_s_files(emulator: Emulator, block: Any, words: str) -> No
     history = [HumanMessage("u"), AIMessage([{"type": "text", "text": "Here:"}, block]), HumanMessage("v")]
     model = ChatKimiVertex(base_url=emulator.base_url)
     model.invoke(history)
-    assert emulator.requests[-1].json["messages"][1]["content"] == f"Here:\n[{words}: its content is not shown]"
+    assert (
+        emulator.requests[-1].json["messages"][1]["content"] == f"Here:\n[{words}: its content is not shown]"
+    )
     assert model.get_num_tokens_from_messages(history) > 0

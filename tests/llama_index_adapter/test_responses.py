@@ -145,7 +145,7 @@ def test_cut_off_call_is_visible_and_not_executable() -> None:
     assert not any(isinstance(block, ToolCallBlock) for block in last.message.blocks)
     assert "tool_calls" not in last.message.additional_kwargs
     call = {"id": "functions.rm:0", "name": "rm", "arguments": '{"path": "/tmp', "error": "cut off"}
-    damaged = [{**call, "replaced": False}]
+    damaged = [{**call, "replaced": False, "unfit": False}]
     assert last.message.additional_kwargs["invalid_tool_calls"] == damaged
     assert last.additional_kwargs["invalid_tool_calls"] == damaged
 

@@ -373,6 +373,7 @@ class Decoder:
             response_id=self._response_id,
             model=self._model,
             invalid_calls=invalid,
+            unfit_calls=frozenset(self._calls.unfit),
             replaced=0 if self._rejected is None else len(self._rejected.invalid_calls),
             empty=empty,
             refusal=without_surrogates("".join(self._refusal)) or None,

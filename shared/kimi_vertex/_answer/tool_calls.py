@@ -39,6 +39,7 @@ class _Call:
         "started",
         "tail",
         "twin",
+        "unfit",
         "written",
     )
 
@@ -51,6 +52,7 @@ class _Call:
             doubtful  # may only repeat a complete call's name, so that it counts only with arguments
         )
         self.twin = twin  # another call of the same native id, which this one may complete
+        self.unfit = False  # whole, but without what its tool needs
         self.written = ""  # the name as the server wrote it
         self.bare = False  # its notation has no ids
         self.pieces = 0  # how many the arguments came in
@@ -96,6 +98,8 @@ class ToolCallAssembler:
         self._errors: dict[int, str] = {}
         self.repaired: dict[str, list[str]] = {}
         """The places in the arguments that were repaired, by the call's id."""
+        self.unfit: set[int] = set()
+        """The invalid calls that are whole, and only do not fit their tool's schema, by index."""
 
     @property
     def any(self) -> bool:
@@ -290,6 +294,7 @@ class ToolCallAssembler:
             elif not arguments.raw and (needed or reason in ("length", "content_filter")):
                 error = "the arguments are missing"
             elif needed:
+                call.unfit = reason not in ("length", "content_filter")
                 error = f"the arguments lack {', '.join(map(repr, needed))}"
             if error is not None and not arguments.raw:
                 call.arguments, call.tail = ArgumentStream(), ""
@@ -318,6 +323,7 @@ class ToolCallAssembler:
         if checked is not None:
             tail = checked.arguments if call.held else tail
             if checked.error is not None:
+                call.unfit = True
                 self._report(call.index, checked.error, None)
             if checked.repaired:
                 self.repaired[call.id] = list(checked.repaired)
@@ -325,6 +331,8 @@ class ToolCallAssembler:
             out.append(ToolCallDelta(call.index, None, None, tail))
         if call.error is not None:
             self._report(call.index, call.error, reason)
+        if call.unfit:
+            self.unfit.add(call.index)
 
     def _checked(self, call: _Call) -> CheckedArguments | None:
         """The verdict of the tool's schema; `None` if the tool is not declared, or calls are not validated."""

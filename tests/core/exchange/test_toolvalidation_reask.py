@@ -45,6 +45,15 @@ def test_the_second_answer_counts(emulator: Emulator, form: str) -> None:
 
 
 @each_form
+def test_which_calls_are_only_unfit(emulator: Emulator, form: str) -> None:
+    """Of invalid calls, those that are whole and only do not fit their schema are told from those that cannot be read."""
+    lacking, unreadable = Call("count", "{}"), Call("count", "five")
+    bad = Turn(tool_calls=[NO_NUMBER, lacking, unreadable])
+    completion = answer(ask(emulator, form, "reask", bad, bad))
+    assert [call.unfit for call in completion.invalid_tool_calls if not call.replaced] == [True, True, False]
+
+
+@each_form
 def test_the_history_goes_on_without_the_rejected_calls(emulator: Emulator, form: str) -> None:
     """The message for the history has the calls of the second answer only: those of the first stand replaced."""
     completion = answer(ask(emulator, form, "reask", BAD_TURN, BETTER))

@@ -99,7 +99,11 @@ def test_file_in_a_result(part: Any, words: str) -> None:
 @pytest.mark.parametrize(("part", "words"), [case[1:] for case in NOTED], ids=[case[0] for case in NOTED])
 def test_file_of_an_assistant(part: Any, words: str) -> None:
     """What another model gave the user is a note for one that cannot see it, and later turns go on."""
-    history = [Message("user", "u"), Message("assistant", ["See:", part]), Message("user", "v")]
+    history = [
+        Message("user", "u"),
+        Message("assistant", [{"type": "text", "text": "See:"}, part]),
+        Message("user", "v"),
+    ]
     noted = f"See:\n[{words}: its content is not shown]"
     assert sent(*history, model=MANAGED)[1]["content"] == noted
 
