@@ -240,7 +240,12 @@ class ClientSettings(FunctionCallingLLM):
         return settings
 
     def __getstate__(self) -> dict[str, Any]:
-        self.client.__getstate__()  # refuses to let a secret travel
+        try:
+            self.client.__getstate__()  # refuses to let a secret travel
+        except ConfigurationError as error:
+            # LlamaIndex's components leave out in silence what raises here, and miss it later, in a worker or at once.
+            _logger.warning("This KimiVertex cannot be pickled, nor what it is part of: %s", error)
+            raise
         # The base class's deletes what it cannot pickle from the object itself.
         # https://github.com/run-llama/llama_index/blob/main/llama-index-core/llama_index/core/schema.py
         values = {name: value for name, value in self.__dict__.items() if _can_travel(name, value)}
