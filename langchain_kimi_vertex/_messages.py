@@ -214,8 +214,11 @@ def _own_thinking(message: AIMessage) -> str | None:
     """The thinking that stands beside the content, by the names that other integrations and servers give it."""
     extras = message.additional_kwargs
     for name in _THINKING_KEYS:
-        if isinstance(extras.get(name), str):
-            return str(extras[name])
+        value = extras.get(name)
+        # OpenAI's Responses, in the first form that LangChain gave them, are an item with a summary.
+        thought = value if isinstance(value, str) else _thought(value) if isinstance(value, Mapping) else None
+        if thought is not None:
+            return thought
     details = extras.get("reasoning_details")
     if not isinstance(details, list):
         return None

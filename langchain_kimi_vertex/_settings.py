@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, cast
 
@@ -59,6 +60,10 @@ def _effort_profile(info: ModelInfo, server: Server | None) -> dict[str, Any]:
     if info.family == "unknown" or not levels:
         return {}
     return {"reasoning_effort_levels": list(levels), "reasoning_effort_default": info.default_effort}
+
+
+class _Profile(dict[str, Any]):
+    """A profile made from the settings, which is made anew with them; one that the user gave is a plain dict."""
 
 
 _NOT_DUMPED: Final = "<credentials are not dumped>"
@@ -207,7 +212,11 @@ class KimiVertexSettings(BaseChatModel):
                 kwargs = {
                     name: value
                     for name, value in kwargs.items()
-                    if name not in fields or value != fields[name].get_default(call_default_factory=True)
+                    if name not in fields
+                    or not (
+                        isinstance(value, _Profile)
+                        or value == fields[name].get_default(call_default_factory=True)
+                    )
                 }
             try:
                 super().__init__(**kwargs)
@@ -218,6 +227,8 @@ class KimiVertexSettings(BaseChatModel):
         super().__setattr__(name, value)
         if name in CLIENT_SETTINGS:
             self._kimi_client = None  # the next request builds a new one
+        if name in ("model", "server"):
+            self._renew_profile()
 
     @property
     def model_name(self) -> str | None:
@@ -304,7 +315,12 @@ class KimiVertexSettings(BaseChatModel):
             "mid_conversation_system_messages": True,
             **_effort_profile(info, client.server),
         }
-        return cast("ModelProfile", {key: value for key, value in profile.items() if key in known})
+        return cast("ModelProfile", _Profile({key: profile[key] for key in profile if key in known}))
+
+    def _renew_profile(self) -> None:
+        if isinstance(self.profile, _Profile):
+            with suppress(ConfigurationError):  # as long as the settings do not fit together, it stays
+                self.profile = self._resolve_model_profile()
 
     # Metadata
 
@@ -409,4 +425,5 @@ class KimiVertexSettings(BaseChatModel):
         if update:
             same._kimi_client = None  # noqa: SLF001
             _ = same._client  # noqa: SLF001
+            same._renew_profile()  # noqa: SLF001
         return same

@@ -84,6 +84,7 @@ def test_unknown_roles_are_refused(message: BaseMessage) -> None:
         ("a", {"thinking": "t"}, "t"),
         ("a", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]}, "t"),
         ("a", {"reasoning": {"id": "rs_1"}}, None),
+        ("a", {"reasoning": {"id": "rs_1", "summary": [{"type": "summary_text", "text": "t"}]}}, "t"),
         ("a", {}, None),
         ([{"type": "reasoning", "reasoning": "t"}, {"type": "text", "text": "a"}], {}, "t"),
         ([{"type": "reasoning", "reasoning": "t"}, "a", {"type": "reasoning", "reasoning": "u"}], {}, "tu"),

@@ -16,6 +16,7 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_core.runnables import ConfigurableField
 from pydantic import SecretStr
 
 from kimi_vertex import CLIENT_SETTINGS, KimiVertexClient
@@ -246,6 +247,24 @@ def test_profile_of_each_model(model: str | None, server: Any, expected: tuple[A
         profile["temperature"],
     ) == expected
     assert profile["mid_conversation_system_messages"] is True
+
+
+@pytest.mark.parametrize("how", ["model_copy", "assignment", "configurable_fields"])
+def test_the_profile_follows_the_model(make_model: MakeModel, how: str) -> None:
+    """Another model has another profile; one that the user gave stays."""
+
+    def changed(model: ChatKimiVertex) -> Any:
+        if how == "model_copy":
+            return model.model_copy(update={"model": "moonshotai/Kimi-K2.5"})
+        if how == "assignment":
+            model.model = "moonshotai/Kimi-K2.5"
+            return model
+        configurable: Any = model.configurable_fields(model=ConfigurableField(id="model"))
+        return configurable.prepare({"configurable": {"model": "moonshotai/Kimi-K2.5"}})[0]
+
+    assert changed(make_model(model="kimi-k2-thinking")).profile["image_inputs"] is True
+    own: Any = {"max_input_tokens": 7}
+    assert changed(make_model(model="kimi-k2-thinking", profile=own)).profile == own
 
 
 def test_profile() -> None:
