@@ -102,6 +102,6 @@ def _files(package: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plain_specifiers(lines: list[str]) -> list[tuple[str, str]]:
-    """`["a>=1,<2"]` as `[("a", ">=1,<2")]`, extras left out."""
-    parsed = [re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z,-]+\])?(.*)", line) for line in lines]
+    """`["a>=1,<2"]` as `[("a", ">=1,<2")]`, extras and markers left out."""
+    parsed = [re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z,-]+\])?([^;]*)(?:;.*)?", line) for line in lines]
     return [(match[1], match[2]) for match in parsed if match]
