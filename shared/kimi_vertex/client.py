@@ -41,7 +41,7 @@ from ._target.facts import Fact
 from ._target.hosts import InsecureHttp
 from ._target.resolve import resolve_target
 from ._target.target import Api
-from ._transport.imports import aside
+from ._transport.imports import ON_LOOPS, aside
 from ._transport.shared import share
 from .completion import Completion
 from .events import Event
@@ -418,11 +418,9 @@ class KimiVertexClient(Inspected):
         return events if exchange.on_thinking is None else tell(events, exchange.on_thinking)
 
     def _arun(self, exchange: Exchange, flow: Flow) -> AsyncGenerator[Event, None]:
-        with IMPORTING:
-            from ._transport.clients import load_late  # noqa: PLC0415  # see _run
-            from ._transport.drivers import AsyncDriver  # noqa: PLC0415
-
-            load_late(on_loop=True)
+        if not ON_LOOPS.loaded:
+            return ON_LOOPS.then(lambda: self._arun(exchange, flow))
+        from ._transport.drivers import AsyncDriver  # noqa: PLC0415  # see _driver
 
         events = AsyncDriver(self._clients, self._shared.tokens, exchange.timeouts).run(flow)
         return events if exchange.on_thinking is None else atell(events, exchange.on_thinking)
