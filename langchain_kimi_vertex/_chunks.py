@@ -46,9 +46,10 @@ _FINISH_REASONS: Final[dict[FinishReason, str]] = {
     "stop": "stop",
     "length": "length",
     "tool_calls": "tool_call",
-    "content_filter": "content_filter",
+    "content_filter": "refusal",
 }
-"""LangChain's words for the reasons."""
+"""The normalized reasons. langchain-core 1.8.4 (language_models/_finish_reason.py) has words for three: `stop`, `tool_call`,
+and `refusal` where there is such a block, as there is for a content filter's stop. The others are for providers to name."""
 
 
 class _Template:
@@ -229,7 +230,7 @@ def finish_metadata(completion: Completion, requested_model: str | None) -> dict
 
 
 def finish_fields(completion: Completion) -> dict[str, str]:
-    """Why a turn ended, under the names that langchain-core reads from 1.8.4 on."""
+    """Why a turn ended, under the names that langchain-core reads from 1.8.4 on; it has no words for `finish_state`."""
     reason = completion.finish_reason
     if reason is None:
         return {}

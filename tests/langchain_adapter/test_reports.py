@@ -101,7 +101,7 @@ def test_what_came_before_a_failure_is_in_its_report(emulator: Emulator, way: st
 FINISHES: list[tuple[Turn, tuple[str, str, str]]] = [
     (Turn(text="x"), ("stop", "stop", "complete")),
     (Turn(text="x", finish_reason="length"), ("length", "length", "incomplete")),
-    (Turn(text="x", finish_reason="content_filter"), ("content_filter", "content_filter", "incomplete")),
+    (Turn(text="x", finish_reason="content_filter"), ("content_filter", "refusal", "incomplete")),
     (Turn(tool_calls=[Call("f", {})]), ("tool_calls", "tool_call", "complete")),
 ]
 
