@@ -5,7 +5,6 @@ Reads a job from stdin and writes what each script did to stdout, both as JSON.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -17,6 +16,8 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
+
+AT_ONCE = 4
 
 
 class Hidden(MetaPathFinder):
@@ -42,23 +43,39 @@ def load(modules: list[str], hidden: list[str]) -> None:
     gc.freeze()  # what every script shares is not searched for garbage in each of them
 
 
-def run(script: dict[str, Any]) -> dict[str, Any]:
-    """Run one script in a forked process; how it ended and what it wrote."""
-    with contextlib.ExitStack() as stack:
-        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
-        given.write(script["input"].encode())
-        given.seek(0)
-        child = os.fork()
-        if child == 0:
-            for number, file in enumerate((given, out, err)):
-                os.dup2(file.fileno(), number)
-            os._exit(begin(script))
-        _, status = os.waitpid(child, 0)
+def start(script: dict[str, Any]) -> tuple[int, list[Any]]:
+    """Start a script in a forked process; its id, and the files of what it writes."""
+    given, *written = (tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115  # open while the script runs
+    given.write(script["input"].encode())
+    given.seek(0)
+    child = os.fork()
+    if child == 0:
+        for number, file in enumerate((given, *written)):
+            os.dup2(file.fileno(), number)
+        os._exit(begin(script))
+    given.close()
+    return child, written
+
+
+def run(scripts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run scripts, a few at once, so that their waits overlap; how each ended and what it wrote."""
+    ends: list[dict[str, Any]] = [{} for _ in scripts]
+    waiting, running = list(enumerate(scripts)), dict[int, tuple[int, list[Any]]]()
+    while waiting or running:
+        if waiting and len(running) < AT_ONCE:
+            number, script = waiting.pop(0)
+            child, written = start(script)
+            running[child] = number, written
+            continue
+        child, status = os.wait()
+        number, written = running.pop(child)
         texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode())
-    return {"status": os.waitstatus_to_exitcode(status), "out": texts[0], "err": texts[1]}
+        for file in written:
+            with file:
+                file.seek(0)
+                texts.append(file.read().decode())
+        ends[number] = {"status": os.waitstatus_to_exitcode(status), "out": texts[0], "err": texts[1]}
+    return ends
 
 
 def begin(script: dict[str, Any]) -> int:
@@ -85,7 +102,7 @@ def main() -> None:
     """Read a job from stdin, write its results to stdout."""
     job = json.load(sys.stdin)
     load(job["load"], job["hidden"])
-    json.dump([run(script) for script in job["scripts"]], sys.stdout)
+    json.dump(run(job["scripts"]), sys.stdout)
 
 
 if __name__ == "__main__":

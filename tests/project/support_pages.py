@@ -12,6 +12,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -187,13 +188,16 @@ def run_pages(pages: Mapping[Path, Sequence[Snippet]]) -> dict[Path, list[list[R
     for path in pages:
         extras = {extra for text in requirements_of(path) for extra in Requirement(text).extras}
         groups.setdefault(tuple(_SLOW[extra] for extra in sorted(extras & set(_SLOW))), []).append(path)
-    results: dict[Path, list[list[Result]]] = {}
-    for load, paths in groups.items():
-        results.update(zip(paths, _run_group(load, {path: pages[path] for path in paths}), strict=True))
-    return results
+    with ThreadPoolExecutor(len(groups)) as pool:
+        runs = pool.map(
+            _run_group, groups, [{path: pages[path] for path in paths} for paths in groups.values()]
+        )
+        return {path: ran for done in runs for path, ran in done.items()}
 
 
-def _run_group(load: Sequence[str], pages: Mapping[Path, Sequence[Snippet]]) -> list[list[list[Result]]]:
+def _run_group(
+    load: Sequence[str], pages: Mapping[Path, Sequence[Snippet]]
+) -> dict[Path, list[list[Result]]]:
     hidden = {path: hidden_modules(requirements_of(path)) for path in pages}
     with ExitStack() as stack:
         starts: list[Start] = []
@@ -215,7 +219,7 @@ def _run_group(load: Sequence[str], pages: Mapping[Path, Sequence[Snippet]]) -> 
         ends = run_scripts(starts, load=load, hidden=everything, options=["-W", "error"])
     for path, end in zip(pages, ends, strict=True):
         assert end.status == 0, f"{path.name}: {end.err}"
-    return [json.loads(end.out) for end in ends]
+    return {path: json.loads(end.out) for path, end in zip(pages, ends, strict=True)}
 
 
 def plain(output: str) -> str:

@@ -38,7 +38,7 @@ class End:
 def run_scripts(
     starts: Sequence[Start], *, load: Sequence[str], hidden: Sequence[str] = (), options: Sequence[str] = ()
 ) -> list[End]:
-    """Run scripts one after the other, each in a process of its own that has the modules loaded.
+    """Run scripts, a few at once, each in a process of its own that has the modules loaded.
 
     Args:
         starts: The scripts. Each runs as if alone but for what is loaded.

