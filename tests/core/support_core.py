@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pytest
 
@@ -33,14 +33,7 @@ each_form = pytest.mark.parametrize("form", FORMS)
 each_stream = pytest.mark.parametrize("form", STREAMS)
 
 
-class Named(Protocol):
-    """A row of a table."""
-
-    @property
-    def name(self) -> str: ...
-
-
-Row = TypeVar("Row", bound=Named)
+Row = TypeVar("Row")
 
 
 def each_row(rows: Sequence[Row], check: Callable[[Row], None]) -> None:
@@ -50,7 +43,7 @@ def each_row(rows: Sequence[Row], check: Callable[[Row], None]) -> None:
         try:
             check(row)
         except BaseException as error:  # pytest's own failures are no exceptions
-            return f"{row.name}: {''.join(traceback.format_exception(error, limit=-3))}"
+            return f"{getattr(row, 'name', row)}: {''.join(traceback.format_exception(error, limit=-3))}"
         return None
 
     with ThreadPoolExecutor(8) as pool:

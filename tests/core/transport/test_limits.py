@@ -6,14 +6,13 @@ The limit under test is short and all others are long, so an error that names it
 from __future__ import annotations
 
 import asyncio
-import inspect
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, partial
 from typing import Any
 
 import httpx
@@ -31,30 +30,46 @@ TRANSPORTS = ("httpx", "httpx-async", "aiohttp")
 ON_A_LOOP = TRANSPORTS[1:]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+AT_ONCE = 12
 SILENCE: tuple[bytes, ...] = ()
 
 
-def each_transport(test: Callable[..., None], transports: Sequence[str] = TRANSPORTS) -> Callable[..., None]:
-    """Runs a test over every transport at the same time, because what it does is to wait."""
-
-    @wraps(test)
-    def at_once(**rows: Any) -> None:
-        with ThreadPoolExecutor(len(transports)) as pool:
-            running = {name: pool.submit(test, transport=name, **rows) for name in transports}
-        for name, outcome in running.items():
-            if error := outcome.exception():
-                error.add_note(f"over {name}")
-                raise error
-
-    signature = inspect.signature(test)
-    rows = [given for name, given in signature.parameters.items() if name != "transport"]
-    at_once.__signature__ = signature.replace(parameters=rows)  # type: ignore[attr-defined]
-    return at_once
+_CHECKS: list[Callable[[], None]] = []
 
 
-def on_a_loop(test: Callable[..., None]) -> Callable[..., None]:
-    """The same, over the transports of an event loop."""
-    return each_transport(test, ON_A_LOOP)
+@cache
+def _running() -> dict[Callable[[], None], Future[None]]:
+    """All checks of this module, begun when the first is asked for, because what they do is to wait."""
+    pool = ThreadPoolExecutor(AT_ONCE)
+    running = {check: pool.submit(check) for check in _CHECKS}
+    pool.shutdown(wait=False)
+    return running
+
+
+def each_transport(
+    *transports: str, **rows: Sequence[Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Checks a test over transports, and with each value of one argument; every check of the module at the same time."""
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        names = [{name: value} for name, values in rows.items() for value in values] or [{}]
+        checks = {
+            f"{name} {row or ''}": partial(test, transport=name, **row)
+            for name in transports or TRANSPORTS
+            for row in names
+        }
+        _CHECKS.extend(checks.values())
+
+        def outcomes() -> None:
+            for name, check in checks.items():
+                if error := _running()[check].exception():
+                    error.add_note(f"over {name}")
+                    raise error
+
+        outcomes.__name__, outcomes.__doc__ = test.__name__, test.__doc__
+        return outcomes
+
+    return decorate
 
 
 def limits(**short: float) -> Timeouts:
@@ -134,22 +149,21 @@ def fails(limit: str, ask: Callable[[], Completion]) -> APITimeoutError:
     return caught.value
 
 
-@each_transport
-@pytest.mark.parametrize("stream", [True, False])
+@each_transport(stream=[True, False])
 def test_a_head_that_does_not_come(transport: str, stream: bool) -> None:
     """`first_byte` ends the wait for the head of the response."""
     with server() as raw:
         fails("first_byte", lambda: ask(transport, raw.base_url, limits(first_byte=SHORT), stream=stream))
 
 
-@on_a_loop
+@each_transport(*ON_A_LOOP)
 def test_a_head_that_drips(transport: str) -> None:
     """On an event loop `first_byte` ends it although the connection is busy."""
     with server(HEAD[:20], then=[b"x"]) as raw:
         fails("first_byte", lambda: ask(transport, raw.base_url, limits(first_byte=SHORT)))
 
 
-@each_transport
+@each_transport()
 def test_a_stream_that_stalls(transport: str) -> None:
     """`idle` ends a pause between two pieces, and the error has what had come."""
     with server(HEAD, THINKING, TEXT) as raw:
@@ -158,8 +172,7 @@ def test_a_stream_that_stalls(transport: str) -> None:
     assert (error.partial.thinking, error.partial.text) == ("Hm. ", "Hello")
 
 
-@each_transport
-@pytest.mark.parametrize("begin", [b"data: ", b": "], ids=["event", "comment"])
+@each_transport(begin=[b"data: ", b": "])
 def test_bytes_that_drip_are_no_sign_of_life(transport: str, begin: bytes) -> None:
     """`idle` goes on while bytes come one by one and do not complete a line."""
     with server(HEAD, THINKING, begin, then=[b"x"]) as raw:
@@ -168,7 +181,7 @@ def test_bytes_that_drip_are_no_sign_of_life(transport: str, begin: bytes) -> No
     assert error.partial.thinking == "Hm. "
 
 
-@each_transport
+@each_transport()
 def test_comments_are_a_sign_of_life(transport: str) -> None:
     """A keep-alive comment starts the wait over, with a blank line after it or without; each form for longer than `idle`."""
     comments = [comment for comment in (b": ping\n\n", b":\n", b": ping\r\n\r\n") for _ in range(16)]
@@ -176,7 +189,7 @@ def test_comments_are_a_sign_of_life(transport: str) -> None:
         assert ask(transport, raw.base_url, limits(idle=0.6)).text == "Hello"
 
 
-@each_transport
+@each_transport()
 def test_a_long_line_is_a_sign_of_life(transport: str) -> None:
     """A line that takes longer than `idle`, but comes in large pieces, is read to its end."""
     long = "x" * 16 * 2000
@@ -186,22 +199,21 @@ def test_a_long_line_is_a_sign_of_life(transport: str) -> None:
         assert ask(transport, raw.base_url, limits(idle=0.6)).text == long
 
 
-@each_transport
+@each_transport()
 def test_a_token_that_does_not_come(transport: str) -> None:
     """`first_token` ends the wait for the answer although the connection is busy."""
     with server(HEAD, then=[b": ping\n\n"]) as raw:
         fails("first_token", lambda: ask(transport, raw.base_url, limits(first_token=SHORT)))
 
 
-@each_transport
+@each_transport()
 def test_a_silent_server_has_no_token_either(transport: str) -> None:
     """`first_token` also ends a wait in which nothing comes at all."""
     with server(HEAD) as raw:
         fails("first_token", lambda: ask(transport, raw.base_url, limits(first_token=SHORT)))
 
 
-@each_transport
-@pytest.mark.parametrize("implicit_thinking", [True, False])
+@each_transport(implicit_thinking=[True, False])
 def test_the_first_token_is_the_first_only(transport: str, implicit_thinking: bool) -> None:
     """After the first piece, shown or held back, `first_token` limits nothing."""
     with server(HEAD, TEXT, *[b": ping\n\n"] * 8, FINISH, DONE, pause=0.1) as raw:
@@ -209,7 +221,7 @@ def test_the_first_token_is_the_first_only(transport: str, implicit_thinking: bo
     assert answer.text == "Hello"
 
 
-@each_transport
+@each_transport()
 def test_an_answer_that_does_not_end(transport: str) -> None:
     """`total` ends a stream that is never silent."""
     with server(HEAD, then=[TEXT]) as raw:
@@ -218,30 +230,28 @@ def test_an_answer_that_does_not_end(transport: str) -> None:
     assert error.partial.text.startswith("Hello")
 
 
-@each_transport
+@each_transport()
 def test_an_answer_that_stalls_beyond_the_total(transport: str) -> None:
     """`total` ends a pause that `idle` would allow."""
     with server(HEAD, THINKING) as raw:
         fails("total", lambda: ask(transport, raw.base_url, limits(total=2 * SHORT)))
 
 
-@each_transport
-@pytest.mark.parametrize("drips", [True, False])
+@each_transport(drips=[True, False])
 def test_a_whole_answer_that_does_not_end(transport: str, drips: bool) -> None:
     """`total` ends a body that drips, or stalls."""
     with server(JSON_HEAD, b'{"choices": ', then=[b" "] if drips else SILENCE) as raw:
         fails("total", lambda: ask(transport, raw.base_url, limits(total=2 * SHORT), stream=False))
 
 
-@each_transport
+@each_transport()
 def test_a_whole_answer_that_stalls(transport: str) -> None:
     """`idle` ends a pause in a whole answer, too."""
     with server(JSON_HEAD, b'{"choices": ') as raw:
         fails("idle", lambda: ask(transport, raw.base_url, limits(idle=SHORT), stream=False))
 
 
-@each_transport
-@pytest.mark.parametrize("limit", ["first_byte", "total"])
+@each_transport(limit=["first_byte", "total"])
 def test_a_token_service_that_is_silent(transport: str, limit: str) -> None:
     """The wait for an access token counts for the head of the answer, and for the whole of it."""
     with server() as service:
