@@ -22,7 +22,7 @@ from llama_index.core.response_synthesizers import get_response_synthesizer
 
 from llama_index_kimi_vertex import KimiVertex
 
-QUESTION = "How long does a request wait with the default timeouts?"
+QUESTION = "How long is a silent server waited for with the default timeouts?"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
