@@ -10,7 +10,7 @@ UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
 
 .DEFAULT_GOAL := help
 .PHONY: help demo pictures test test-lowest docs docs-serve docs-output check format bench bench-full build lock clean \
-        env-uv env-demo env-test env-dev env-bench env-lowest
+        oracles env-uv env-demo env-test env-dev env-bench env-lowest
 
 help: ## list the targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -28,6 +28,9 @@ test: env-test ## run the tests; no Google account, no network beyond the packag
 
 test-lowest: env-lowest ## run the tests against the lowest versions that pyproject.toml allows
 	@.venv-lowest/bin/python -m pytest $(ARGS)
+
+oracles: env-test ## compare with the parsers of vLLM and SGLang: ARGS="--engines FOLDER"
+	@$(BIN)/python -m tests.oracles $(ARGS)
 
 docs: env-dev ## build the site into site/, warnings as errors
 	@$(BIN)/python .ci/site.py

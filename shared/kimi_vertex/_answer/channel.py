@@ -95,33 +95,39 @@ class Channel:
         for item in scanner.feed(text, last=last):
             if self._ended:
                 continue
-            if elements.open:
-                shown, rests = elements.take(item)
-                self._give_back(shown, out)
-                scanner.markdown = not elements.open
-                if not rests:
-                    continue
-            if isinstance(item, Token):
-                self._outside_code()
-                if item.kind == HALF:
-                    if last and _HALF_END.fullmatch(item.text):
-                        self._close_think(out)
-                    continue
-                if item.kind in _OF_ELEMENTS:
-                    self._read_element(item, out)
-                elif item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
-                    self._tool_token(item, out)
-                elif leaks.open:
-                    self._give_back(leaks.text(item.text), out)
+            items: list[str | Token] = [item]
+            while items:
+                current = items.pop(0)
+                if elements.open:
+                    shown, items[:0] = elements.take(current)
+                    self._give_back(shown, out)
                 else:
-                    self._think_tag(item, out)
-            elif leaks.open:
+                    self._read(current, out, last=last)
+            scanner.markdown = not (leaks.open or elements.open)
+
+    def _read(self, item: str | Token, out: list[Delta], *, last: bool) -> None:
+        """Take text or a token outside of a tools section of K3's."""
+        leaks = self._leaks
+        if isinstance(item, str):
+            if leaks.open:
                 self._give_back(leaks.text(item), out)
             elif leaks.pending:
                 self._give_back(leaks.after(item), out)
             else:
                 self._plain(item, out)
-            scanner.markdown = not (leaks.open or elements.open)
+            return
+        self._outside_code()
+        if item.kind == HALF:
+            if last and _HALF_END.fullmatch(item.text):
+                self._close_think(out)
+        elif item.kind in _OF_ELEMENTS and not leaks.in_arguments:
+            self._read_element(item, out)
+        elif item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG, *_OF_ELEMENTS):
+            self._tool_token(item, out)
+        elif leaks.in_arguments:
+            leaks.text(item.text)
+        else:
+            self._think_tag(item, out)
 
     def _read_element(self, token: Token, out: list[Delta]) -> None:
         """Take a token of K3's outside of a tools section."""
@@ -133,11 +139,12 @@ class Channel:
                 self._ended = True
             return
         if name in _OF_CALLS:
-            # Without its section, a call is text; but an argument may be the rest of one that was cut.
-            if opens and name == "argument" and token.attributes:
+            # Where text may stand, a call is text; but an argument may be the rest of one that was cut.
+            lost = self._raw and (self._elements.begun or self._between())
+            if opens and token.attributes and (name == "argument" or (name == "call" and lost)):
                 self._close_leak(out)
                 self._open_section(token, out)
-            else:
+            elif not lost:
                 self._literal(token.text, out)
             return
         self._close_leak(out)
@@ -193,6 +200,10 @@ class Channel:
         raise NotImplementedError
 
     def _before_section(self, out: list[Delta]) -> None:
+        raise NotImplementedError
+
+    def _between(self) -> bool:
+        """Whether one element is over, and nothing of another has come."""
         raise NotImplementedError
 
     def _turn_ends(self, out: list[Delta]) -> None:

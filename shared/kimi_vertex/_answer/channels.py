@@ -74,6 +74,9 @@ class ThinkingChannel(Channel):
     def _before_section(self, out: list[Delta]) -> None:
         self._pending_end = []
 
+    def _between(self) -> bool:
+        return self._answering == "gap"
+
     def _turn_ends(self, out: list[Delta]) -> None:
         self._pending_end = []
         self._leaks.settle()
@@ -98,7 +101,7 @@ class ThinkingChannel(Channel):
         if self._raw:
             self._plain(token.text, out)
             return
-        if not self._started or token.kind == HALF_TAG:
+        if not self._started or token.kind == HALF_TAG or self._leaks.open:
             return
         if token.kind == THINK_END:
             self._pending_end.append(token.text)
@@ -243,6 +246,9 @@ class ContentChannel(Channel):
         elif self._state == "start":
             self._take_gap()
 
+    def _between(self) -> bool:
+        return self._state == "after"
+
     def _think_on(self, out: list[Delta]) -> None:
         held = "".join(self._take_gap())
         self._open()
@@ -302,6 +308,8 @@ class ContentChannel(Channel):
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
         kind, state = token.kind, self._state
+        if self._leaks.open and state != "thinking":
+            return  # between calls, it is no text
         if self._raw:
             self._plain(token.text, out)
             return

@@ -15,13 +15,32 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from .leaked_calls import LeakCollector, LeakedCall
-from .markers import ELEMENT_BEGIN, ELEMENT_END, HALF, TURN_END, Token
+from .markers import (
+    ARGUMENTS_BEGIN,
+    CALL_END,
+    ELEMENT_BEGIN,
+    ELEMENT_END,
+    HALF,
+    HALF_TAG,
+    HIDDEN,
+    SECTION_END,
+    THINK_BEGIN,
+    THINK_END,
+    TURN_END,
+    Token,
+)
 
 __all__ = ["ElementCalls"]
 
 _ATTRIBUTE: Final = re.compile(r'\b(\w++)="([^"]*)"')
 _CUT_CALL: Final = re.compile(r"<\|open\|>\s*call\b")
 _CALL_PARTS: Final = ("argument", "json")
+_NO_ELEMENTS: Final = (ARGUMENTS_BEGIN, CALL_END, HIDDEN, SECTION_END, THINK_BEGIN, THINK_END, HALF_TAG)
+_NOISE: Final = (*_CALL_PARTS, "think", "response")
+"""The ends that end nothing in a section: what they belong to was over before."""
+_OUTER: Final = ("think", "response", "tools", "message")
+"""What does not open inside of a section: it does if text follows, so that no text is lost."""
+_BEGUN: Final = ("<", "<|")
 
 
 class ElementCalls:
@@ -38,8 +57,10 @@ class ElementCalls:
         "_name",
         "_orphan",
         "_state",
+        "_strays",
         "_value",
         "_written",
+        "begun",
     )
 
     def __init__(self, leaks: LeakCollector) -> None:
@@ -57,6 +78,11 @@ class ElementCalls:
         self._attributes: dict[str, str] = {}  # of the open value
         self._value: list[str | Token] = []
         self._orphan = False  # the section and the call have no beginning
+        self._strays: list[
+            str | Token
+        ] = []  # what opened inside of the section, and the white space after it
+        self.begun = False
+        """Whether a section has come."""
 
     @property
     def open(self) -> bool:
@@ -69,70 +95,92 @@ class ElementCalls:
         return self._state == "value"
 
     def begin(self, token: Token) -> None:
-        """Take the token that opens a section, or an argument, before which section and call have been lost."""
+        """Take the token that opens a section, or one that only stands in a section whose opening has been lost."""
         self._orphan = token.element in _CALL_PARTS
         self._written = [token]
-        self._state = "section"
+        self._state, self.begun = "section", True
         self._leaks.shows_end = False
+        if token.element != "tools":
+            self._begin_call("" if self._orphan else _read_attributes(token).get("tool", ""))
         if self._orphan:
-            self._begin_call("")
             self._begin_value(token)
 
-    def take(self, item: str | Token) -> tuple[str, bool]:
+    def take(self, item: str | Token) -> tuple[str, list[str | Token]]:
         """Take text, or a token of any kind.
 
         Returns:
-            Text that is to be shown, and whether the token is still to be read, because it is none of the section's.
+            Text that is to be shown, and what is still to be read, because it is none of the section's.
         """
         if self._state == "value":
             self._take_in_value(item)
-            return "", False
+            return "", []
         if isinstance(item, str):
-            return self._take_text(item), False
+            return self._take_text(item)
         if item.kind == HALF:
             if self._state == "section" and _CUT_CALL.match(item.text):
                 self._begin_call("")
-            return "", False
+            return "", []
+        if item.kind == ELEMENT_BEGIN and item.element in _OUTER:
+            self._strays.append(item)
+            return "", []
+        if item.kind in (ELEMENT_BEGIN, ELEMENT_END):
+            self._written += self._strays
+            self._strays = []
         if item.kind == ELEMENT_BEGIN and item.element == "call":
             shown = self._end_call(cut=True)
             self._written.append(item)
             self._begin_call(_read_attributes(item).get("tool", ""))
-            return shown, False
+            return shown, []
         if item.kind == ELEMENT_BEGIN and item.element in _CALL_PARTS:
             if self._state == "section":
                 self._begin_call("")
             self._written.append(item)
             self._begin_value(item)
-            return "", False
+            return "", []
         if item.kind == ELEMENT_END and item.element == "call":
             self._written.append(item)
             shown = self._end_call(cut=False)
             if self._orphan:
                 self._state = "outside"
-            return shown, False
-        if item.kind == ELEMENT_END and item.element in _CALL_PARTS:
-            return "", False
-        shown = self._end_call(cut=True)
-        self._state, written = "outside", self._written
-        self._written = []
+            return shown, []
+        if item.kind in _NO_ELEMENTS or (item.kind == ELEMENT_END and item.element in _NOISE):
+            return "", []
         if item.kind == ELEMENT_END and item.element == "tools":
-            return shown + self._leaks.close_section([*written, item]), False
-        return shown, True
+            shown = self._end_call(cut=True)
+            written, self._written, self._state = self._written, [], "outside"
+            return shown + self._leaks.close_section([*written, item]), []
+        return self._leave(item)
+
+    def _leave(self, item: str | Token) -> tuple[str, list[str | Token]]:
+        """End the section at an item that is none of it."""
+        shown = self._end_call(cut=True)
+        strays, self._strays = self._strays, []
+        self._state, self._written = "outside", []
+        return shown, [*strays, item]
 
     def flush(self) -> str:
         """Close what is open at the channel's end; return text that belonged to no call."""
         if self._state == "value":
             self._cut_value()
         shown = self._end_call(cut=True)
-        self._state, self._written = "outside", []
+        self._state, self._written, self._strays = "outside", [], []
         return shown
 
-    def _take_text(self, text: str) -> str:
-        if text.isspace() or self._state == "call":
+    def _take_text(self, text: str) -> tuple[str, list[str | Token]]:
+        if text.isspace() or text.strip() in _BEGUN:
+            (self._strays or self._written).append(text)
+        elif self._strays:
+            return self._leave(text)
+        elif self._state == "call":
             self._written.append(text)
-            return ""
-        self._written = []
-        return self._leaks.after(text)
+        else:
+            while self._written and isinstance(before := self._written[-1], str):
+                text = before + text
+                self._written.pop()
+            words = text.rstrip()
+            self._written = [text[len(words) :]]
+            return self._leaks.after(words), []
+        return "", []
 
     def _begin_call(self, name: str) -> None:
         self._state, self._name, self._arguments, self._json = "call", name, {}, None

@@ -27,6 +27,7 @@ _UNMARKED_NATIVE: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}}:\d+)\s{{0,8}
 _FOREIGN_IDS: Final = ("call_", "chatcmpl-", "toolu_", "functions.")
 _AN_ID: Final = re.compile(r"(?:functions\.|call_|chatcmpl-|toolu_)[^<{]*|[\w.\-]{1,128}:\d{0,9}|\d{1,9}")
 _ID_ENDS: Final = "0123456789"
+_HALF_TOKEN: Final = re.compile(r"<\|?\Z")
 _CUT_ID: Final = re.compile(r"functions\.\w\S*\s*")
 _INDENT: Final = re.compile(r"\s*")
 _DECODER: Final = json.JSONDecoder(strict=False)
@@ -101,6 +102,11 @@ class LeakCollector:
     def open(self) -> bool:
         """Whether text belongs to a tool section."""
         return self._state != "outside"
+
+    @property
+    def in_arguments(self) -> bool:
+        """Whether text belongs to a call's arguments."""
+        return self._state == "arguments"
 
     @property
     def pending(self) -> bool:
@@ -199,6 +205,8 @@ class LeakCollector:
     def _end_call(self, end: Token | None = None) -> str:
         """Judge the open call; return text that is to be shown."""
         text, self._parts = "".join(self._parts), []
+        if self._state != "arguments":
+            text = _HALF_TOKEN.sub("", text)
         stripped, rest = text.strip(), ""
         if self._state == "arguments":
             arguments, rest = _split_object(text)

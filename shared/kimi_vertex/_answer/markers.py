@@ -142,14 +142,18 @@ class Markers:
 
     def undecided(self, text: str, start: int, end: int) -> int:
         """Where text up to `end` ends with what may be the beginning of tokens; `end` if it does not."""
-        cut = end if self._begun is None else self._undecided_element(text, start, end)
+        cut = end
         for _ in range(_LONGEST_CHAIN):
+            before = cut
+            if self._begun is not None:
+                cut = self._undecided_element(text, start, cut)
             low = max(start, cut - self.longest)
             last = max(text.rfind("<", low, cut), text.rfind("◁", low, cut))
-            if last < 0 or text[last:cut] not in self._prefixes:
+            if last >= 0 and text[last:cut] in self._prefixes:
+                outer = text.rfind("<", low, last)  # a role's name stands between two tokens
+                cut = outer if outer >= 0 and text[outer:cut] in self._prefixes else last
+            if cut == before:
                 break
-            outer = text.rfind("<", low, last)  # a role's name stands between two tokens
-            cut = outer if outer >= 0 and text[outer:cut] in self._prefixes else last
         return cut
 
     def _undecided_element(self, text: str, start: int, end: int) -> int:

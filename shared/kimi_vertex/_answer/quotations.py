@@ -119,13 +119,15 @@ class Quotations:
         scanner.markdown = False
         leaks = LeakCollector(Quotations((), self._tools, self._markers, recovers=True))
         elements = ElementCalls(leaks)
-        before, words = "", []
-        for item in scanner.feed(text, last=True):
+        before, found = "", list(scanner.feed(text, last=True))
+        items = found[::-1]
+        while items:
+            item = items.pop()
             text = item if isinstance(item, str) else item.text
             if elements.open:
-                elements.take(item)
+                items += reversed(elements.take(item)[1])
             elif isinstance(item, Token) and item.kind in (ELEMENT_BEGIN, ELEMENT_END, TURN_END):
-                if item.kind == ELEMENT_BEGIN and item.element in ("tools", "argument"):
+                if item.kind == ELEMENT_BEGIN and item.element in ("tools", "call", "argument"):
                     elements.begin(item)
             elif isinstance(item, Token) and item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
                 if item.kind != HALF:
@@ -135,10 +137,13 @@ class Quotations:
                 leaks.text(text)
             else:
                 before = text
-            if isinstance(item, str) or item.kind in (THINK_BEGIN, THINK_END, HALF_TAG):
-                words.append(text)
         elements.flush()
         leaks.flush()
+        words = (
+            item if isinstance(item, str) else item.text
+            for item in found
+            if isinstance(item, str) or item.kind in (THINK_BEGIN, THINK_END, HALF_TAG)
+        )
         return leaks.calls, "".join(words)
 
 

@@ -373,9 +373,10 @@ class ToolCallAssembler:
     def _leaked_call(self, leak: LeakedCall) -> _Call:
         if leak.named:
             return self._named_call(leak)
-        native = leak.id.startswith("functions.") and NUMBERED.match(leak.id)
-        call = _Call(None, leak.id if native else "")
         name = self._tools.resolve(leak.id, leak.arguments)
+        call = _Call(None, "")
+        if self._tools.is_native(leak.id):
+            call.server_id = leak.id if leak.id.startswith("functions.") else f"{self._prefix}{leak.id}"
         call.name = name or DeclaredTools().resolve(leak.id, "") or ""
         call.written = leak.id
         call.arguments.feed(leak.arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .support_decoder import Row, call
+from .support_disorder import DISORDER
 from .support_engines import calls, say, think
 from .support_k3_turns import (
     COMMAND,
@@ -245,7 +246,7 @@ _SERVERS = [
     ),
 ]
 
-K3 = [*TURNS, *_CUTS, *_LOOK_ALIKES, *_SERVERS]
+K3 = [*TURNS, *_CUTS, *_LOOK_ALIKES, *_SERVERS, *DISORDER]
 """Every shape in which K3's markup reaches a client."""
 
 _REMOVE = section(invoke("bash", argument("command", "string", "rm -rf /")))
