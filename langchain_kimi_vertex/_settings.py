@@ -31,6 +31,7 @@ from kimi_vertex import (
     KimiVertexClient,
     KimiVertexError,
     ModelInfo,
+    Pace,
     RequestStats,
     Timeouts,
     Wait,
@@ -49,7 +50,7 @@ __all__ = ["KimiVertexSettings"]
 _SHARED: Final = ("credentials", "http_client", "http_async_client", "on_thinking", "on_request", "on_wait")
 """What a deep copy shares with its original."""
 _NOT_IDENTITY: Final = frozenset(
-    {"access_token", "extra_headers", "timeout", "max_retries", "max_retry_seconds", *_SHARED}
+    {"access_token", "extra_headers", "timeout", "max_retries", "max_retry_seconds", "pace", *_SHARED}
 )
 """Settings that do not change what the model answers: no part of LangChain's cache key."""
 
@@ -183,6 +184,8 @@ class KimiVertexSettings(BaseChatModel):
     """When to stop repeating, counted from the start of the request."""
     wake_timeout: float | None = None
     """Seconds to wait for an endpoint that starts from zero. Default: `KIMI_VERTEX_WAKE_TIMEOUT`, then not at all."""
+    pace: Literal["shared"] | Pace | None = "shared"
+    """How requests keep to what the service takes: a pace that all clients of a target share, or `Pace` with limits."""
     streaming: bool = False
     """`True`: `invoke` uses the streaming API."""
     on_thinking: Callable[[str], Any] | None = Field(default=None, exclude=True, repr=False)
@@ -403,7 +406,12 @@ class KimiVertexSettings(BaseChatModel):
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """Values that a dump holds in another form than the model."""
-        return {"timeout": asdict(self.timeout)} if is_dataclass(self.timeout) else {}
+        held = {"timeout": self.timeout, "pace": self.pace}
+        return {
+            name: asdict(value)
+            for name, value in held.items()
+            if is_dataclass(value) and not isinstance(value, type)
+        }
 
     def __getstate__(self) -> dict[Any, Any]:
         self._client.__getstate__()  # refuses to let a secret travel

@@ -30,6 +30,7 @@ from kimi_vertex import (
     CLIENT_SETTINGS,
     ConfigurationError,
     KimiVertexClient,
+    Pace,
     RequestOptions,
     RequestStats,
     ThinkingCallback,
@@ -116,6 +117,11 @@ class ClientSettings(FunctionCallingLLM):
     wake_timeout: float | None = Field(
         default=None,
         description="Seconds to wait for an endpoint that starts from zero; default: KIMI_VERTEX_WAKE_TIMEOUT.",
+    )
+    pace: Literal["shared"] | Pace | None = Field(
+        default="shared",
+        description="How requests keep to what the service takes: a pace that all clients of a target share, or "
+        "Pace(...) with limits.",
     )
     temperature: float | None = Field(default=None, description="Sent only if set.")
     top_p: float | None = Field(default=None, description="Sent only if set.")

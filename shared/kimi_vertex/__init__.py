@@ -43,7 +43,7 @@ from .events import (
 from .listener import ThinkingListener
 from .messages import Message, MessageLike, Role, ToolCall
 from .models import ModelInfo, model_info
-from .options import RequestOptions, ThinkingCallback, Timeouts, Wait, WaitCallback
+from .options import Pace, PaceState, RequestOptions, ThinkingCallback, Timeouts, Wait, WaitCallback
 from .places import Login, Place
 from .streams import AsyncEventStream, EventStream
 
@@ -77,6 +77,8 @@ __all__ = [
     "MessageLike",
     "ModelInfo",
     "NotFoundError",
+    "Pace",
+    "PaceState",
     "PermissionDeniedError",
     "Place",
     "RateLimitError",

@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any, Final, TypeVar, cast, get_args
+from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from ._answer.validation import check_validators
 from ._habits import SENT_AS_THEY_ARE, check_names
@@ -20,6 +20,7 @@ from .models import EFFORTS, Server
 from .options import (
     EmptyTurnPolicy,
     HTTPTimeout,
+    Pace,
     ReplayThinking,
     RequestOptions,
     Settings,
@@ -35,6 +36,7 @@ __all__ = [
     "read_certificates",
     "read_max_retries",
     "read_max_tokens",
+    "read_pace",
     "read_seconds",
     "read_timeouts",
 ]
@@ -191,6 +193,27 @@ def read_timeouts(timeout: float | Timeouts | HTTPTimeout | None) -> Timeouts:
         return given
     _check_seconds("timeout", given)
     return Timeouts(connect=min(float(given), 10.0), first_byte=float(given), idle=float(given))
+
+
+def read_pace(pace: Literal["shared"] | Pace | None) -> Pace | None:
+    """The pace that a setting means; `None`: none.
+
+    Raises:
+        ConfigurationError: It is not one, or one of its limits is not a number above 0.
+    """
+    if pace is None:
+        return None
+    if isinstance(pace, str) and pace == "shared":
+        return Pace()
+    if not isinstance(pace, Pace):
+        raise ConfigurationError(f'pace is {shown(pace)}; it must be "shared", None, or kimi_vertex.Pace.')
+    for limit in fields(pace):
+        value = getattr(pace, limit.name)
+        if value is not None and not (_is_number(value) and value > 0):
+            raise ConfigurationError(
+                f"Pace.{limit.name} is {shown(value)}; it must be a number above 0, or None."
+            )
+    return pace
 
 
 def _check_seconds(name: str, value: Any) -> None:

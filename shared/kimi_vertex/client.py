@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import logging
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Never, Self, TypeAlias, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeAlias, Unpack, cast
 
 from ._answer.validation import load_validators
 from ._auth.credentials import CredentialSettings
@@ -33,17 +40,19 @@ from ._settings import (
     read_certificates,
     read_max_retries,
     read_max_tokens,
+    read_pace,
     read_seconds,
     read_timeouts,
 )
 from ._target.environment import ACCESS_TOKEN_VARIABLE, warn_of_unknown
-from ._target.facts import Fact
 from ._target.hosts import InsecureHttp
 from ._target.resolve import resolve_target
 from ._target.target import Api
 from ._transport.imports import ON_LOOPS, aside
-from ._transport.shared import share
+from ._transport.many import Row, acomplete_many, complete_many
+from ._transport.shared import TargetUser, share
 from .completion import Completion
+from .errors import KimiVertexError
 from .events import Event
 from .listener import ThinkingListener, atell, tell
 from .messages import MessageLike
@@ -51,6 +60,7 @@ from .models import Effort, ModelInfo, Server, model_info, retirement_warning
 from .options import (
     EmptyTurnPolicy,
     HTTPTimeout,
+    Pace,
     ReplayThinking,
     RequestOptions,
     Settings,
@@ -65,7 +75,6 @@ from .streams import AsyncEventStream, EventStream
 if TYPE_CHECKING:
     import httpx
 
-    from ._transport.clients import Clients
     from ._transport.drivers import SyncDriver
 
     HTTPClient: TypeAlias = httpx.Client
@@ -81,7 +90,7 @@ logger = logging.getLogger("kimi_vertex")
 _warned_models: set[str] = set()
 
 
-class KimiVertexClient(Inspected):
+class KimiVertexClient(TargetUser, Inspected):
     """A client for Kimi on Google Vertex AI, managed or self-deployed.
 
     Example:
@@ -120,11 +129,15 @@ class KimiVertexClient(Inspected):
         timeout: Seconds to the head of the answer and between two pieces of it, or `Timeouts`, which has more limits, or
             an `httpx.Timeout`. Default: `KIMI_VERTEX_TIMEOUT` in seconds, then `Timeouts()`: 10 s to connect, 600 s to
             the head of the answer, 300 s between two pieces.
-        max_retries: How often to try again when the service is overloaded or unreachable and nothing was shown. Default:
+        max_retries: How often to try again when the service fails or is unreachable and nothing was shown. Default:
             `KIMI_VERTEX_MAX_RETRIES`, then 2.
-        max_retry_seconds: When to stop trying again, counted from the start of the request.
+        max_retry_seconds: When to stop trying again, counted from the start of the request, waits for its turn aside.
+            After so many seconds in which the service has taken nothing at all, waiting for a turn ends, too.
         wake_timeout: For how many seconds to wait for an endpoint that has no replica yet, because it starts from zero or
             is redeployed (1800 is enough for most). Default: that is an error.
+        pace: How requests keep to what the service takes (429, 503, 529). `"shared"`: the clients of a process that share a
+            target and credentials share a pace, which is learned from refusals; a refused request waits for its turn, which
+            is not a retry. `Pace(...)`: likewise, with limits of your own. `None`: a refusal is retried like a failure.
         temperature: Sent only if set; so are `top_p`, `max_tokens`, `stop` and `seed`.
         top_p: See `temperature`.
         max_tokens: Limit for thinking and answer together. Kimi needs room: 16,000 or more.
@@ -181,6 +194,7 @@ class KimiVertexClient(Inspected):
         max_retries: int | None = None,
         max_retry_seconds: float = 120.0,
         wake_timeout: float | None = None,
+        pace: Literal["shared"] | Pace | None = "shared",
         temperature: float | None = None,
         top_p: float | None = None,
         max_tokens: int | None = None,
@@ -243,6 +257,7 @@ class KimiVertexClient(Inspected):
                 max_retries=read_max_retries(max_retries),
                 max_retry_seconds=max_retry_seconds,
                 wake_timeout=read_seconds(wake_timeout, "wake_timeout"),
+                pace=read_pace(pace),
                 timeouts=read_timeouts(read_seconds(timeout, "timeout")),
             )
         )
@@ -280,11 +295,6 @@ class KimiVertexClient(Inspected):
     def model(self) -> str | None:
         """The model that is asked for; `None` where the endpoint decides, or its server has not been asked yet."""
         return self._model or self._shared.facts.value("model") or None
-
-    @property
-    def facts(self) -> Mapping[str, Fact]:
-        """What has been learned about the target so far, shared by all clients of its target and credentials."""
-        return self._shared.facts
 
     @property
     def server(self) -> Server | None:
@@ -343,6 +353,31 @@ class KimiVertexClient(Inspected):
         exchange, flow = self._start(messages, options, stream=True)
         return AsyncEventStream(exchange, self._arun(exchange, flow))
 
+    def complete_many(
+        self, rows: Iterable[Row], *, concurrency: int = 64
+    ) -> Generator[tuple[Any, Completion | KimiVertexError], None, None]:
+        """Ask for many answers; they come as they are ready, each with its row's key.
+
+        Args:
+            rows: `(key, messages)` or `(key, messages, options)`; taken from the iterable when there is room, in the calling
+                thread. An iterator that blocks holds up answers that are ready.
+            concurrency: How many rows are in work at a time; the pace may allow fewer.
+
+        Yields:
+            A key and its answer, or the error that its request ended with. All requests are made on one event loop, in
+            a thread of its own, where `on_request` and `on_wait` are called.
+
+        Raises:
+            Exception: What the iterable raises, or what is a mistake in a row, such as a key that is missing.
+        """
+        return complete_many(self.acomplete, rows, concurrency)
+
+    def acomplete_many(
+        self, rows: Iterable[Row] | AsyncIterable[Row], *, concurrency: int = 64
+    ) -> AsyncGenerator[tuple[Any, Completion | KimiVertexError], None]:
+        """The asynchronous twin of `complete_many`, on the running event loop: `async for key, answer in ...`."""
+        return acomplete_many(self.acomplete, rows, concurrency)
+
     def _start(
         self, messages: Iterable[MessageLike] | str, options: RequestOptions, *, stream: bool
     ) -> tuple[Exchange, Flow]:
@@ -387,6 +422,8 @@ class KimiVertexClient(Inspected):
             on_wait=waits.notify if waits is not None else None,
             on_end=waits.close if waits is not None else None,
             proxy_of=self._shared.proxy_of,
+            pacer=None if self._settings.pace is None else self._shared.pacer,
+            pace=self._settings.pace or Pace(),
         )
         return exchange, run(exchange)
 
@@ -425,10 +462,6 @@ class KimiVertexClient(Inspected):
         events = AsyncDriver(self._clients, self._shared.tokens, exchange.timeouts).run(flow)
         return events if exchange.on_thinking is None else atell(events, exchange.on_thinking)
 
-    @property
-    def _clients(self) -> Clients:
-        return self._shared.clients(self)
-
     def _warn_retired(self, info: ModelInfo) -> None:
         if self._target.kind != "managed" or self._target.emulator or info.id in _warned_models:
             return
@@ -436,58 +469,6 @@ class KimiVertexClient(Inspected):
         if warning:
             _warned_models.add(cast(str, info.id))
             logger.warning("%s", warning)
-
-    def close(self) -> None:
-        """Close the connections of blocking requests, of running ones when they are over; the next one opens new ones.
-
-        Clients of the same target and credentials share connections, which the last of them to close closes.
-        """
-        self._shared.release(self)
-
-    async def aclose(self) -> None:
-        """Close the running event loop's connections, under its requests, too; and those of blocking requests.
-
-        As with `close`, not while other clients share them.
-        """
-        await self._shared.arelease(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._target.describe(self._model)}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self._credentials is not None:
-            self._credentials.check_portable()
-        return {name: value for name, value in self.__dict__.items() if name != "_shared"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._shared = share(self._target, self._credentials, ca_certs=self._ca_certs)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = copy.copy(self)
-        memo[id(self)] = twin
-        return twin
-
-    def __copy__(self) -> Self:
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        return twin
 
 
 CLIENT_SETTINGS: Final[tuple[str, ...]] = tuple(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from .models import Effort, Server
 
-__all__ = ["RequestOptions", "Settings", "ThinkingCallback", "Timeouts", "ToolChoice", "Wait", "WaitCallback"]
+__all__ = [
+    "Pace",
+    "PaceState",
+    "RequestOptions",
+    "Settings",
+    "ThinkingCallback",
+    "Timeouts",
+    "ToolChoice",
+    "Wait",
+    "WaitCallback",
+]
 
 ToolChoice: TypeAlias = str | bool | Mapping[str, Any] | None
 """`"auto"`, `"none"`, `"required"` (also `"any"` and `True`), a tool's name, or a dict in OpenAI's form or
@@ -18,17 +29,51 @@ ThinkingCallback: TypeAlias = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Limits of your own for the requests of a process to one target, beside what its answers teach."""
+
+    max_concurrency: int | None = None
+    """Requests that run at a time."""
+    requests_per_minute: float | None = None
+    """Requests that begin in a minute, spread evenly."""
+    tokens_per_minute: float | None = None
+    """Prompt tokens in a minute, as `estimate_tokens` counts them."""
+    max_wait: float | None = None
+    """Seconds that a request may wait for its turns, all in all. Default: as long as the target answers others, and
+    `max_retry_seconds` once it answers nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaceState:
+    """How fast a target is asked at the moment, by all clients of a process that share it."""
+
+    per_second: float | None
+    """Requests that may begin in a second; `None` while that is not limited."""
+    limit: int | None
+    """Requests that may run at a time; `None` while that is not limited."""
+    running: int
+    """Requests that are being answered."""
+    waiting: int
+    """Requests that wait for their turn."""
+    refused: int
+    """How often the target has refused a request."""
+    closed_for: float | None
+    """For how many seconds nothing but single probes has been let through; `None` if that is not so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """News of a wait that is under way, handed to `on_wait` when it begins and every few seconds."""
 
-    reason: Literal["waking", "retry"]
-    """`waking`: the endpoint has no replica yet. `retry`: the service was overloaded or could not be reached."""
+    reason: Literal["waking", "retry", "pace"]
+    """`waking`: the endpoint has no replica yet. `retry`: the service failed or could not be reached. `pace`: it takes no
+    more for now, and the request waits for its turn."""
     seconds: float
     """How long has been waited, all in all."""
     next_attempt: float
-    """In how many seconds the endpoint is asked again."""
+    """In how many seconds the endpoint is asked again, at the earliest."""
     left: float
-    """Until the wait is given up, in seconds."""
+    """Until the wait is given up, in seconds; infinite while the service answers other requests."""
     attempts: int
     """How often has been asked."""
     error: str
@@ -36,8 +81,13 @@ class Wait:
 
     def __str__(self) -> str:
         """The news as one line."""
-        what = "The endpoint is starting" if self.reason == "waking" else "The service is not available"
-        return f"{what}: waited {self.seconds:.0f} s, asking again in {self.next_attempt:.0f} s ({self.left:.0f} s left)."
+        what = {
+            "waking": "The endpoint is starting",
+            "retry": "The service is not available",
+            "pace": "The service takes no more for now",
+        }[self.reason]
+        left = f" ({self.left:.0f} s left)" if self.left < math.inf else ""
+        return f"{what}: waited {self.seconds:.0f} s, asking again in {self.next_attempt:.0f} s{left}."
 
 
 WaitCallback: TypeAlias = Callable[[Wait], Any]
@@ -150,4 +200,5 @@ class Settings:
     max_retries: int = 2
     max_retry_seconds: float = 120.0
     wake_timeout: float | None = None
+    pace: Pace | None = field(default_factory=Pace)
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -330,7 +330,7 @@ def test_options_of_a_call_win(emulator: Emulator) -> None:
 def test_a_timeout_of_the_call(emulator: Emulator) -> None:
     """A call's own timeout replaces the client's."""
     emulator.enqueue(Raw([5.0]))
-    client = KimiVertexClient(base_url=emulator.base_url, max_retries=0)
+    client = KimiVertexClient(base_url=emulator.base_url, max_retries=0, pace=None)
     with pytest.raises(Exception, match="stalled"):
         client.complete("Hi", timeout=0.1)
 
@@ -341,6 +341,7 @@ def test_provisioned_throughput_is_not_spilled(emulator: Emulator) -> None:
     client = KimiVertexClient(
         base_url=emulator.base_url,
         max_retries=0,
+        pace=None,
         extra_headers={"X-Vertex-AI-LLM-Request-Type": "dedicated"},
     )
     with pytest.raises(RateLimitError):

@@ -85,7 +85,7 @@ def test_errors_of_calls_can_be_pickled(emulator: Emulator, form: str) -> None:
     """What a call raises holds no connection, request or response, and pickles with its partial answer."""
     body = json.dumps([{"error": {"code": 404, "message": "No such model.", "status": "NOT_FOUND"}}]).encode()
     emulator.enqueue(Raw([THINKING, "cut"]), Raw([body], status=404))
-    client = KimiVertexClient(base_url=emulator.base_url, max_retries=0)
+    client = KimiVertexClient(base_url=emulator.base_url, max_retries=0, pace=None)
     for kind in (APIError, APIStatusError):
         error = perform(client, form).error
         assert isinstance(error, kind)
@@ -97,7 +97,7 @@ def test_errors_of_calls_can_be_pickled(emulator: Emulator, form: str) -> None:
 def test_errors_show_no_inner_exceptions(emulator: Emulator, form: str) -> None:
     """A traceback ends in one error with the whole story, without httpx's exceptions before it."""
     emulator.enqueue(Raw(["reset"], status=None))
-    error = perform(KimiVertexClient(base_url=emulator.base_url, max_retries=0), form).error
+    error = perform(KimiVertexClient(base_url=emulator.base_url, max_retries=0, pace=None), form).error
     assert error is not None
     assert "httpx" not in "".join(traceback.format_exception(error))
 

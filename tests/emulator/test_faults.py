@@ -81,7 +81,7 @@ LATE = FAULTS[FAULTS.index("reset-mid") :]
 def client(emulator: Emulator) -> Any:
     patient = Timeouts(connect=5, first_byte=0.3, idle=0.3)
     with KimiVertexClient(
-        base_url=emulator.base_url, access_token="t", max_retries=0, timeout=patient
+        base_url=emulator.base_url, access_token="t", max_retries=0, pace=None, timeout=patient
     ) as made:
         yield made
 
@@ -169,7 +169,7 @@ def test_the_token_endpoint_can_fail(emulator: Emulator, kind: str) -> None:
     )
     # google-auth tries again by itself what it takes for passing.
     emulator.enqueue(*[Fault(kind)] * 4, route="token")
-    with KimiVertexClient(base_url=emulator.base_url, credentials=found, max_retries=0) as client:
+    with KimiVertexClient(base_url=emulator.base_url, credentials=found, max_retries=0, pace=None) as client:
         with pytest.raises(CredentialsError):
             client.complete("Hi")
         emulator.reset()

@@ -34,7 +34,7 @@ def target(origin: str, endpoint: str = "openapi") -> str:
 
 
 def client(origin: str, token: str | None = TOKEN) -> KimiVertexClient:
-    return KimiVertexClient(base_url=target(origin), access_token=token, max_retries=0)
+    return KimiVertexClient(base_url=target(origin), access_token=token, max_retries=0, pace=None)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -47,7 +47,7 @@ def first_words(
 ) -> str:
     """What is seen of the error that a request, or the class before it, ends in."""
     with pytest.raises(KimiVertexError) as caught:
-        ask(settings, options or {})
+        ask({"pace": None, **settings}, options or {})
     return str(caught.value)[:SEEN]
 
 

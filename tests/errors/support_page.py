@@ -44,7 +44,7 @@ def table() -> str:
 def _told(settings: dict[str, Any]) -> str | None:
     """What stands before the server's own words, if anything does."""
     try:
-        KimiVertexClient(max_retries=0, **settings).complete("Hi")
+        KimiVertexClient(max_retries=0, pace=None, **settings).complete("Hi")
     except APIStatusError as error:
         advice, said, _ = re.split(r" Likely causes:", str(error))[0].partition(" The server said:")
         return advice if said or "Likely causes:" in str(error) else None

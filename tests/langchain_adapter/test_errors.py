@@ -70,7 +70,7 @@ async def test_both_types(
     """Each status raises an error that is our type and LangChain's, with status, response and Google's text."""
     emulator.enqueue(_refusal(status, message, code))
     with pytest.raises(ours) as caught:
-        await _call(path, make_model(max_retries=0))
+        await _call(path, make_model(max_retries=0, pace=None))
     assert isinstance(caught.value, theirs)
     error: Any = caught.value
     assert error.status_code == error.response.status_code == status
@@ -83,7 +83,7 @@ async def test_both_types(
 async def test_unreachable(path: str) -> None:
     """A server that is not there is a connection error in both worlds."""
     with pytest.raises(kimi_vertex.APIConnectionError) as caught:
-        await _call(path, ChatKimiVertex(base_url="http://127.0.0.1:9/v1", max_retries=0))
+        await _call(path, ChatKimiVertex(base_url="http://127.0.0.1:9/v1", max_retries=0, pace=None))
     assert isinstance(caught.value, lc.ModelConnectionError)
 
 
@@ -189,7 +189,7 @@ def test_misspelt_settings_raise_without_the_token() -> None:
 def test_retry_and_fallbacks(emulator: Emulator, make_model: MakeModel) -> None:
     """LangChain's `with_retry` and `with_fallbacks` work on the joined errors."""
     overloaded = _refusal(429, "Resource exhausted.", "RESOURCE_EXHAUSTED")
-    model = make_model(max_retries=0)
+    model = make_model(max_retries=0, pace=None)
     emulator.enqueue(overloaded, Turn(text="second"))
     retrying = model.with_retry(
         retry_if_exception_type=(lc.ModelRateLimitError,), wait_exponential_jitter=False, stop_after_attempt=2

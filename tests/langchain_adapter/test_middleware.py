@@ -62,7 +62,7 @@ def test_model_retry(emulator: Emulator, make_model: MakeModel) -> None:
     """The retry middleware sees from the error's LangChain type that it may try again."""
     emulator.enqueue(OVERLOADED, CALL, ANSWER)
     retry: Any = ModelRetryMiddleware(max_retries=1, initial_delay=0.0, jitter=False)
-    agent: Any = create_agent(make_model(max_retries=0), [population], middleware=[retry])
+    agent: Any = create_agent(make_model(max_retries=0, pace=None), [population], middleware=[retry])
     assert agent.invoke(QUESTION)["messages"][-1].text == "700000."
     assert len(emulator.requests) == 3
 
@@ -71,7 +71,7 @@ def test_model_fallback(emulator: Emulator, make_model: MakeModel) -> None:
     """Another model takes over in the middle of a conversation, and gets the first one's thinking."""
     emulator.enqueue(CALL, OVERLOADED, ANSWER)
     fallback: Any = ModelFallbackMiddleware(make_model(model="moonshotai/other-maas"))
-    agent: Any = create_agent(make_model(max_retries=0), [population], middleware=[fallback])
+    agent: Any = create_agent(make_model(max_retries=0, pace=None), [population], middleware=[fallback])
     assert agent.invoke(QUESTION)["messages"][-1].text == "700000."
     assert emulator.requests[-1].json["model"] == "moonshotai/other-maas"
     assert _thinking_sent(emulator) == ["I look it up."]

@@ -83,7 +83,7 @@ def test_what_came_before_a_failure_is_in_its_report(emulator: Emulator, way: st
     ]
     chunks = [json.dumps({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
     emulator.enqueue(Raw([*(f"data: {chunk}\n\n".encode() for chunk in chunks), ending]))
-    model = ChatKimiVertex(base_url=emulator.base_url, max_retries=0)
+    model = ChatKimiVertex(base_url=emulator.base_url, max_retries=0, pace=None)
     failed = _Failed()
     config: RunnableConfig = {"callbacks": [failed]}
 

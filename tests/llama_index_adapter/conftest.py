@@ -54,7 +54,9 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 @pytest.fixture
 def make_llm(emulator: Emulator) -> MakeLLM:
     def make(**settings: Any) -> KimiVertex:
-        return KimiVertex(**cast("Any", {"base_url": emulator.base_url, "max_retries": 0, **settings}))
+        return KimiVertex(
+            **cast("Any", {"base_url": emulator.base_url, "max_retries": 0, "pace": None, **settings})
+        )
 
     return make
 

@@ -14,7 +14,8 @@ PUBLIC = {
         AuthenticationError BadRequestError CLIENT_SETTINGS Completion ConfigurationError
         ContextOverflowError CredentialsError EmptyTurn EmptyTurnError Event EventStream
         Finish FinishReason InternalServerError InvalidRequestError InvalidToolCall
-        KimiVertexClient KimiVertexError Login Message MessageLike ModelInfo NotFoundError PermissionDeniedError Place
+        KimiVertexClient KimiVertexError Login Message MessageLike ModelInfo NotFoundError Pace PaceState
+        PermissionDeniedError Place
         RateLimitError RequestOptions RequestStats RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback
         ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage Wait WaitCallback __version__ accumulate
         check_names check_tool_choice estimate_conversation_tokens estimate_tokens find_json_object model_info unknown_variables

@@ -46,6 +46,7 @@ from .failures import (
     unreadable,
 )
 from .state import Exchange
+from .turns import await_turn, end_turn, may_wait, take_turn
 from .waiting import await_start, sleep
 
 __all__ = ["run"]
@@ -67,14 +68,17 @@ def run(exchange: Exchange) -> Flow:
     stats = exchange.stats
     try:
         while True:
-            stats.attempt()
             try:
+                if not take_turn(exchange):
+                    yield from await_turn(exchange)
+                stats.attempt()
                 yield from _attempt(exchange)
             except Retry:
                 continue
             except EmptyTurnError:
                 raise
             except (APIError, CredentialsError) as error:
+                end_turn(exchange, error)
                 if not (yield from _before_retry(exchange, error)):
                     yield from _show(exchange, exchange.held_back)
                     if isinstance(error, APIError) and error.partial is None and exchange.rejected:
@@ -83,6 +87,8 @@ def run(exchange: Exchange) -> Flow:
             else:
                 stats.done(exchange.completion, None)
                 return
+            finally:
+                end_turn(exchange)
     except GeneratorExit:
         stats.done(exchange.completion, None)
         raise
@@ -103,6 +109,8 @@ def _attempt(exchange: Exchange) -> Steps[None]:
     decoder = exchange.new_decoder()
     exchange.held_back = []
     head = yield from ask(exchange)
+    if exchange.turn is not None and exchange.pacer is not None:
+        exchange.pacer.admitted(exchange.turn, exchange.clock())
     content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
     streamed = content_type == "text/event-stream"
     reading, ended = ReadChunk(), not streamed
@@ -293,7 +301,7 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
     up once; neither counts as a retry. Everything else waits as long as the service asks, or a random part of a
     ceiling that doubles (full jitter: many clients that failed together do not come back together).
     """
-    if exchange.shown:
+    if exchange.shown or exchange.gave_up:
         return False
     if isinstance(error, AuthenticationError) and not exchange.refreshed and exchange.token is not None:
         exchange.refreshed = True
@@ -308,6 +316,8 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
     started = yield from await_start(exchange, error)
     if started is not None:
         return started
+    if isinstance(error, APIStatusError) and error is exchange.refusal:
+        return may_wait(exchange, error)
     settings, total = exchange.settings, exchange.timeouts.total
     if not error.is_retryable or exchange.retries >= settings.max_retries:
         return False

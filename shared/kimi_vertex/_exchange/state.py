@@ -16,10 +16,11 @@ from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.errors import APIError, APIStatusError
 from kimi_vertex.events import Event
-from kimi_vertex.options import Settings, ThinkingCallback, Timeouts, Wait
+from kimi_vertex.options import Pace, Settings, ThinkingCallback, Timeouts, Wait
 
 from .commands import Head, Identity, TransportFailure
 from .failures import status_error, unreachable
+from .pace import Pacer, Turn, Waiter
 from .said import Said, read
 from .stats import RequestStats, StatsRecorder
 
@@ -51,6 +52,9 @@ class Exchange:
     """Called when the request is over."""
     proxy_of: Callable[[str], str | None] = lambda _: None
     """The proxy on the way to a URL, with the variable that names it."""
+    pacer: Pacer | None = None
+    """Whose turns the request takes; `None` if it is asked at once."""
+    pace: Pace = field(default_factory=Pace)
 
     started: float = field(init=False)
     stats: StatsRecorder = field(init=False)
@@ -71,6 +75,18 @@ class Exchange:
     """How often it has been waited for."""
     retrying_since: float = field(init=False, default=0.0)
     """From when on `max_retry_seconds` is counted: not while the endpoint starts."""
+    alone_since: float = field(init=False, default=0.0)
+    """From when on a wait for a turn is counted: likewise."""
+    turn: Turn | None = field(init=False, default=None)
+    """The turn of the current attempt."""
+    waiter: Waiter | None = field(init=False, default=None)
+    """The place in the queue, once it has had to wait."""
+    size: float = field(init=False, default=0.0)
+    """About how long the prompt is."""
+    refusal: APIStatusError | None = field(init=False, default=None)
+    """How the target refused the request last, for want of room."""
+    gave_up: bool = field(init=False, default=False)
+    """Whether its turn did not come in time."""
     token: str | None = field(init=False, default=None)
     """The `authorization` header that was sent last, if a better one can be had."""
     refused_token: str | None = field(init=False, default=None)
@@ -89,7 +105,7 @@ class Exchange:
 
     def begin(self) -> None:
         """Start the clock."""
-        self.started = self.retrying_since = self.clock()
+        self.started = self.retrying_since = self.alone_since = self.clock()
         self.stats = StatsRecorder(self.clock, self.on_request)
         self._heed_facts()
 

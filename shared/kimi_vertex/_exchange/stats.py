@@ -34,12 +34,26 @@ class RequestStats:
     """Name of the error's class, or `None`."""
     reasked: bool = False
     """Whether the model was asked again, because a tool call of its answer was invalid."""
+    refusals: int = 0
+    """How many of the attempts the service refused for want of room; they are not retries."""
+    waited: float = 0.0
+    """Seconds that the request waited for its turns."""
 
 
 class StatsRecorder:
     """Collects the figures; costs nothing without a listener."""
 
-    __slots__ = ("_attempts", "_clock", "_first", "_first_text", "_listener", "_reasked", "_start")
+    __slots__ = (
+        "_attempts",
+        "_clock",
+        "_first",
+        "_first_text",
+        "_listener",
+        "_reasked",
+        "_start",
+        "refusals",
+        "waited",
+    )
 
     def __init__(self, clock: Callable[[], float], listener: Callable[[RequestStats], None] | None) -> None:
         self._clock = clock
@@ -47,6 +61,8 @@ class StatsRecorder:
         self._start = clock()
         self._attempts = 0
         self._reasked = False
+        self.refusals = 0
+        self.waited = 0.0
         self._first: float | None = None
         self._first_text: float | None = None
 
@@ -88,6 +104,8 @@ class StatsRecorder:
                     usage=completion.usage if completion else None,
                     error=type(error).__name__ if error else None,
                     reasked=self._reasked,
+                    refusals=self.refusals,
+                    waited=self.waited,
                 )
             )
         except Exception:

@@ -54,7 +54,7 @@ def await_start(exchange: Exchange, error: APIError | CredentialsError) -> Steps
     exchange.wakes += 1
     logger.info("The endpoint is starting (%s); asking again in %.0f s.", exchange.place, delay)
     yield from sleep(exchange, "waking", delay, end, error)
-    exchange.retrying_since = exchange.clock()
+    exchange.retrying_since = exchange.alone_since = exchange.clock()
     return True
 
 

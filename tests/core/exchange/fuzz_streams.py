@@ -185,6 +185,7 @@ _TRANSPORT: Final = _Transport()
 _SETTINGS: Final[dict[str, Any]] = {
     "base_url": "http://127.0.0.1:9/v1",
     "max_retries": 0,
+    "pace": None,
     "tool_validation": "off",
 }
 _CLIENTS: Final[dict[bool | None, KimiVertexClient]] = {}

@@ -133,4 +133,5 @@ class Play:
 
 
 def client(**settings: Any) -> KimiVertexClient:
-    return KimiVertexClient("kimi", base_url="http://127.0.0.1:1/v1", **settings)
+    # Without a pace, a refusal is retried like a failure: what these tests are about.
+    return KimiVertexClient("kimi", base_url="http://127.0.0.1:1/v1", **{"pace": None, **settings})

@@ -265,7 +265,9 @@ def test_each_fault_has_its_error(form: str) -> None:
     def check(fault: Row) -> None:
         with server(fault.make(form)) as emulator:
             base_url = emulator.base_url
-            outcome = perform(KimiVertexClient(base_url=base_url, max_retries=0, timeout=fault.limits), form)
+            outcome = perform(
+                KimiVertexClient(base_url=base_url, max_retries=0, pace=None, timeout=fault.limits), form
+            )
         error = outcome.error
         assert type(error) is (fault.stream if is_stream(form) else fault.whole), error
         assert isinstance(error, APIError)

@@ -169,7 +169,10 @@ def test_each_status_has_its_error(vertex: Emulator, row: tuple[Any, ...], form:
     vertex.enqueue(Raw([body] if body else [], status=status, headers={"x-request-id": "r-7"}))
     with nothing_left(vertex):
         error = perform(
-            KimiVertexClient("moonshotai/kimi-k2-thinking-maas", project="my-project", max_retries=0), form
+            KimiVertexClient(
+                "moonshotai/kimi-k2-thinking-maas", project="my-project", max_retries=0, pace=None
+            ),
+            form,
         ).error
     assert type(error) is kind
     assert isinstance(error, APIStatusError)
@@ -242,6 +245,7 @@ def test_connect_timeout(form: str) -> None:
             base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1",
             timeout=Timeouts(connect=0.1),
             max_retries=0,
+            pace=None,
         )
         error = perform(client, form).error
         assert type(error) is APITimeoutError
@@ -300,7 +304,11 @@ def test_a_refused_token_is_replaced_once(emulator: Emulator, form: str) -> None
     emulator.require_token = True
     emulator.valid_tokens = {"emulator-token-1"}
     client = KimiVertexClient(
-        base_url=emulator.base_url, credentials=refreshable(emulator), max_retries=0, implicit_thinking=False
+        base_url=emulator.base_url,
+        credentials=refreshable(emulator),
+        max_retries=0,
+        pace=None,
+        implicit_thinking=False,
     )
     emulator_answer = perform(client, form).text
     assert "emulator" in emulator_answer
@@ -344,7 +352,7 @@ def test_first_byte_and_idle_are_two_timeouts(emulator: Emulator, form: str) -> 
 
     with RawServer(slow) as server:
         timeouts = Timeouts(connect=1, first_byte=2, idle=0.1)
-        client = KimiVertexClient(base_url=server.base_url, timeout=timeouts, max_retries=0)
+        client = KimiVertexClient(base_url=server.base_url, timeout=timeouts, max_retries=0, pace=None)
         assert perform(client, form).text == "Hello"
 
 
@@ -354,7 +362,9 @@ async def test_idle_may_be_longer_than_first_byte(emulator: Emulator, streamed: 
     parts: list[Part] = [THINKING, 0.3, *GOOD_STREAM[1:]] if streamed else [WHOLE[:9], 0.3, WHOLE[9:]]
     emulator.enqueue(*[Raw(parts, headers=None if streamed else JSON_HEAD)] * 4)
     timeouts = Timeouts(connect=1, first_byte=0.2, idle=2)
-    async with KimiVertexClient(base_url=emulator.base_url, timeout=timeouts, max_retries=0) as client:
+    async with KimiVertexClient(
+        base_url=emulator.base_url, timeout=timeouts, max_retries=0, pace=None
+    ) as client:
         for _ in range(2):
             if streamed:
                 assert len(list(client.stream("Hi"))) == 3

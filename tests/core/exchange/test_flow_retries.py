@@ -145,7 +145,7 @@ def test_a_token_service_that_may_recover_is_retried() -> None:
 def test_a_refused_token_is_named_to_the_credentials() -> None:
     """After a 401 the refused header is given back, so that only that token is replaced; it does not count as a retry."""
     refused = Answer(401, body="{}")
-    play = Play(client(max_retries=0, access_token="x"), [refused, GOOD], refreshable=True)
+    play = Play(client(max_retries=0, pace=None, access_token="x"), [refused, GOOD], refreshable=True)
     assert (play.rejected, play.waits, play.error) == ([None, "first"], [], None)
     assert [request.headers["authorization"] for request in play.sent] == ["first", "second"]
 
@@ -159,7 +159,7 @@ NAMED = RequestOptions(tools=[TOOL], tool_choice="add")
 
 def test_a_forced_choice_falls_back_once_and_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
     """The refusal of a forced tool choice costs one request and one warning for the client's whole life."""
-    kimi = client(max_retries=0)
+    kimi = client(max_retries=0, pace=None)
     with caplog.at_level(logging.WARNING, "kimi_vertex"):
         first = Play(kimi, [REFUSAL, GOOD], options=FORCED)
         second = Play(kimi, [GOOD], options=NAMED)

@@ -27,12 +27,12 @@ _numbers = itertools.count()
 
 def endpoint(**settings: Any) -> KimiVertexClient:
     """A client that shares nothing with those of other tests, because its token is its own."""
-    own: dict[str, Any] = {"access_token": f"t{next(_numbers)}", "max_retries": 0}
+    own: dict[str, Any] = {"access_token": f"t{next(_numbers)}", "max_retries": 0, "pace": None}
     return KimiVertexClient(endpoint_host=DNS, **{**own, **settings})
 
 
 def server(**settings: Any) -> KimiVertexClient:
-    own: dict[str, Any] = {"access_token": f"t{next(_numbers)}", "max_retries": 0}
+    own: dict[str, Any] = {"access_token": f"t{next(_numbers)}", "max_retries": 0, "pace": None}
     return KimiVertexClient(base_url="https://kimi.example.com/v1", **own, **settings)
 
 
@@ -181,7 +181,7 @@ def test_the_rules_of_the_found_model_hold_at_once() -> None:
 
 def test_where_the_lookup_lies() -> None:
     """A lookup that names a foreign host ends the request, before the token is sent there."""
-    kimi = KimiVertexClient(endpoint=NAME, access_token="t", max_retries=0)
+    kimi = KimiVertexClient(endpoint=NAME, access_token="t", max_retries=0, pace=None)
     play = Play(kimi, [Answer(body='{"dedicatedEndpointDns": "http://localhost:9"}')])
     assert "pass endpoint_host=" in str(play.error)[:200]
     assert [request.method for request in play.sent] == ["GET"]

@@ -12,7 +12,7 @@ from kimi_vertex_emulator import Emulator, Raw
 
 from ..support_core import FINISH, TEXT, THINKING, WHOLE, answer, each_form, each_stream, good, perform
 
-BUSY = Raw([b"{}"], status=503, headers={"retry-after": "0"})
+BUSY = Raw([b"{}"], status=500, headers={"retry-after": "0"})
 
 
 @pytest.fixture

@@ -187,7 +187,9 @@ def test_a_broken_stream_gives_nothing_unchecked(
 ) -> None:
     """Of the calls in a broken answer the partial answer has the valid ones as calls, and no other."""
     call = {"index": 0, "id": "a", "function": {"name": "count", "arguments": written}}
-    error = ask(emulator, form, validation, Raw([chunk(tool_calls=[call]), "cut"]), max_retries=0).error
+    error = ask(
+        emulator, form, validation, Raw([chunk(tool_calls=[call]), "cut"]), max_retries=0, pace=None
+    ).error
     partial = getattr(error, "partial", None)
     assert isinstance(partial, Completion)
     assert [call.arguments for call in partial.tool_calls] == ([] if valid is None else [valid])

@@ -132,7 +132,7 @@ def test_a_second_answer_that_breaks_off(emulator: Emulator, form: str) -> None:
     """What has come of both answers is in the error's `partial`, and none of it is an executable call."""
     call = {"index": 0, "id": "a", "function": {"name": "count", "arguments": '{"n": '}}
     broken = Raw([chunk(reasoning_content="Second."), chunk(tool_calls=[call]), "cut"])
-    outcome = ask(emulator, form, "reask", BAD_TURN, broken, max_retries=0)
+    outcome = ask(emulator, form, "reask", BAD_TURN, broken, max_retries=0, pace=None)
     partial = getattr(outcome.error, "partial", None)
     assert isinstance(partial, Completion)
     assert partial.thinking == "First. Second."
@@ -198,7 +198,7 @@ def test_the_second_request_is_retried(emulator: Emulator, form: str) -> None:
 @each_form
 def test_a_failure_keeps_the_first_answer(emulator: Emulator, form: str) -> None:
     """If the second request fails, the error holds the first answer with its calls judged."""
-    outcome = ask(emulator, form, "reask", BAD_TURN, Raw([b"{}"], status=429), max_retries=0)
+    outcome = ask(emulator, form, "reask", BAD_TURN, Raw([b"{}"], status=429), max_retries=0, pace=None)
     assert isinstance(outcome.error, RateLimitError)
     partial = outcome.error.partial
     assert partial is not None

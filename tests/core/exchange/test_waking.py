@@ -28,8 +28,12 @@ EXHAUSTED = google(429, "Resource exhausted. Please try again later.")
 
 def endpoint(news: list[Wait] | None = None, **settings: Any) -> KimiVertexClient:
     on_wait = None if news is None else news.append
+    # Without a pace, what is not a start is retried.
     return KimiVertexClient(
-        endpoint_host=DNS, access_token="t", on_wait=on_wait, **{"wake_timeout": 1800, **settings}
+        endpoint_host=DNS,
+        access_token="t",
+        on_wait=on_wait,
+        **{"wake_timeout": 1800, "pace": None, **settings},
     )
 
 

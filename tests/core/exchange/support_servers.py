@@ -1,0 +1,207 @@
+"""Servers with quotas, pools and queues, and the requests of processes to them, on a clock that is only counted."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kimi_vertex._exchange.pace import Pacer, Turn, Waiter
+from kimi_vertex.options import Pace
+
+START = 1000.3
+"""The clock begins inside of a fixed window."""
+
+
+class Server(Protocol):
+    limit: int
+
+    def admits(self, now: float, running: int, size: float) -> bool: ...
+
+
+class Sliding:
+    """So many requests, or so much of their size, in any window."""
+
+    def __init__(self, limit: int, window: float = 5.0, *, sizes: bool = False) -> None:
+        self.limit, self.window, self._sizes = limit, window, sizes
+        self._seen: deque[tuple[float, float]] = deque()
+        self._used = 0.0
+
+    def admits(self, now: float, running: int, size: float) -> bool:
+        while self._seen and self._seen[0][0] <= now - self.window:
+            self._used -= self._seen.popleft()[1]
+        cost = size if self._sizes else 1
+        if self._used + cost > self.limit:
+            return False
+        self._seen.append((now, cost))
+        self._used += cost
+        return True
+
+
+class Fixed:
+    """So many requests in each window of the clock."""
+
+    def __init__(self, limit: int, window: float = 5.0) -> None:
+        self.limit, self.window = limit, window
+        self._number, self._used = -1.0, 0
+
+    def admits(self, now: float, running: int, size: float) -> bool:
+        if now // self.window != self._number:
+            self._number, self._used = now // self.window, 0
+        if self._used >= self.limit:
+            return False
+        self._used += 1
+        return True
+
+
+class Bucket:
+    """A bucket that holds a window's requests and is filled steadily."""
+
+    def __init__(self, limit: int, window: float = 5.0) -> None:
+        self.limit, self.window = limit, window
+        self._level, self._at = float(limit), START
+
+    def admits(self, now: float, running: int, size: float) -> bool:
+        self._level = min(self.limit, self._level + (now - self._at) * self.limit / self.window)
+        self._at = now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+
+class Pool:
+    """So many requests at a time."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def admits(self, now: float, running: int, size: float) -> bool:
+        return running < self.limit
+
+
+class Queue(Pool):
+    """Admits everything."""
+
+    def admits(self, now: float, running: int, size: float) -> bool:
+        return True
+
+
+@dataclass
+class Job:
+    """What came of a job."""
+
+    sent: int = 0
+    answered: list[float] = field(default_factory=list)
+    """When."""
+    refused: list[float] = field(default_factory=list)
+    pacers: list[Pacer] = field(default_factory=list)
+    peak: int = 0
+    longest_wait: float = 0.0
+
+    def wasted(self, after: float = 5.0) -> float:
+        """The part of all requests that was refused, once the start is over."""
+        return sum(at >= after for at in self.refused) / self.sent
+
+    @property
+    def at_start(self) -> int:
+        return sum(at < 5.0 for at in self.refused)
+
+    def between(self, begin: float, end: float) -> int:
+        return sum(begin <= at < end for at in self.answered)
+
+
+def run(
+    server: Server,
+    rows: int,
+    *,
+    concurrency: int = 128,
+    seconds: float = 0.2,
+    processes: int = 1,
+    changes: tuple[tuple[float, int], ...] = (),
+    size: Callable[[random.Random], float] = lambda _: 100.0,
+    pace: Pace | None = None,
+    seed: int = 1,
+) -> Job:
+    """Let processes ask for their rows, each with a pace of its own, until all are answered.
+
+    Args:
+        server: Who answers.
+        rows: How many, all in all.
+        concurrency: How many of a process are in work at a time.
+        seconds: How long an answer takes, a fifth more or less.
+        processes: How many.
+        changes: When the server gets which limit.
+        size: The size of a row's prompt.
+        pace: Own limits.
+        seed: Of everything random.
+    """
+    draw, job, order = random.Random(seed), Job(), itertools.count()
+    todo: list[tuple[float, int, Callable[[], None]]] = []
+    left, running, now = [rows // processes] * processes, 0, START
+    own = pace or Pace()
+    job.pacers = [Pacer(nullcontext(), draw.random) for _ in range(processes)]
+
+    def later(delay: float, act: Callable[[], None]) -> None:
+        heapq.heappush(todo, (now + delay, next(order), act))
+
+    def begin(process: int) -> None:
+        if left[process]:
+            left[process] -= 1
+            ask(process, None, size(draw))
+
+    def ask(process: int, waiter: Waiter | None, heft: float) -> None:
+        pacer = job.pacers[process]
+        turn = pacer.turn(now, own, heft, waiter)
+        if isinstance(turn, Turn):
+            later(0.001 + draw.random() / 1000, lambda: arrive(process, waiter, heft, turn))
+            return
+        place = pacer.join() if waiter is None else waiter
+        job.longest_wait = max(job.longest_wait, turn)
+        later(turn + draw.random() / 1000, lambda: ask(process, place, heft))
+
+    def arrive(process: int, waiter: Waiter | None, heft: float, turn: Turn) -> None:
+        nonlocal running
+        job.sent += 1
+        if server.admits(now, running, heft):
+            running += 1
+            job.peak = max(job.peak, running)
+            later(seconds * (0.8 + draw.random() * 0.4), lambda: answer(process, turn))
+        else:
+            job.refused.append(now - START)
+            later(0.001, lambda: refuse(process, waiter, heft, turn))
+
+    def answer(process: int, turn: Turn) -> None:
+        nonlocal running
+        running -= 1
+        job.answered.append(now - START)
+        later(0.001, lambda: done(process, turn))
+
+    def done(process: int, turn: Turn) -> None:
+        job.pacers[process].admitted(turn, now)
+        job.pacers[process].gone(turn, now)
+        begin(process)
+
+    def refuse(process: int, waiter: Waiter | None, heft: float, turn: Turn) -> None:
+        pacer = job.pacers[process]
+        pacer.refused(turn, now, None, 429, "Resource exhausted.")
+        if waiter is None:
+            waiter = pacer.join()
+        else:
+            pacer.rejoin(waiter)
+        ask(process, waiter, heft)
+
+    for process in range(processes):
+        for _ in range(concurrency):
+            later(draw.random() / 100, lambda process=process: begin(process))  # type: ignore[misc]
+    for at, limit in changes:
+        later(at, lambda limit=limit: setattr(server, "limit", limit))  # type: ignore[misc]
+    while todo:
+        now, _, act = heapq.heappop(todo)
+        act()
+    return job

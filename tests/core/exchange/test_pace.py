@@ -1,0 +1,263 @@
+"""The pace against simulated servers: nothing is lost, little is wasted, and most of what there is is used.
+
+The bars hold for a job of ten windows or more. What the start costs is counted apart: nobody knows the quota then.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import pytest
+
+from kimi_vertex import Pace
+from kimi_vertex._exchange.pace import Pacer, Turn
+
+from .support_servers import Bucket, Fixed, Job, Pool, Queue, Server, Sliding, run
+
+QUOTAS: list[type[Sliding | Fixed | Bucket]] = [Sliding, Fixed, Bucket]
+
+
+def of_quota(job: Job, per_second: float, latency: float = 0.0) -> float:
+    """The rows that were answered, as a part of what the quota admits in that time."""
+    return len(job.answered) / ((job.answered[-1] - latency) * per_second)
+
+
+@pytest.mark.parametrize("quota", QUOTAS)
+@pytest.mark.parametrize(("limit", "concurrency"), [(400, 128), (200, 32)])
+def test_a_quota_is_used_and_kept(quota: type[Sliding], limit: int, concurrency: int) -> None:
+    """Of 4,000 rows under a quota none is lost, 2 % of the requests are wasted at most, and 0.9 of the quota is used."""
+    jobs = [run(quota(limit), 10 * limit, concurrency=concurrency, seed=seed) for seed in (1, 2)]
+    assert [len(job.answered) for job in jobs] == [10 * limit] * 2
+    assert max(job.at_start for job in jobs) <= 128
+    assert max(job.wasted() for job in jobs) <= 0.02
+    assert sum(of_quota(job, limit / 5) for job in jobs) / 2 >= 0.9
+
+
+@pytest.mark.parametrize("quota", QUOTAS)
+def test_two_processes_share_a_quota(quota: type[Sliding]) -> None:
+    """Two processes that do not know of each other waste 3 % at most and use 0.85 of the quota."""
+    jobs = [run(quota(400), 4000, processes=2, seed=seed) for seed in (1, 2)]
+    assert max(job.wasted() for job in jobs) <= 0.03
+    assert sum(of_quota(job, 80) for job in jobs) / 2 >= 0.85
+
+
+def test_a_quota_of_a_minute_is_learned() -> None:
+    """3,000 requests in a minute, over ten minutes: less than 1 % wasted, and 0.9 used."""
+    job = run(Sliding(3000, 60), 30_000)
+    assert len(job.answered) == 30_000
+    assert job.wasted(60) <= 0.01
+    assert of_quota(job, 50) >= 0.9
+
+
+@pytest.mark.parametrize(("latency", "rows"), [(5.0, 8000), (20.0, 16_000)])
+def test_long_answers_change_nothing(latency: float, rows: int) -> None:
+    """The bars hold for answers of 5 and 20 seconds, if twice as many may run as the quota admits in that time."""
+    jobs = [
+        run(Sliding(400), rows, seconds=latency, concurrency=int(2 * 80 * latency), seed=seed)
+        for seed in (1, 2)
+    ]
+    assert max(job.at_start for job in jobs) <= 128
+    assert max(job.wasted() for job in jobs) <= 0.02
+    assert sum(of_quota(job, 80, latency) for job in jobs) / 2 >= 0.9
+
+
+@pytest.mark.parametrize("latency", [0.2, 5.0])
+def test_a_pool_is_filled(latency: float) -> None:
+    """A pool of 16 places is kept full to 0.85, with 2 % of the requests wasted at most."""
+    rows = 4000 if latency < 1 else 1000
+    job = run(Pool(16), rows, seconds=latency)
+    assert len(job.answered) == rows
+    assert job.at_start <= 128
+    assert job.wasted(5 + latency) <= 0.02
+    assert rows * latency / 16 / job.answered[-1] >= 0.85
+
+
+def test_a_queue_is_not_held_back() -> None:
+    """An engine that lets requests wait refuses nothing, and gets all that the job has."""
+    job = run(Queue(0), 2000, concurrency=500, seconds=1.0)
+    assert (job.refused, job.peak) == ([], 500)
+
+
+def test_a_thousand_requests_run_within_a_second() -> None:
+    """64 go at once; then the number doubles each quarter of a second, smoothly."""
+    job = run(Queue(0), 1500, concurrency=1500, seconds=30.0)
+    pacer, now = Pacer(nullcontext(), random.random), itertools.count()
+    at_once = [pacer.turn(0.001 * next(now), Pace(), 1) for _ in range(70)]
+    assert sum(isinstance(turn, Turn) for turn in at_once) in range(64, 68)
+    assert job.peak == 1500
+    assert job.answered[999] <= 37.5
+
+
+def test_a_quota_of_tokens_is_told_from_one_of_requests() -> None:
+    """Prompts of very different sizes under a quota of tokens: 2 % wasted at most, and 0.85 of it used."""
+    job = run(Sliding(40_000, sizes=True), 6000, size=lambda draw: min(3000.0, 33 * draw.paretovariate(1.5)))
+    assert len(job.answered) == 6000
+    assert job.wasted() <= 0.02
+    mixed = run(Sliding(40_000, sizes=True), 6000, size=lambda draw: draw.choice([20, 50, 80, 250]))
+    assert mixed.wasted() <= 0.02
+    assert of_quota(mixed, 80) >= 0.85
+
+
+@pytest.mark.parametrize("quota", QUOTAS)
+def test_a_quota_that_falls_to_a_quarter_is_followed(quota: type[Sliding]) -> None:
+    """Within three windows the pace is that of the smaller quota, and 3 % are wasted at most."""
+    job = run(quota(400), 3000, changes=((15.0, 100),))
+    assert len(job.answered) == 3000
+    assert job.wasted() <= 0.03
+    assert 0.65 * 400 <= job.between(30, 50) <= 1.1 * 400
+
+
+@pytest.mark.parametrize("quota", QUOTAS)
+def test_a_quota_that_grows_fourfold_is_followed(quota: type[Sliding]) -> None:
+    """Within three windows the pace is that of the larger quota, and 3 % are wasted at most."""
+    job = run(quota(400), 16_000, changes=((15.0, 1600),), concurrency=256)
+    assert job.wasted() <= 0.03
+    assert job.between(30, 45) >= 0.75 * 3 * 1600
+
+
+def test_own_limits_are_kept() -> None:
+    """Ten requests at a time, 600 in a minute: neither is exceeded."""
+    job = run(Queue(0), 300, pace=Pace(max_concurrency=10, requests_per_minute=600), seconds=0.5)
+    assert job.peak <= 10
+    assert max(job.between(at, at + 10) for at in range(20)) <= 106
+
+
+def test_own_tokens_are_kept() -> None:
+    """6,000 tokens in a minute are one prompt of 100 tokens a second."""
+    job = run(Queue(0), 30, pace=Pace(tokens_per_minute=6000))
+    assert 28 <= job.answered[-1] <= 31
+
+
+def drought(seconds: float) -> tuple[list[float], list[float]]:
+    """When a waiting process asks a server that refuses everything for so long, and when it is answered."""
+
+    class Dry(Pool):
+        def admits(self, now: float, running: int, size: float) -> bool:
+            return now - 1000.3 >= seconds
+
+    job = run(Dry(0), 20, concurrency=20)
+    return job.refused, job.answered
+
+
+def test_a_drought_is_probed_one_at_a_time() -> None:
+    """In 100 seconds without an answer, requests ask one by one, 15 seconds apart at most; then all are answered."""
+    refused, answered = drought(100.0)
+    probes = [at for at in refused if at > 0.1]  # the first ones were under way together
+    pauses = [after - before for before, after in itertools.pairwise([*probes, answered[0]])]
+    assert len(answered) == 20
+    assert max(pauses) <= 15.3
+    assert min(pauses) >= 0.05
+
+
+class Clock:
+    """One process on a clock of the test's."""
+
+    def __init__(self) -> None:
+        self.pacer = Pacer(nullcontext(), lambda: 0.5)
+
+    def turn(self, now: float, pace: Pace | None = None) -> Turn:
+        turn = self.pacer.turn(now, pace or Pace(), 1.0)
+        assert isinstance(turn, Turn)
+        return turn
+
+
+def test_a_refusal_holds_for_all() -> None:
+    """After one refusal nobody else asks, and the wait that the service names is kept."""
+    clock = Clock()
+    first = clock.turn(0.0)
+    clock.pacer.refused(first, 0.1, 7.0, 429, "Slow down.")
+    assert clock.pacer.turn(3.0, Pace(), 1.0) == pytest.approx(4.1)
+    assert clock.pacer.state(0.2).closed_for == pytest.approx(0.1)
+    assert isinstance(clock.pacer.turn(7.2, Pace(), 1.0), Turn)
+    assert not isinstance(clock.pacer.turn(7.2, Pace(), 1.0), Turn)
+
+
+def test_a_probe_that_is_lost_does_not_keep_the_gate_closed() -> None:
+    """Where a probe's connection breaks, the next one asks."""
+    clock = Clock()
+    clock.pacer.refused(clock.turn(0.0), 0.1, None, 429, "")
+    probe = clock.turn(1.0)
+    clock.pacer.gone(probe, 1.1)
+    assert isinstance(clock.pacer.turn(5.0, Pace(), 1.0), Turn)
+
+
+def test_a_probe_that_is_not_refused_opens_the_gate() -> None:
+    """An answer may take minutes; that it has not been refused for a moment says enough."""
+    clock = Clock()
+    clock.pacer.refused(clock.turn(0.0), 0.1, None, 429, "")
+    clock.turn(1.0)
+    clock.pacer.turn(3.0, Pace(), 1.0)
+    assert clock.pacer.state(3.0).closed_for is None
+
+
+def test_what_was_learned_is_forgotten() -> None:
+    """After an hour without a refusal the pace is as at the start."""
+    clock = Clock()
+    clock.pacer.refused(clock.turn(0.0), 0.1, None, 429, "")
+    probe = clock.turn(1.0)
+    clock.pacer.admitted(probe, 1.1)
+    clock.pacer.gone(probe, 1.2)
+    assert clock.pacer.state(1.2).per_second is not None
+    clock.turn(3600.0)
+    assert clock.pacer.state(3600.0).per_second is None
+
+
+def test_a_queue_is_served_in_its_order() -> None:
+    """Who came first is answered first, a few places aside, and newcomers do not go before those that wait."""
+    waits: list[tuple[int, int]] = []
+    pacer = Pacer(nullcontext(), lambda: 0.5)
+    pace = Pace(requests_per_minute=600)
+    waiters = {number: pacer.join() for number in range(50)}
+    assert not isinstance(pacer.turn(0.0, pace, 1.0), Turn)
+    due = dict.fromkeys(waiters, 0.0)
+    now = 0.0
+    while waiters:
+        number = min(due, key=lambda one: (due[one], -one))  # the worst order of those that wake together
+        now = max(now, due[number])
+        turn = pacer.turn(now, pace, 1.0, waiters[number])
+        if isinstance(turn, Turn):
+            waits.append((number, len(waits)))
+            del waiters[number], due[number]
+            pacer.gone(turn, now)
+        else:
+            due[number] = now + turn
+    assert max(abs(number - place) for number, place in waits) <= 8
+
+
+def ended(act: Callable[[Pacer, Turn], None]) -> int:
+    clock = Clock()
+    act(clock.pacer, clock.turn(0.0))
+    return clock.pacer.state(1.0).running
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda pacer, turn: pacer.gone(turn, 1.0),
+        lambda pacer, turn: pacer.refused(turn, 1.0, None, 503, ""),
+        lambda pacer, turn: pacer.renew(nullcontext()),
+    ],
+)
+def test_nothing_runs_when_all_is_over(act: Callable[[Pacer, Turn], None]) -> None:
+    """A request that has ended, was refused, or is its parent's in a forked child takes no place."""
+    assert ended(act) == 0
+
+
+def test_a_turn_of_the_parent_does_not_count_in_the_child() -> None:
+    """What a parent's request comes to is nothing to a forked child."""
+    clock = Clock()
+    turn = clock.turn(0.0)
+    clock.pacer.renew(nullcontext())
+    clock.pacer.gone(turn, 1.0)
+    clock.pacer.refused(turn, 1.0, None, 429, "")
+    assert (clock.pacer.state(1.0).running, clock.pacer.state(1.0).refused) == (0, 0)
+
+
+def test_servers_refuse() -> None:
+    """Without a pace these servers would refuse: the simulation can fail."""
+    server: Server
+    for server in (Sliding(2), Fixed(2), Bucket(2), Pool(2)):
+        assert [server.admits(1000.3, running, 1) for running in range(3)] == [True, True, False]
