@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kimi_vertex_emulator import Cassette, Interaction, Rules
+from kimi_vertex_emulator import Cassette, Emulator, Interaction, Rules
 from kimi_vertex_emulator.__main__ import _rules as rules_of
 from kimi_vertex_emulator.__main__ import main
 
@@ -91,6 +92,31 @@ def test_the_command_replays_asks_for_a_bearer_and_has_a_quota(tmp_path: Path) -
     assert [refused.status_code, *(answer.status_code for answer in answers)] == [401, 200, 404, 429]
     assert answers[0].json()["choices"][0]["message"]["content"] == "Tape."
     assert " -> " not in log
+
+
+def test_the_command_takes_chunking_seed_and_token_lifetime() -> None:
+    """It cuts answers as an emulator with the same seed does, and its tokens live as long as it is told."""
+    options = ["--port", "0", "--pace", "0", "--quiet"]
+    options += ["--chunking", "random", "--seed", "7", "--token-lifetime", "5"]
+    command = [sys.executable, "-m", "kimi_vertex_emulator", *options]
+    body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+
+    def pieces(host: str) -> list[str]:
+        lines = httpx.post(f"http://{host}/v1/chat/completions", json=body).text.splitlines()
+        chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        return [chunk["choices"][0]["delta"].get("content") for chunk in chunks if chunk["choices"]]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        host = process.stdout.readline().strip().partition("=")[2]
+        given = pieces(host)
+        token = httpx.post(f"http://{host}/token", data={"grant_type": "refresh_token", "refresh_token": "r"})
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    with Emulator(chunking="random", seed=7) as same, Emulator(chunking="random", seed=8) as other:
+        assert given == pieces(same.host)
+        assert given != pieces(other.host)
+    assert token.json()["expires_in"] == 5
 
 
 def test_the_command_takes_every_rule() -> None:

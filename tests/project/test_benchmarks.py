@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks import pages, report
 from benchmarks.clients import LABELS, OURS
 from benchmarks.probes import Probe, Sample
 from benchmarks.rows import Row, Section, sections
@@ -149,6 +149,30 @@ def test_lost_characters_are_reported() -> None:
     assert line.result is None
     assert line.problem is not None
     assert "characters of thinking lost" in line.problem
+
+
+def test_a_run_writes_its_figures_into_the_pages(tmp_path: Path) -> None:
+    """`--write` puts every row, or the few that users ask for, between a page's two markers, and nothing else."""
+    ours, floor = Probe("langchain", "stream", SMALL), Probe("langchain-floor", "stream", SMALL)
+    size = {
+        name: sum(len(text) for kind, text in SMALL.pieces() if kind == name) for name in ("thinking", "text")
+    }
+    found = {
+        probe: Outcome([Sample({"cpu": cpu}, **size)]) for probe, cpu in ((ours, 0.003), (floor, 0.0015))
+    }
+    section = Section("langchain", "LangChain", "us", (Row(ours, floor, 2.3),), 1)
+    table = {"langchain": report.lines(section, found)}
+    where = {"date": "2026-11-28", "machine": "m", "python": "p", "versions": "v"}
+    for text in (pages.document([section], table, where), pages.short(table, where)):
+        page = tmp_path / "page.md"
+        page.write_text(f"Above.\n{pages.MARKER}\nold\n{pages.MARKER}\nBelow.\n", encoding="utf-8")
+        pages.write(page, text)
+        above, written, below = page.read_text(encoding="utf-8").split(pages.MARKER)
+        assert (above, below) == ("Above.\n", "\nBelow.\n")
+        assert "Measured on 2026-11-28: m, p; v." in written
+        assert "| LangChain floor |" in written
+        assert "2.00" in written
+        assert "old" not in written
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["quick", "full"])
