@@ -337,8 +337,9 @@ class Decoder:
 
     def _calls_in_text(self, reason: FinishReason | None) -> list[LeakedCall]:
         leaked = [*self._thinking.leaked, *self._content.leaked]
-        if self._forced and not (leaked or self._calls.begun or reason in ("length", "content_filter")):
-            call = written_call(self._own_words()[0], self._forced)
+        asked = self._forced if self._quotations.recovers else None
+        if asked and not (leaked or self._calls.begun or reason in ("length", "content_filter")):
+            call = written_call(self._own_words()[0], asked)
             return [] if call is None else [call]
         return leaked
 

@@ -85,6 +85,11 @@ _FIXED: Final = re.compile(
     r"\b(?:temperature|top_p|n|(?:presence|frequency)_penalty)\b.{0,40}(?:only .{0,20}is allowed|cannot be modified)",
     re.IGNORECASE | re.DOTALL,
 )
+# "Extra inputs are not permitted" (pydantic), "Unrecognized request argument supplied: ..." (OpenAI's words).
+_UNKNOWN: Final = re.compile(
+    r"unknown|unrecogni[sz]ed|unexpected|unsupported|not (?:permitted|supported|allowed)", re.IGNORECASE
+)
+_SWITCH: Final = re.compile(r"\bchat_template_kwargs\b|\bthinking\b")
 _LONGEST_ID: Final = 200
 _LONGEST_WAIT: Final = 30 * 24 * 3600.0
 # A quota that waiting for a moment does not refill, unlike overload and quotas by the minute.
@@ -319,6 +324,14 @@ def refuses_forced_choice(error: APIStatusError) -> bool:
 def refuses_sampling(error: APIStatusError) -> bool:
     """Whether a server says that a temperature, or the like, is fixed for the model."""
     return error.status_code in (400, 422) and bool(_FIXED.search(error.message))
+
+
+def refused_switch(error: APIStatusError) -> str | None:
+    """The field, of the two that switch thinking off, that a server says it does not know."""
+    if error.status_code not in (400, 422) or not _UNKNOWN.search(error.message):
+        return None
+    found = _SWITCH.search(error.message)
+    return None if found is None else found.group()
 
 
 def parse_retry_after(value: str | None, now: datetime | None) -> float | None:

@@ -15,7 +15,7 @@ from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder, StreamErrorEvent, UnreadableData
 from kimi_vertex._answer.reask import reject
 from kimi_vertex._json import loads
-from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice
+from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice, without_switch
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.errors import (
     APIError,
@@ -39,6 +39,7 @@ from .commands import (
 from .failures import (
     broken,
     empty_text,
+    refused_switch,
     refuses_forced_choice,
     refuses_sampling,
     refuses_two_fields,
@@ -310,6 +311,7 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
     if isinstance(error, APIStatusError) and (
         _give_up_forced_choice(exchange, error)
         or _give_up_sampling(exchange, error)
+        or _give_up_switch(exchange, error)
         or _give_up_second_field(exchange, error)
     ):
         return True
@@ -346,6 +348,17 @@ def _give_up_second_field(exchange: Exchange, error: APIStatusError) -> bool:
     model = exchange.payload.model
     exchange.facts.learn("thinking_field", "reasoning", error.message, model=model, lasts=RELEARN)
     exchange.payload = exchange.payload.with_thinking_field("reasoning")
+    return True
+
+
+def _give_up_switch(exchange: Exchange, error: APIStatusError) -> bool:
+    """Switch thinking off in one way, where the other one is what the server refuses."""
+    refused = refused_switch(error)
+    payload = exchange.payload if refused is None else without_switch(exchange.payload, refused)
+    if payload is exchange.payload:
+        return False
+    exchange.facts.learn("refused_switch", refused, error.message, model=payload.model, lasts=RELEARN)
+    exchange.payload = payload
     return True
 
 

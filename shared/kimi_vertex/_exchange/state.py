@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder
 from kimi_vertex._answer.reask import Rejected, correction
-from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice
+from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice, without_switch
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Accumulator, Completion
@@ -120,6 +120,8 @@ class Exchange:
             self.payload = without_forced_choice(self.payload)
         if self.facts.value("fixes_sampling", model=model):
             self.payload = without_fixed_sampling(self.payload)
+        if (refused := self.facts.value("refused_switch", model=model)) is not None:
+            self.payload = without_switch(self.payload, refused)
         field = self.facts.value("thinking_field", model=model)
         if field is not None:
             self.payload = self.payload.with_thinking_field(field)

@@ -28,9 +28,9 @@ from .declared import Declarations
 from .order import Entry, order
 from .parts import STAYING
 from .reading import read_messages
-from .rules import Rules
+from .rules import SWITCHED_OFF, Rules
 
-__all__ = ["Payload", "build", "without_fixed_sampling", "without_forced_choice"]
+__all__ = ["Payload", "build", "without_fixed_sampling", "without_forced_choice", "without_switch"]
 
 logger = logging.getLogger("kimi_vertex.payload")
 
@@ -295,6 +295,18 @@ def without_fixed_sampling(payload: Payload) -> Payload:
     """The same request without the values that a server may fix for its model; the payload itself if it has none."""
     body = {name: value for name, value in payload.body.items() if name not in SAMPLING}
     return payload if len(body) == len(payload.body) else replace(payload, body=body)
+
+
+def without_switch(payload: Payload, refused: str) -> Payload:
+    """The same request with one way to switch thinking off instead of two; the payload itself if it has not two.
+
+    Args:
+        payload: The request.
+        refused: The field of the way that the server does not take.
+    """
+    if any(payload.body.get(name) != off for name, off in SWITCHED_OFF.items()):
+        return payload
+    return replace(payload, body={name: value for name, value in payload.body.items() if name != refused})
 
 
 def _with_thinking_in(name: str, message: dict[str, Any]) -> dict[str, Any]:

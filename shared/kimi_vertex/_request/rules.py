@@ -14,10 +14,15 @@ from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.models import Effort, ModelInfo, Server
 from kimi_vertex.options import RequestOptions
 
-__all__ = ["Rules"]
+__all__ = ["SWITCHED_OFF", "Rules"]
 
 logger: Final = logging.getLogger("kimi_vertex.payload")
 
+SWITCHED_OFF: Final[Mapping[str, Any]] = {
+    "thinking": {"type": "disabled"},
+    "chat_template_kwargs": {"thinking": False},
+}
+"""How a server of an unknown kind is told not to think: in Moonshot's way, and in the engines'."""
 _SAMPLING: Final = ("temperature", "top_p")
 _LONGEST_NAME: Final = 64
 _MOST_TOLD: Final = 100
@@ -148,7 +153,7 @@ class Rules:
             return {"thinking": kind}
         if self.is_engine or on:
             return {"chat_template_kwargs": template}
-        return {"thinking": kind, "chat_template_kwargs": template}
+        return dict(SWITCHED_OFF)  # what is refused is left out then
 
 
 def _is_bare(function: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ FactName: TypeAlias = Literal[
     "fixes_sampling",
     "loses_closing_tag",
     "model",
+    "refused_switch",
     "refuses_forced_choice",
     "route",
     "server",
@@ -23,7 +24,8 @@ FactName: TypeAlias = Literal[
 ]
 """`dedicated_dns`: the endpoint's own host name, `None` if it has none. `fixes_sampling`: whether values such as the
 temperature are refused. `loses_closing_tag`: whether the server drops the tag between thinking and answer in streams.
-`model`: the one that a server of the user's lists, `None` if that cannot be told. `refuses_forced_choice`: whether the
+`model`: the one that a server of the user's lists, `None` if that cannot be told. `refused_switch`: the
+field, of the two that switch thinking off, that the server does not take. `refuses_forced_choice`: whether the
 model cannot be made to call a tool. `route`: the method and the version of the API that answer, where they are not the
 usual ones. `server`: its kind. `strips_markers`: whether it takes the tokens out of
 Kimi K3's markup. `thinking_field`: the one field in which the server writes and reads thinking."""

@@ -106,6 +106,16 @@ def test_only_forced(emulator: Emulator, form: str, choice: str | None) -> None:
 
 
 @each_form
+def test_not_recovered(emulator: Emulator, form: str) -> None:
+    """With `recover_calls=False` text stays text, also where a call was forced."""
+    emulator.enqueue(Turn(text='{"n": 5}'))
+    client = KimiVertexClient(base_url=emulator.base_url, implicit_thinking=False, recover_calls=False)
+    completion = perform(client, form, tools=[COUNT], tool_choice="required").completion
+    assert completion is not None
+    assert (completion.text, completion.tool_calls) == ('{"n": 5}', ())
+
+
+@each_form
 def test_beside_a_call(emulator: Emulator, form: str) -> None:
     """An object beside a call is not a second one."""
     assert calls(ask(emulator, form, Turn(text='{"n": 5}', tool_calls=[Call("count", {"n": 6})]))) == [

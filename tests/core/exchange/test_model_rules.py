@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from kimi_vertex import KimiVertexClient
-from kimi_vertex.errors import ConfigurationError
+from kimi_vertex.errors import BadRequestError, ConfigurationError
 from kimi_vertex_emulator import Emulator, Raw, Rules, Turn
 
 from ..support_core import each_form, perform
 
 K3 = "moonshotai/kimi-k3"
+K2_5 = "moonshotai/kimi-k2.5"
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
 
@@ -30,6 +31,42 @@ def test_sampling_that_the_server_fixes(form: str, caplog: pytest.LogCaptureFixt
         assert keep.facts["fixes_sampling[moonshotai/kimi-k3]"].value
     assert sent == [True, False, False]
     assert len([r for r in caplog.records if "fixes temperature" in r.message]) == 1
+
+
+REFUSED = [
+    ("thinking", "Unrecognized request argument supplied: thinking"),
+    ("chat_template_kwargs", "body.chat_template_kwargs: Extra inputs are not permitted"),
+]
+
+
+def _refusal(words: str) -> Raw:
+    body = {"error": {"message": words, "type": "invalid_request_error"}}
+    return Raw([json.dumps(body).encode()], status=400, headers={"content-type": "application/json"})
+
+
+@each_form
+@pytest.mark.parametrize(("refused", "words"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_one_way_to_switch_thinking_off(form: str, refused: str, words: str) -> None:
+    """Of the two ways, the one that the server does not know is left out, then and later."""
+    with Emulator() as emulator:
+        emulator.enqueue(_refusal(words))
+        with KimiVertexClient(K2_5, base_url=emulator.base_url, max_retries=0) as client:
+            for _ in range(2):
+                other = KimiVertexClient(K2_5, base_url=emulator.base_url, max_retries=0)
+                assert perform(other, form, reasoning_effort="none").text
+            assert client.facts["refused_switch[moonshotai/kimi-k2.5]"].value == refused
+        both = {"thinking", "chat_template_kwargs"}
+        sent = [request.json.keys() & both for request in emulator.requests if request.json]
+    assert sent == [both, both - {refused}, both - {refused}]
+
+
+def test_both_ways_to_switch_thinking_off_are_refused() -> None:
+    """A server that knows neither is asked twice, and its words are the error."""
+    with Emulator() as emulator, KimiVertexClient(K2_5, base_url=emulator.base_url) as client:
+        emulator.enqueue(*(_refusal(words) for _, words in REFUSED))
+        with pytest.raises(BadRequestError, match="chat_template_kwargs"):
+            client.complete("Hi", reasoning_effort="none")
+        assert len(emulator.requests) == 2
 
 
 SHOWN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
