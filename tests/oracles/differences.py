@@ -37,7 +37,7 @@ _VALUE: Final = re.compile(rf"({_OPEN}argument\b[^<]*{_SEP})(.*?)({_CLOSE}argume
 _ENDS: Final = re.compile(r"<\|(?:open|close)\|>\s*(?:think|response|tools|message|call|argument)\b")
 _OUTER: Final = re.compile(r"<\|(?:open|close)\|>\s*(?:think|response|tools|message)\b")
 _K2_BROKEN: Final = re.compile(
-    r"<\|tool_call_argument_begin\|>(?:(?!<\|tool_call).)*[^\s}]\s*<\|(?:tool_call|im_end)"
+    r"<\|tool_call_argument_begin\|>(?:(?!<\|tool_call).)*[^\s}]\s*<\|(?:tool_call|im_end)", re.DOTALL
 )
 _K2_PARTS: Final = ("<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>")
 _CALL: Final = re.compile(

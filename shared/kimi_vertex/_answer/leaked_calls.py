@@ -210,6 +210,7 @@ class LeakCollector:
         stripped, rest = text.strip(), ""
         if self._state == "arguments":
             arguments, rest = _split_object(text)
+            rest = "" if rest.strip() in ("<", "<|") else rest
             leak = LeakedCall(self._id, arguments)
         elif self._state == "id" and len(stripped.split()) == 1:
             leak = LeakedCall(stripped, "")

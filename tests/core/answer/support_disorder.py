@@ -111,6 +111,15 @@ DISORDER = [
         reason="length",
     ),
     raw(
+        "K2: cut behind arguments, in a token",
+        f"T</think>A{_SECTION}{_CALL}functions.bash:0{_ARGUMENTS}{LS} <",
+        "A",
+        "T",
+        ("bash", LS, "functions.bash:0"),
+        sent_reason="length",
+        reason="length",
+    ),
+    raw(
         "K2: cut between calls, in a token",
         f"T</think>A{_SECTION}{_CALL}functions.bash:0{_ARGUMENTS}{LS}{_CALL_END}<",
         "A",
