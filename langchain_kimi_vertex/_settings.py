@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, cast
 
 from langchain_core.language_models.base import LangSmithParams
@@ -407,11 +407,7 @@ class KimiVertexSettings(BaseChatModel):
     def lc_attributes(self) -> dict[str, Any]:
         """Values that a dump holds in another form than the model."""
         held = {"timeout": self.timeout, "pace": self.pace}
-        return {
-            name: asdict(value)
-            for name, value in held.items()
-            if is_dataclass(value) and not isinstance(value, type)
-        }
+        return {name: asdict(value) for name, value in held.items() if isinstance(value, Pace | Timeouts)}
 
     def __getstate__(self) -> dict[Any, Any]:
         self._client.__getstate__()  # refuses to let a secret travel

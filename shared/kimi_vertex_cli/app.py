@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from kimi_vertex_cli.ask import ask
+from kimi_vertex_cli.batch import batch
 
 __all__ = ["app", "run"]
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(ask)
+app.command()(batch)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,335 @@
+"""`kimi-vertex batch`: every row once, whatever is killed, refused or changed in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_vertex_cli import main
+from kimi_vertex_cli._lines import Lines, Output
+from kimi_vertex_emulator import ChatRequest, Emulator, Quota, Raw, Turn
+
+from .support_cli import on_terminal
+
+
+def echo(chat: ChatRequest) -> Turn:
+    return Turn(thinking="Hm.", text=chat.prompt_text, delay=0.01)
+
+
+class Files:
+    """A job's three files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rows, self.out, self.errors = folder / "in.jsonl", folder / "out.jsonl", folder / "errors.jsonl"
+
+    def write(self, rows: list[Any]) -> None:
+        self.rows.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["batch", str(self.rows), "-o", str(self.out)]
+
+    def run(self, *more: str) -> int:
+        return main([*self.arguments, *more])
+
+    def start(self, *more: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "kimi_vertex", *self.arguments, *more]
+        return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+    @staticmethod
+    def lines(path: Path) -> list[Any]:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    @property
+    def keys(self) -> list[str]:
+        return [line["custom_id"] for line in self.lines(self.out)]
+
+
+@pytest.fixture
+def files(tmp_path: Path, kimi: Emulator) -> Files:
+    kimi.brain = echo
+    return Files(tmp_path)
+
+
+def ask(text: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], **more}
+
+
+def numbered(count: int) -> list[dict[str, Any]]:
+    return [
+        {"custom_id": f"r{n}", "method": "POST", "url": "/v1/chat/completions", "body": ask(f"row {n}.")}
+        for n in range(count)
+    ]
+
+
+def test_each_row_is_answered_by_its_id(files: Files) -> None:
+    """OpenAI's lines give OpenAI's lines, with thinking and usage."""
+    files.write(numbered(30))
+    assert files.run() == 0
+    found = {line["custom_id"]: line for line in files.lines(files.out)}
+    assert len(found) == 30
+    body = found["r7"]["response"]["body"]
+    assert body["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "row 7.",
+        "reasoning_content": "Hm.",
+    }
+    assert body["usage"]["total_tokens"] > 0
+    assert (found["r7"]["line"], found["r7"]["error"]) == (8, None)
+
+
+def test_bare_rows_have_their_line_as_id(files: Files, kimi: Emulator) -> None:
+    """`{"messages": ...}` is enough; other fields are options of the row, or fields of its body."""
+    files.write([ask("Hi", temperature=0.5, own_field=1)])
+    assert files.run() == 0
+    assert files.keys == ["1"]
+    request = kimi.chat_requests[0].json
+    assert (request["temperature"], request["own_field"]) == (0.5, 1)
+
+
+def test_a_second_run_asks_for_nothing(files: Files, kimi: Emulator) -> None:
+    """What is done is done."""
+    files.write(numbered(10))
+    assert (files.run(), files.run()) == (0, 0)
+    assert len(kimi.chat_requests) == 10
+
+
+def test_a_torn_line_is_cut_off(files: Files, kimi: Emulator) -> None:
+    """A row whose line is not whole is asked for again."""
+    files.write(numbered(5))
+    files.run()
+    files.out.write_bytes(files.out.read_bytes()[:-20])
+    assert files.run() == 0
+    assert sorted(files.keys) == ["r0", "r1", "r2", "r3", "r4"]
+    assert len(kimi.chat_requests) == 6
+
+
+def test_rows_that_cannot_be_are_put_aside_once(files: Files, kimi: Emulator) -> None:
+    """A refused row, and one that is not a row, become dead letters with status and text; the others are answered."""
+    kimi.on("row 1.").answer(Raw([b'{"error": {"message": "No."}}'], status=400))
+    files.write([*numbered(3), "not JSON", {"custom_id": "x"}])
+    assert (files.run(), files.run()) == (1, 1)
+    dead = files.lines(files.errors)
+    assert sorted(letter["line"] for letter in dead) == [2, 4, 5]
+    (refused,) = [letter for letter in dead if letter["line"] == 2]
+    assert refused["response"]["status_code"] == 400
+    assert (refused["error"]["code"], "No." in refused["error"]["message"]) == ("BadRequestError", True)
+    assert len(kimi.chat_requests) == 3
+
+
+def test_dead_letters_are_asked_again_if_that_is_wanted(files: Files, kimi: Emulator) -> None:
+    """`--retry-errors` answers what can be answered now."""
+    kimi.enqueue(Raw([b"{}"], status=400))
+    files.write(numbered(1))
+    assert (files.run(), files.run("--retry-errors")) == (1, 0)
+    assert (files.keys, files.lines(files.errors)) == (["r0"], [])
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "no"),
+        (403, "no"),
+        (404, "The model `x` does not exist."),
+        (429, "You exceeded your current quota"),
+    ],
+    ids=["login", "permission", "address", "spent quota"],
+)
+def test_a_job_that_cannot_be_stops(
+    files: Files, kimi: Emulator, status: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refused login, a wrong target and a spent quota end it, with what runs written, and nothing put aside."""
+    refusal = Raw([json.dumps({"error": {"message": words}}).encode()], status=status)
+    kimi.on("row 3.").answer(refusal)
+    files.write(numbered(200))
+    assert files.run("--concurrency", "2") == 2
+    assert "The same command goes on from here" in capsys.readouterr().err
+    assert 3 <= len(files.keys) <= 6
+    assert files.lines(files.errors) == []
+    kimi.script.rules.clear()
+    assert files.run() == 0
+    assert sorted(files.keys) == sorted(f"r{n}" for n in range(200))
+
+
+def test_a_quota_is_waited_for(files: Files, kimi: Emulator) -> None:
+    """Refusals lose nothing and buy nothing twice."""
+    kimi.quota = Quota(requests=20, window=0.3)
+    files.write(numbered(100))
+    assert files.run() == 0
+    assert len(files.keys) == len(set(files.keys)) == 100
+    assert sum(exchange.status == 200 for exchange in kimi.exchanges) == 100
+
+
+def test_a_row_waits_no_longer_than_is_said(files: Files, kimi: Emulator) -> None:
+    """Under a quota of nothing a row is put aside after `--max-wait`."""
+    kimi.quota = Quota(requests=0)
+    files.write(numbered(2))
+    assert files.run("--max-wait", "1") == 1
+    assert {letter["error"]["code"] for letter in files.lines(files.errors)} == {"RateLimitError"}
+
+
+def refused(files: Files, capsys: pytest.CaptureFixture[str]) -> str:
+    assert files.run() == 2
+    return capsys.readouterr().err
+
+
+def test_an_id_twice_is_refused(files: Files, kimi: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the first request, with both lines."""
+    files.write([*numbered(5), *numbered(3)[2:]])
+    assert "'r2' twice: in line 3 and in line 6" in refused(files, capsys)
+    assert kimi.chat_requests == []
+
+
+def test_another_input_is_refused(files: Files, kimi: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was answered has to belong to the rows that are there."""
+    files.write(numbered(5))
+    files.run()
+    files.write([*numbered(2), {"custom_id": "r2", "body": ask("Other.")}, *numbered(5)[3:]])
+    assert "line 3 of" in refused(files, capsys)
+    files.out.write_text('{"mine": 1}\n')
+    assert "it is not this job's" in refused(files, capsys)
+    assert files.out.read_text() == '{"mine": 1}\n'
+
+
+def test_rows_may_be_added(files: Files, kimi: Emulator) -> None:
+    """An input that has grown at its end is the same job."""
+    files.write(numbered(5))
+    files.run()
+    files.write(numbered(8))
+    assert files.run() == 0
+    assert len(kimi.chat_requests) == 8
+
+
+def test_two_runs_at_a_time_are_refused(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two would ask for the same rows."""
+    files.write(numbered(1))
+    with Output(files.out):
+        assert "is being written by another run" in refused(files, capsys)
+
+
+def killed(files: Files, kimi: Emulator, rows: int, after: int) -> None:
+    """A run that is killed with -9 once so many rows are answered, and the one that goes on."""
+    kimi.reset()
+    files.out.unlink(missing_ok=True)
+    process = files.start("--concurrency", "8")
+    while sum(exchange.status == 200 for exchange in kimi.exchanges) < after:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    time.sleep(0.1)
+    with files.start("--concurrency", "8") as process:
+        assert process.wait() == 0
+    assert Counter(files.keys) == Counter(f"r{n}" for n in range(rows))
+    asked = Counter(exchange.messages[-1]["content"] for exchange in kimi.exchanges)
+    assert sum(times - 1 for times in asked.values()) <= 8
+
+
+def test_a_killed_job_goes_on(files: Files, kimi: Emulator) -> None:
+    """After kill -9 nothing is lost, nothing doubled, and what was running is asked again, at most."""
+    rows = 120
+    files.write(numbered(rows))
+    moments = random.Random(1).sample(range(rows - 20), int(os.environ.get("BATCH_KILLS", "2")))
+    for after in moments:
+        killed(files, kimi, rows, after)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_job_ends_what_runs(files: Files, kimi: Emulator, number: signal.Signals) -> None:
+    """No new requests, the running ones are written, status 130; the next run does the rest."""
+    files.write(numbered(200))
+    process = files.start("--concurrency", "4")
+    while len(kimi.chat_requests) < 20:
+        time.sleep(0.005)
+    process.send_signal(number)
+    process.communicate()
+    assert process.returncode == 130
+    assert len(files.keys) == len(kimi.chat_requests) < 200
+    assert files.run() == 0
+    assert sorted(files.keys) == sorted(f"r{n}" for n in range(200))
+
+
+def test_a_second_signal_ends_it_at_once(files: Files, kimi: Emulator) -> None:
+    """Who presses Ctrl-C twice does not wait for answers."""
+    kimi.brain = lambda _: Turn(text="x", delay=20)
+    files.write(numbered(3))
+    process = files.start()
+    while len(kimi.chat_requests) < 3:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=15)
+    assert process.returncode == 130
+
+
+def test_a_full_disk_stops_the_job(files: Files, kimi: Emulator) -> None:
+    """What could not be written is asked for again by the next run, and a line that was torn is not in the output."""
+    files.write(numbered(40))
+    code = (
+        "import resource, sys; from kimi_vertex_cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); sys.exit(main(sys.argv[1:]))"
+    )
+    limited = subprocess.run(
+        [sys.executable, "-c", code, *files.arguments], capture_output=True, text=True, check=False
+    )
+    assert limited.returncode == 2
+    assert "File too large" in limited.stderr
+    assert files.out.stat().st_size <= 2000
+    assert files.run() == 0
+    assert sorted(files.keys) == sorted(f"r{n}" for n in range(40))
+
+
+def test_a_terminal_sees_one_line(files: Files) -> None:
+    """Rows, speed, time left, tokens and pace, written over; the end stays."""
+    files.write(numbered(20))
+    written = on_terminal(*files.arguments)
+    assert "\r\x1b[K20/20 · " in written
+    assert "0 aside" in written
+    assert "tokens" in written
+
+
+def test_elsewhere_there_are_lines(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a log nothing is written over."""
+    files.write(numbered(3))
+    files.run()
+    seen = capsys.readouterr().err
+    assert seen.startswith("3/3 · ")
+    assert "\r" not in seen
+
+
+def test_the_figures_are_the_services(
+    files: Files, kimi: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tokens that are shown are those that were answered."""
+    files.write(numbered(10))
+    files.run()
+    usages = [line["response"]["body"]["usage"] for line in files.lines(files.out)]
+    total = sum(usage["prompt_tokens"] for usage in usages)
+    assert f"in {total} out" in capsys.readouterr().err
+
+
+def test_the_start_needs_little_memory(tmp_path: Path) -> None:
+    """100,000 rows are known in 20 bytes each, whatever they hold."""
+    source = tmp_path / "in.jsonl"
+    with source.open("w") as rows:
+        for number in range(100_000):
+            rows.write(f'{{"custom_id": "r{number}", "messages": []}}\n')
+    tracemalloc.start()
+    try:
+        lines = Lines(source)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert lines.total == 100_000
+    assert peak <= 6_000_000
