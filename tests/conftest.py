@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import ipaddress
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -58,6 +59,9 @@ def _guard(event: str, args: tuple[Any, ...]) -> None:
         host = args[0]
     else:
         return
+    if event == "socket.getaddrinfo" and str(host).endswith(".invalid"):
+        # What any resolver answers (RFC 6761, 6.4), without one.
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     if not _live.is_set() and not _is_loopback(host):
         _attempts.append(f"{event} {host!r}")
         raise RuntimeError(f"tests must not leave this machine: {event} {host!r}")

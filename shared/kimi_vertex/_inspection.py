@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ._exchange.commands import Authorize, Flow, Steps
 from ._exchange.inquiry import Inquiry
@@ -70,13 +71,15 @@ class Inspected:
             target = target.with_dedicated_dns(host.value)
         known = not (target.needs_project or target.needs_discovery)
         url = target.url(stream=True) if known else None
+        first = url or target.resource_url("")
         return Place(
             kind=target.kind,
             project=target.project,
             location=target.location,
             endpoint=target.resource_name,
             url=url,
-            proxy=self._inquire().proxy_of(url or target.resource_url("")),
+            host=urlsplit(first).netloc,
+            proxy=self._inquire().proxy_of(first),
             emulator=target.emulator,
         )
 

@@ -42,6 +42,8 @@ class Place:
     """The endpoint's resource name, `projects/P/locations/R/endpoints/ID`."""
     url: str | None
     """What requests are sent to; `None` while the project, or the endpoint's own host, is not known."""
+    host: str
+    """Host, and port if there is one, that the first request goes to: perhaps not that of `url`."""
     proxy: str | None
     """The proxy on the way, as `VARIABLE (address)`."""
     emulator: bool

@@ -12,6 +12,8 @@ from typer.main import get_command
 
 from kimi_vertex_cli.ask import ask
 from kimi_vertex_cli.batch import batch
+from kimi_vertex_cli.doctor import doctor
+from kimi_vertex_cli.endpoints import endpoints
 
 __all__ = ["app", "run"]
 
@@ -25,6 +27,8 @@ app = typer.Typer(
 )
 app.command()(ask)
 app.command()(batch)
+app.command()(endpoints)
+app.command()(doctor)
 
 
 def _print_version(wanted: bool) -> None:

@@ -40,7 +40,7 @@ def test_help_costs_little_more_than_its_libraries() -> None:
     assert cpu("-c", help_of()) <= 3 * cpu("-c", "import typer, rich")
 
 
-@pytest.mark.parametrize("command", ["ask"])
+@pytest.mark.parametrize("command", ["ask", "doctor", "endpoints"])
 def test_a_command_explains_itself_as_cheaply_as_any(command: str) -> None:
     """A command's help costs at most half more than typer's own least, which loads pydantic for any second command."""
     program = (

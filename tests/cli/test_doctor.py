@@ -1,0 +1,134 @@
+"""`kimi-vertex doctor`: the true cause comes first, nothing is red where all is well, and nothing secret is shown."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kimi_vertex_cli import main
+from kimi_vertex_emulator import Emulator, Fault
+
+from ..emulator.test_record_tls import authority, behind_tls
+from .support_cli import ENDPOINT
+from .support_setups import BROKEN, GOOD, Setup, arranged
+
+__all__ = ["authority"]
+
+
+def examine(
+    setup: Setup, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, *more: str
+) -> tuple[int, str]:
+    """The doctor's status and what it writes."""
+    with arranged(setup, folder, monkeypatch) as arguments:
+        status = main([*arguments, *more])
+    written: str = capsys.readouterr().out
+    return status, written
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_first_red_line_names_the_cause(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is broken, the first red line says what, with one command; the status is 1."""
+    setup = BROKEN[name]
+    status, written = examine(setup, tmp_path, monkeypatch, capsys, "--json")
+    red = json.loads(written)["first_red"]
+    assert red is not None, written
+    words = setup.words.partition("CLOSED")[0]
+    assert (status, words in red["text"]) == (1, True), red
+    assert red["command"].startswith(setup.command), red
+    assert "\n" not in red["command"]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_nothing_is_red_where_all_is_well(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A set-up that works has no red line and the status 0."""
+    status, written = examine(GOOD[name], tmp_path, monkeypatch, capsys, "--json")
+    found = json.loads(written)
+    assert [line for line in found["checks"] + found["score_card"] if line["status"] == "red"] == []
+    assert status == 0
+
+
+def test_no_secret_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a token nor a proxy's password is in what is written."""
+    _, written = examine(BROKEN["proxy"], tmp_path, monkeypatch, capsys)
+    assert "HTTPS_PROXY" in written
+    assert "hunter2" not in written
+    assert "hidden-token" not in written
+
+
+def test_the_list_ends_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a pipe the red line is marked by a word, and the last line is what to run."""
+    _, written = examine(BROKEN["API off"], tmp_path, monkeypatch, capsys)
+    *_, red, _empty, lead, command = written.splitlines()
+    assert red.startswith("FAIL endpoint")
+    assert lead == "Run this:"
+    assert command == "  gcloud services enable aiplatform.googleapis.com --project=acme"
+
+
+def test_the_score_card_says_what_the_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Thinking's field, parsers, forced calls, ids, usage, formats, cache and the first token's time are on it."""
+    _, written = examine(GOOD["vLLM"], tmp_path, monkeypatch, capsys, "--json")
+    card = {line["name"]: line["text"] for line in json.loads(written)["score_card"]}
+    assert list(card) == [
+        *(
+            "first token",
+            "usage",
+            "thinking",
+            "tools",
+            "call ids",
+            "forced call",
+            "structured",
+            "prefix cache",
+        )
+    ]
+    assert "in the field reasoning:" in card["thinking"]
+    assert "the tool parser is on" in card["tools"]
+
+
+def test_a_report_has_no_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is written for a bug report holds neither project, endpoint nor account, but what was found."""
+    report = tmp_path / "report.md"
+    examine(GOOD["a service account"], tmp_path, monkeypatch, capsys, "--report", str(report))
+    text = report.read_text(encoding="utf-8")
+    assert [name for name in ("acme", "1234567890", str(Path.home())) if name in text] == []
+    assert "ACCOUNT" in text
+    assert "kimi-vertex 0" in text
+
+
+def test_an_authority_that_is_not_known(
+    emulator: Emulator,
+    authority: tuple[Path, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    refused_connections: list[str],
+) -> None:
+    """A private endpoint whose certificate is not trusted is told from one that does not answer."""
+    monkeypatch.setenv("KIMI_VERTEX_ACCESS_TOKEN", "hidden-token")
+    with behind_tls(emulator, authority[1]) as origin:
+        assert main(["doctor", "--json", "--endpoint", ENDPOINT, "--endpoint-host", origin]) == 1
+    refused_connections.clear()  # the look-up at Google's own host
+    red = json.loads(capsys.readouterr().out)["first_red"]
+    assert "its certificate is not trusted" in red["text"]
+    assert red["command"] == "export KIMI_VERTEX_CA_CERTS=system"
+
+
+def test_a_refused_lookup_is_not_the_cause(kimi: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """An account that may use the endpoint, but not look it up, is told so, and nothing is red."""
+    kimi.enqueue(Fault("403"), route="endpoint")
+    assert main(["doctor", "--quick"]) == 0
+    assert "warn endpoint     this account may not look it up" in capsys.readouterr().out
