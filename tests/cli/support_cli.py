@@ -11,11 +11,11 @@ from typing import Final
 ENDPOINT: Final = "projects/acme/locations/us-central1/endpoints/1234567890"
 
 
-def on_terminal(*arguments: str, typed: str = "") -> str:
-    """What `kimi-vertex` writes to a terminal of 80 columns."""
+def on_terminal(*arguments: str, typed: str = "", columns: int = 80) -> str:
+    """What `kimi-vertex` writes to a terminal."""
     master, slave = pty.openpty()
     os.write(master, typed.encode())
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24"}
     command = [sys.executable, "-m", "kimi_vertex", *arguments]
     with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
         os.close(slave)
