@@ -21,6 +21,7 @@ from kimi_vertex import (
     NotFoundError,
     PermissionDeniedError,
     Place,
+    __version__,
     unknown_variables,
 )
 from kimi_vertex_cli._findings import Line, command_for, news
@@ -31,7 +32,7 @@ __all__ = ["Working", "before_the_client", "before_the_model"]
 Working = Callable[[str], None]
 """Told what is being done."""
 
-_PACKAGES: Final = ("kimi-vertex", "google-auth", "httpx", "langchain-core", "llama-index-core", "pydantic")
+_PACKAGES: Final = ("google-auth", "httpx", "langchain-core", "llama-index-core", "pydantic")
 _VARIABLES: Final = re.compile(
     r"KIMI_VERTEX_|GOOGLE_|CLOUDSDK_|GCE_METADATA_|NO_GCE_CHECK$|SSL_CERT_|REQUESTS_CA_BUNDLE$|(?:HTTPS?|ALL|NO)_PROXY$"
 )
@@ -47,7 +48,11 @@ _GENERAL: Final = re.compile(
 
 def before_the_client(environ: Mapping[str, str]) -> Iterator[Line]:
     """Versions and variables."""
-    yield Line("versions", "info", ", ".join([f"Python {platform.python_version()}", *_versions()]))
+    yield Line(
+        "versions",
+        "info",
+        ", ".join([f"Python {platform.python_version()}", f"kimi-vertex {__version__}", *_versions()]),
+    )
     shown = [
         f"{name}={_value(name, value)}"
         for name, value in sorted(environ.items())

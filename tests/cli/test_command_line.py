@@ -75,6 +75,18 @@ def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("words", "offered"), [("doc", "doctor"), ("ask --thinking h", "hide")])
+def test_shells_complete_it(
+    words: str, offered: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands and the values of options are completed, in bash as it asks for them."""
+    monkeypatch.setenv("_KIMI_VERTEX_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"kimi-vertex {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    main([])
+    assert capsys.readouterr().out.split() == [offered]
+
+
 def test_options_are_settings_of_the_client() -> None:
     """Each shared option is a setting of `KimiVertexClient`."""
     assert set(_OPTIONS) <= set(CLIENT_SETTINGS)
