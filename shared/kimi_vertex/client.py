@@ -32,11 +32,15 @@ from ._habits import check_names
 from ._inspection import Inspected
 from ._request.body import Payload, build
 from ._request.rules import Rules
+from ._secrets import Hidden
 from ._settings import (
     check_callable,
+    check_portable,
     check_settings,
     default_headers,
+    hide_headers,
     merge_options,
+    plain_text,
     read_certificates,
     read_max_retries,
     read_max_tokens,
@@ -44,7 +48,7 @@ from ._settings import (
     read_seconds,
     read_timeouts,
 )
-from ._target.environment import ACCESS_TOKEN_VARIABLE, warn_of_unknown
+from ._target.environment import ACCESS_TOKEN_VARIABLE, target_variables, warn_of_unknown
 from ._target.hosts import InsecureHttp
 from ._target.resolve import resolve_target
 from ._target.target import Api
@@ -119,7 +123,7 @@ class KimiVertexClient(TargetUser, Inspected):
             what answered. `chat`, `invoke`, `rawPredict` or `predict` is that method. `predict` cannot stream.
         credentials: A google-auth credentials object, the content of a credentials file as a mapping (such as a
             service account's), or a path to one. Default: application default credentials.
-        access_token: A static bearer token instead; it expires, so use it for tests.
+        access_token: A static bearer token instead; it expires, so use it for tests. Also pydantic's `SecretStr`.
         audience: For a `base_url` on Cloud Run or behind IAP, which take ID tokens: whom they are for (the service's URL,
             IAP's client id). They are made from the credentials of a service account.
         ca_certs: The certificates to trust: a PEM file or directory, or `"system"` for the system's. Default:
@@ -216,6 +220,13 @@ class KimiVertexClient(TargetUser, Inspected):
         http_async_client: AsyncHTTPClient | None = None,
         **unknown: Never,
     ) -> None:
+        # In a traceback, the variables of this frame are printed, too.
+        token, own, headers = (
+            Hidden(plain_text(access_token)),
+            Hidden(credentials),
+            hide_headers(extra_headers),
+        )
+        del access_token, credentials, extra_headers
         if unknown:
             max_tokens = read_max_tokens(max_tokens, unknown)
             check_names(unknown, CLIENT_SETTINGS, owner=type(self).__name__)
@@ -229,7 +240,7 @@ class KimiVertexClient(TargetUser, Inspected):
             api=api,
             audience=audience,
             insecure_http=insecure_http,
-            environ=os.environ,
+            environ=target_variables(os.environ),
         )
         warn_of_unknown(os.environ)
         self._model = self._target.model or None
@@ -244,7 +255,7 @@ class KimiVertexClient(TargetUser, Inspected):
                         seed=seed,
                         reasoning_effort=reasoning_effort,
                         extra_body=extra_body,
-                        extra_headers=extra_headers,
+                        extra_headers=headers,
                         on_thinking=on_thinking,
                     )
                 ),
@@ -262,7 +273,7 @@ class KimiVertexClient(TargetUser, Inspected):
             )
         )
         self._ca_certs = read_certificates(ca_certs, http_client, http_async_client)
-        self._credentials = self._find_credentials(credentials, access_token)
+        self._credentials = self._find_credentials(own, token)
         check_callable(on_request, "on_request")
         check_callable(on_wait, "on_wait")
         if tool_validation != "off":
@@ -274,14 +285,17 @@ class KimiVertexClient(TargetUser, Inspected):
             self._target, self._credentials, (http_client, http_async_client), self._ca_certs
         )
 
-    def _find_credentials(self, credentials: Any, access_token: str | None) -> CredentialSettings | None:
+    def _find_credentials(
+        self, credentials: Hidden[Any], access_token: Hidden[str | None]
+    ) -> CredentialSettings | None:
         target, variable = self._target, None
-        if access_token is not None or credentials is not None:
+        given = access_token.reveal() is not None or credentials.reveal() is not None
+        if given:
             target.check_token()
         elif os.environ.get(ACCESS_TOKEN_VARIABLE) and target.audience is None:
             takes_one = target.needs_credentials or (target.base_url is not None and not target.plain_http)
             variable = ACCESS_TOKEN_VARIABLE if takes_one else None
-        if access_token is None and credentials is None and not (variable or target.needs_credentials):
+        if not (given or variable or target.needs_credentials):
             return None
         return CredentialSettings.checked(
             credentials,
@@ -381,6 +395,8 @@ class KimiVertexClient(TargetUser, Inspected):
     def _start(
         self, messages: Iterable[MessageLike] | str, options: RequestOptions, *, stream: bool
     ) -> tuple[Exchange, Flow]:
+        if "extra_headers" in options:
+            options["extra_headers"] = hide_headers(options["extra_headers"])  # in the caller's frame, too
         merged = merge_options(self._settings.defaults, options)
         model = merged.get("model") or self.model
         info = model_info(model)
@@ -469,6 +485,10 @@ class KimiVertexClient(TargetUser, Inspected):
         if warning:
             _warned_models.add(cast(str, info.id))
             logger.warning("%s", warning)
+
+    def __getstate__(self) -> dict[str, Any]:
+        check_portable(self._settings)
+        return super().__getstate__()
 
 
 CLIENT_SETTINGS: Final[tuple[str, ...]] = tuple(

@@ -17,7 +17,7 @@ import langchain_kimi_vertex
 import llama_index_kimi_vertex
 from kimi_vertex import find_json_object
 from kimi_vertex._answer.tool_calls import ToolCallAssembler
-from kimi_vertex._auth.google import _SECRETS
+from kimi_vertex._secrets import masked
 from kimi_vertex._tools import DeclaredTools, History
 from kimi_vertex._wire import error_from_body
 
@@ -54,8 +54,20 @@ SCANNERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         ("<", "<script", "<script>", "<!--", "a <", "</script ", "<style ", "> <", '{"a":'),
     ),
     "secrets": (
-        lambda text: _SECRETS.sub("", text),
-        ("eyJ", "ya29.", "1//", "-----BEGIN", "-----END", "token ", "token="),
+        masked,
+        (
+            "eyJ",
+            "ya29.",
+            "1//",
+            "-----BEGIN",
+            "-----END",
+            "token ",
+            "token=",
+            "sk-",
+            "AQ.",
+            "GOCSPX-",
+            "secret:",
+        ),
     ),
 }
 

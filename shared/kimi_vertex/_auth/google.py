@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from google.auth import exceptions
 from google.auth.credentials import with_scopes_if_required
 from google.auth.transport.requests import Request
 
+from kimi_vertex._secrets import masked
 from kimi_vertex._transport.network import requests_verify
 from kimi_vertex.errors import CredentialsError, KimiVertexError
 from kimi_vertex.places import Login
@@ -35,12 +35,6 @@ _LOGIN: Final = "gcloud auth application-default login"
 _VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 _LONGEST: Final = 400
 """How much of google-auth's text an error message repeats, in characters."""
-# Access, refresh and identity tokens, and the values of fields that hold one.
-_SECRETS: Final = re.compile(
-    r"ya29\.[\w.~+/-]+|1//[\w-]{10,}|eyJ[\w.-]{10,}|-----BEGIN.*?(?:-----END[^-]*-----|$)"
-    r"|(?<=token)[\"']?\s*[:=]\s*[\"']?[^\s\"',}&]+",
-    re.DOTALL | re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +234,7 @@ def _said(error: Exception) -> str:
     if not isinstance(error, exceptions.GoogleAuthError):
         texts.insert(0, f"unexpected {type(error).__name__}")
     text = ": ".join(text.strip().rstrip(".") for text in texts if text.strip())
-    return _SECRETS.sub("(removed)", text)[:_LONGEST] or type(error).__name__
+    return masked(text)[:_LONGEST] or type(error).__name__
 
 
 def _text(argument: object) -> str:

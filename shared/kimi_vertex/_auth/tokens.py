@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kimi_vertex._auth.imports import IMPORTING
+from kimi_vertex._secrets import Hidden
 from kimi_vertex._target.hosts import check_universe
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
 from kimi_vertex.errors import CredentialsError, KimiVertexError
@@ -121,7 +122,9 @@ class TokenSource:
     )
 
     def __init__(self, credentials: Any = None, *, access_token: str | None = None) -> None:
-        self._begin(CredentialSettings.checked(credentials, access_token))
+        own, token = Hidden(credentials), Hidden(access_token)
+        del credentials, access_token
+        self._begin(CredentialSettings.checked(own, token))
 
     @classmethod
     def of(cls, settings: CredentialSettings) -> TokenSource:
@@ -191,7 +194,7 @@ class TokenSource:
         )
 
     def headers(
-        self, *, force: bool = False, rejected: str | None = None, timeout: float | None = None
+        self, *, force: bool = False, rejected: Hidden[str] | None = None, timeout: float | None = None
     ) -> dict[str, str]:
         """Return fresh headers for one request, waiting for a token if there is none that works.
 
@@ -209,7 +212,7 @@ class TokenSource:
             _raise(flight.result(timeout))
         return self._headers()
 
-    async def aheaders(self, *, force: bool = False, rejected: str | None = None) -> dict[str, str]:
+    async def aheaders(self, *, force: bool = False, rejected: Hidden[str] | None = None) -> dict[str, str]:
         """Like `headers`; nothing blocks the event loop, and cancelling does not stop the shared refresh."""
         if flight := self._needed(force, rejected):
             _raise(await asyncio.wrap_future(flight))
@@ -235,7 +238,7 @@ class TokenSource:
         if flight := self._project_needed():
             _raise(await asyncio.wrap_future(flight))
 
-    def _needed(self, force: bool, rejected: str | None) -> _Flight | None:
+    def _needed(self, force: bool, rejected: Hidden[str] | None) -> _Flight | None:
         """Return the refresh that the caller has to wait for; `None` if it may apply the token at once."""
         if not self.can_refresh:
             return None
@@ -259,12 +262,11 @@ class TokenSource:
             return "FRESH"  # anonymous credentials are valid without a token
         return state
 
-    def _is_replaced(self, rejected: str | None) -> bool:
+    def _is_replaced(self, rejected: Hidden[str] | None) -> bool:
         if rejected is None or self._state() == "INVALID":
             return False
-        return self._headers().get("authorization", "").removeprefix("Bearer ") != rejected.removeprefix(
-            "Bearer "
-        )
+        now = Hidden(self._headers().get("authorization", "").removeprefix("Bearer "))
+        return now != Hidden(rejected.reveal().removeprefix("Bearer "))
 
     def _headers(self) -> dict[str, str]:
         settings = self._settings

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Final
 
 from kimi_vertex import _wire
+from kimi_vertex._secrets import Hidden
 from kimi_vertex._target.names import parse_dedicated_dns
 from kimi_vertex._target.target import Route, Target
 from kimi_vertex.errors import APIStatusError, APITimeoutError, InvalidRequestError
@@ -45,7 +46,7 @@ def ask(exchange: Exchange) -> Steps[Head]:
             f"Google gave no access token in time: try again, or check network and proxy. {failure} ({exchange.place})."
         ) from None
     exchange.identity, exchange.refused_token = identity, None
-    exchange.token = identity.headers.get("authorization") if identity.can_refresh else None
+    exchange.token = _token(identity)
     if exchange.target.needs_project and identity.project:
         exchange.target = exchange.target.with_project(identity.project)
     if exchange.target.needs_discovery:
@@ -57,10 +58,21 @@ def ask(exchange: Exchange) -> Steps[Head]:
     return (yield from _post(exchange, identity, content))
 
 
+def _token(identity: Identity) -> Hidden[str] | None:
+    """The token of an identity, if a better one can be had."""
+    if not (identity.can_refresh and "authorization" in identity.headers.reveal()):
+        return None
+    return Hidden(identity.headers.reveal()["authorization"])
+
+
+def _headers(exchange: Exchange, identity: Identity, more: Mapping[str, str]) -> Hidden[Mapping[str, str]]:
+    return Hidden({**exchange.headers.reveal(), **identity.headers.reveal(), **more})
+
+
 def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]:
     """Make the request on the way that is known, or on one after the other while there is nothing at its address."""
     accept = "text/event-stream" if exchange.stream else "application/json"
-    headers = {**exchange.headers, **identity.headers, "content-type": "application/json", "accept": accept}
+    headers = _headers(exchange, identity, {"content-type": "application/json", "accept": accept})
     usual, known = exchange.target.routes, exchange.facts.value("route")
     routes = (known, *(route for route in usual if route != known)) if known in usual else usual
     first: APIStatusError | None = None
@@ -73,7 +85,7 @@ def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]
             if first is not None:
                 _learn_route(exchange, route, first)
             return head
-        body = yield from _read_error_body()
+        body = exchange.masked((yield from _read_error_body()))
         failure = exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         said = exchange.said
         assert said is not None
@@ -109,7 +121,7 @@ def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
     facts = exchange.facts
     if not facts.knows("model"):
         url = exchange.target.models_url
-        headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
+        headers = _headers(exchange, identity, {"accept": "application/json"})
         head = yield from _send(exchange, Request("GET", url, headers, None))
         name = None
         if head.status == 200 and "json" in head.headers.get("content-type", ""):
@@ -118,7 +130,7 @@ def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
             except TransportFailure as failure:
                 raise broken(failure, exchange.place, None) from None
         elif head.status in (401, 403, 429) or head.status >= 500:
-            body = yield from _read_error_body()
+            body = exchange.masked((yield from _read_error_body()))
             raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         facts.learn("model", name, f"GET {url}", lasts=RELEARN)
     name = facts.value("model")
@@ -142,7 +154,7 @@ def _only_model(body: bytes) -> str | None:
 
 def _send(exchange: Exchange, request: Request) -> Steps[Head]:
     try:
-        head: Head = yield Send(request)
+        head: Head = exchange.without_secrets((yield Send(request)))
     except TransportFailure as failure:
         raise exchange.unreachable(failure, request.url) from None
     return head
@@ -166,10 +178,10 @@ def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
     facts = exchange.facts
     if facts.knows("dedicated_dns"):
         return exchange.target.with_dedicated_dns(facts.value("dedicated_dns"))
-    headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
+    headers = _headers(exchange, identity, {"accept": "application/json"})
     head = yield from _send(exchange, Request("GET", url, headers, None))
     if head.status != 200:
-        body = yield from _read_error_body()
+        body = exchange.masked((yield from _read_error_body()))
         if head.status in (401, 429) or head.status >= 500:
             raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         exchange.lookup_refused = head.status
