@@ -186,6 +186,8 @@ class KimiVertexSettings(BaseChatModel):
     """Whether text before a lone `</think>` is thinking. Default: for models that think."""
     recover_calls: bool = True
     """Whether a call that the server let through as text becomes one."""
+    break_tokens: bool = True
+    """Whether special tokens in messages and tools are broken up by an invisible sign; `False` sends them as they are."""
     reasoning_effort: Literal["none", "low", "medium", "high", "max"] | None = None
     """How much the model thinks, in the words of model and server; refused if the model does not have the level."""
     server: Literal["vllm", "sglang", "moonshot"] | None = None

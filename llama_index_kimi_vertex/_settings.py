@@ -159,6 +159,10 @@ class ClientSettings(FunctionCallingLLM):
     recover_calls: bool = Field(
         default=True, description="Whether a call that the server let through as text becomes one."
     )
+    break_tokens: bool = Field(
+        default=True,
+        description="Whether special tokens in messages and tools are broken up by an invisible sign.",
+    )
     tool_validation: Literal["off", "flag", "repair", "reask"] = Field(
         default="reask",
         description="What happens to tool calls that the tool's schema does not admit; flag and repair "

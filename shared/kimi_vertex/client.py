@@ -48,7 +48,7 @@ from ._settings import (
     read_seconds,
     read_timeouts,
 )
-from ._target.environment import ACCESS_TOKEN_VARIABLE, target_variables, warn_of_unknown
+from ._target.environment import target_variables, warn_of_unknown
 from ._target.hosts import InsecureHttp
 from ._target.resolve import resolve_target
 from ._target.target import Api
@@ -162,6 +162,8 @@ class KimiVertexClient(TargetUser, Inspected):
         server: What serves the model: `vllm`, `sglang` or `moonshot`. Default: learned from the answers.
         recover_calls: Whether a call that the server let through as text becomes one. With `False`, such text stays
             text, without the special tokens in it. What the request itself holds as text never becomes a call.
+        break_tokens: Whether special tokens in messages and tools, such as `<|im_end|>`, are broken up by an invisible sign,
+            so that no document speaks as the system. What comes back has them whole. `False` sends them as they are.
         tool_validation: What to do about tool calls whose arguments the tool's schema does not admit: flag
             them and ask the model again, once (`reask`), only `flag` them, `repair` what is certain first, or let them
             through (`off`). `flag` and `repair` need `kimi-vertex[validate]`; without it, `reask` sees only calls that cannot be read or
@@ -212,6 +214,7 @@ class KimiVertexClient(TargetUser, Inspected):
         reasoning_effort: Effort | None = None,
         server: Server | None = None,
         recover_calls: bool = True,
+        break_tokens: bool = True,
         tool_validation: ToolValidation = "reask",
         on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
@@ -264,6 +267,7 @@ class KimiVertexClient(TargetUser, Inspected):
                 implicit_thinking=implicit_thinking,
                 server=server,
                 recover_calls=recover_calls,
+                break_tokens=break_tokens,
                 tool_validation=tool_validation,
                 max_retries=read_max_retries(max_retries),
                 max_retry_seconds=max_retry_seconds,
@@ -273,7 +277,7 @@ class KimiVertexClient(TargetUser, Inspected):
             )
         )
         self._ca_certs = read_certificates(ca_certs, http_client, http_async_client)
-        self._credentials = self._find_credentials(own, token)
+        self._credentials = CredentialSettings.found(self._target, own, token, self._ca_certs)
         check_callable(on_request, "on_request")
         check_callable(on_wait, "on_wait")
         if tool_validation != "off":
@@ -283,26 +287,6 @@ class KimiVertexClient(TargetUser, Inspected):
         self._on_wait = on_wait
         self._shared = share(
             self._target, self._credentials, (http_client, http_async_client), self._ca_certs
-        )
-
-    def _find_credentials(
-        self, credentials: Hidden[Any], access_token: Hidden[str | None]
-    ) -> CredentialSettings | None:
-        target, variable = self._target, None
-        given = access_token.reveal() is not None or credentials.reveal() is not None
-        if given:
-            target.check_token()
-        elif os.environ.get(ACCESS_TOKEN_VARIABLE) and target.audience is None:
-            takes_one = target.needs_credentials or (target.base_url is not None and not target.plain_http)
-            variable = ACCESS_TOKEN_VARIABLE if takes_one else None
-        if not (given or variable or target.needs_credentials):
-            return None
-        return CredentialSettings.checked(
-            credentials,
-            access_token,
-            token_variable=variable,
-            audience=target.audience,
-            ca_certs=self._ca_certs,
         )
 
     @property

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from kimi_vertex._secrets import Hidden
+from kimi_vertex._target.environment import ACCESS_TOKEN_VARIABLE
+from kimi_vertex._target.target import Target
 from kimi_vertex.errors import ConfigurationError
 
 __all__ = ["CLOUD_PLATFORM", "CredentialSettings"]
@@ -100,6 +102,31 @@ class CredentialSettings:
         token = None if self.access_token is None else _digest(self.access_token)
         how = (token, self.token_variable, self.audience, self.ca_certs)
         return (how, given, *map(os.environ.get, _VARIABLES))
+
+    @classmethod
+    def found(
+        cls,
+        target: Target,
+        credentials: Hidden[Any],
+        access_token: Hidden[str | None],
+        ca_certs: str | None,
+    ) -> CredentialSettings | None:
+        """What a target is reached with: what was given, a token in the environment, or Google's default, if it needs any.
+
+        Raises:
+            ConfigurationError: What was given cannot be used, or must not be sent to the target.
+        """
+        variable = None
+        given = access_token.reveal() is not None or credentials.reveal() is not None
+        if given:
+            target.check_token()
+        elif os.environ.get(ACCESS_TOKEN_VARIABLE) and target.audience is None:
+            takes_one = target.needs_credentials or (target.base_url is not None and not target.plain_http)
+            variable = ACCESS_TOKEN_VARIABLE if takes_one else None
+        if not (given or variable or target.needs_credentials):
+            return None
+        read = {"audience": target.audience, "ca_certs": ca_certs}
+        return cls.checked(credentials, access_token, token_variable=variable, **read)
 
     @classmethod
     def checked(

@@ -48,6 +48,18 @@ class Identity:
     account: str | None = None
     """Whose credentials these are, as far as they know."""
 
+    @property
+    def token(self) -> Hidden[str] | None:
+        """The `authorization` header, if a better one can be had."""
+        if not (self.can_refresh and "authorization" in self.headers.reveal()):
+            return None
+        return Hidden(self.headers.reveal()["authorization"])
+
+    def added_to(self, headers: Hidden[Mapping[str, str]], **more: str) -> Hidden[Mapping[str, str]]:
+        """The headers of a request: others, this identity's, and further ones."""
+        further = {name.replace("_", "-"): value for name, value in more.items()}
+        return Hidden({**headers.reveal(), **self.headers.reveal(), **further})
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
