@@ -22,7 +22,7 @@ _SECRET_NAMES = re.compile(r"(?i).*(token|secret|password|credential|assertion|a
 # Order counts: a dedicated DNS name holds an endpoint's and a project's number.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        re.compile(r"(?i)[\w-]+\.([a-z]+-[a-z]+\d+)-\d+\.prediction\.vertexai\.goog"),
+        re.compile(r"(?i)(?<![\w-])[\w-]++\.([a-z]+-[a-z]+\d+)-\d+\.prediction\.vertexai\.goog"),
         r"ENDPOINT.\1-PROJECT.prediction.vertexai.goog",
     ),
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1TOKEN"),
