@@ -214,9 +214,7 @@ def _wrong_header(headers: Mapping[Any, Any]) -> str | None:
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
             return f"extra_headers has {shown(name)}, which cannot be the name of an HTTP header."
         if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
-            return (
-                f"extra_headers[{shown(name)}] must be text in ASCII without line breaks and without spaces around it."
-            )
+            return f"extra_headers[{shown(name)}] must be text in ASCII without line breaks and without spaces around it."
     return None
 
 

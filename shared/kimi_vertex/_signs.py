@@ -49,14 +49,16 @@ _HINTS: Final = tuple(
             "[UNK]",
             "_header_id]",
         ),
-        *(SIGN, r"\\u", r"\\/"),
+        SIGN,
     )
 )
+# In a call's arguments, which are JSON in JSON: the escapes of signs that tokens are made of.
+_ESCAPE_HINT: Final = re.compile(rb"\\\\(?:u(?:00[2-7]|25[bBcC]|2060)|/)")
 
 
 def may_hold_tokens(body: bytes) -> bool:
     """Whether it is worth looking for tokens in a request's body: a few searches, which cost little."""
-    return any(hint in body for hint in _HINTS)
+    return any(hint in body for hint in _HINTS) or _ESCAPE_HINT.search(body) is not None
 
 
 def break_text(text: str, *, own: bool = False) -> tuple[str, int]:

@@ -267,8 +267,8 @@ def within(value: Any, seen: set[int]) -> Iterator[re.Pattern[Any]]:
             yield from within(item, seen)
 
 
-def _search(pattern: re.Pattern[str], text: str) -> None:
-    for _ in pattern.finditer(text):
+def _search(pattern: re.Pattern[Any], text: str) -> None:
+    for _ in pattern.finditer(text.encode() if isinstance(pattern.pattern, bytes) else text):
         pass
 
 
