@@ -29,10 +29,12 @@ from kimi_vertex.places import Login
 
 from .credentials import CLOUD_PLATFORM, CredentialSettings
 
-__all__ = ["Loaded", "describe", "explain", "find_project", "load", "open_transport"]
+__all__ = ["LONGEST_WAIT", "Loaded", "describe", "explain", "find_project", "load", "open_transport"]
 
 _LOGIN: Final = "gcloud auth application-default login"
 _VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+LONGEST_WAIT: Final = 30.0
+"""Seconds for which a token service may be silent."""
 _LONGEST: Final = 400
 """How much of google-auth's text an error message repeats, in characters."""
 
@@ -185,10 +187,35 @@ def find_project(loaded: Loaded, request: Any) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
+class _Request(Request):
+    """A transport that waits no longer than it is told, where google-auth would wait two minutes."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Any = None,
+        timeout: Any = None,
+        **options: Any,
+    ) -> Any:
+        limited = min(timeout, self._seconds) if isinstance(timeout, int | float) else self._seconds
+        return super().__call__(url, method, body, headers, limited, **options)  # type: ignore[no-untyped-call]
+
+
 @contextmanager
-def open_transport(ca_certs: str | None = None) -> Iterator[Any]:
-    """A google-auth transport for one refresh: tokens last an hour, connections do not."""
-    request = Request()
+def open_transport(ca_certs: str | None = None, seconds: float = LONGEST_WAIT) -> Iterator[Any]:
+    """A google-auth transport for one refresh: tokens last an hour, connections do not.
+
+    Args:
+        ca_certs: The certificates to trust.
+        seconds: How long the service may be silent.
+    """
+    request = _Request(seconds)
     request.session.verify = requests_verify(ca_certs)
     try:
         yield request

@@ -477,7 +477,8 @@ class AsyncDriver(_Driver):
             if self._is_projectless(command, tokens):
                 return _ANONYMOUS
         force, rejected = command.rejected is not None, command.rejected
-        headers = Hidden(await tokens.aheaders(force=force, rejected=rejected))
+        left = max(0.0, self._limits.bound - monotonic())
+        headers = Hidden(await tokens.aheaders(force=force, rejected=rejected, timeout=left))
         return self._identity(headers, tokens)
 
     async def _close(self) -> None:

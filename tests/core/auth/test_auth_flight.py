@@ -230,7 +230,6 @@ import os, threading, time, warnings
 import kimi_vertex._auth.google
 from google.oauth2.credentials import Credentials
 from kimi_vertex._auth.tokens import TokenSource
-from kimi_vertex._secrets import Hidden
 warnings.simplefilter("ignore", DeprecationWarning)
 source = TokenSource(Credentials(None, refresh_token="r", client_id="c", client_secret="s",
                                  token_uri={emulator.token_uri!r}))
