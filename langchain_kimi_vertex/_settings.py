@@ -100,9 +100,7 @@ def _set_here(owner: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str,
         name: value
         for name, value in given.items()
         if name not in fields
-        or not (
-            isinstance(value, _Profile) or value == fields[name].get_default(call_default_factory=True)
-        )
+        or not (isinstance(value, _Profile) or value == fields[name].get_default(call_default_factory=True))
     }
 
 

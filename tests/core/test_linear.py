@@ -8,7 +8,6 @@ import inspect
 import json
 import pkgutil
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -27,35 +26,9 @@ from kimi_vertex._secrets import masked
 from kimi_vertex._signs import SIGN, break_json, break_text
 from kimi_vertex._tools import DeclaredTools, History
 from kimi_vertex._wire import error_from_body
-from kimi_vertex_emulator import brain
-from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._redact import Redactor
 from llama_index_kimi_vertex._responses import ResponseBuilder, tool_selections
 
-SMALL, LARGE = 1_000, 12_000
-FASTER_THAN_ANY_SQUARE = 0.03
-"""Seconds: in these, no work that grows with the square is done for the larger text."""
-
-
-def seconds(work: Callable[[str], object], text: str) -> float:
-    best = float("inf")
-    for _ in range(2):
-        began = time.perf_counter()
-        work(text)
-        best = min(best, time.perf_counter() - began)
-        if best < FASTER_THAN_ANY_SQUARE:
-            break
-    return best
-
-
-def grows_with_the_square(work: Callable[[str], object], unit: str) -> bool:
-    """Whether 12 times the text costs more than 50 times the work."""
-    for _ in range(3):
-        large = seconds(work, unit * (LARGE // len(unit)))
-        if large < FASTER_THAN_ANY_SQUARE or large < 50 * seconds(work, unit * (SMALL // len(unit))):
-            return False
-    return True
-
+from .support_linear import WRITTEN, grows_with_the_square
 
 SCANNERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "find_json_object": (
@@ -87,25 +60,6 @@ SCANNERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
 
 PIECE = 40
 TOOLS = DeclaredTools({"f": {"type": "object", "properties": {"a": {"type": "string"}}}})
-WRITTEN = (
-    "a ",
-    "`",
-    "``a",
-    "```\n",
-    "\n```",
-    "<",
-    "<|",
-    "[",
-    "{",
-    '{"a":',
-    '"',
-    "\\",
-    "f:1",
-    "f:1 {",
-    "\n",
-    " ",
-    "◁",
-)
 MARKUP = (
     *("<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_calls_section_end|>", "functions.f:1"),
     *(
@@ -132,12 +86,6 @@ def decoded(field: str, text: str) -> None:
     decoder.finish()
 
 
-def answered(text: str) -> None:
-    """The emulator's brain on a question."""
-    body = {"messages": [{"role": "user", "content": text}], "tools": [{"function": {"name": "f"}}]}
-    brain.respond(ChatRequest.from_body(body, model="kimi"))
-
-
 def arriving(text: str) -> None:
     """A call that arrives in LlamaIndex, and one look at it, as its programs have for each piece."""
     builder, response = ResponseBuilder(single_call=False), None
@@ -157,11 +105,6 @@ SCANNERS |= {
     ),
     "signs": (break_text, (*MARKUP, "<|a", "[EOS", SIGN)),
     "signs in JSON": (break_json, (*MARKUP, "\\", "\\u003c", "\\/")),
-    "the emulator's brain": (answered, (*WRITTEN, "0", "a@", "a.", "A b ", '"a" and ', "a_")),
-    "the emulator's redaction": (
-        Redactor({"secret": "X"}).body,
-        (*WRITTEN, "a@", "a.b-c1-1.", "eyJ", "project "),
-    ),
     "arriving": (arriving, ("a", '{"a":', "{", "[", '{"a":"', '{"a":[1,')),
 }
 

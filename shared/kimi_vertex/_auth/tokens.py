@@ -216,13 +216,13 @@ class TokenSource:
         return self._headers()
 
     async def aheaders(
-        self, *, force: bool = False, rejected: Hidden[str] | None = None, timeout: float | None = None
+        self, *, force: bool = False, rejected: Hidden[str] | None = None, seconds: float | None = None
     ) -> dict[str, str]:
         """Like `headers`; nothing blocks the event loop, and cancelling does not stop the shared refresh.
 
-        Here `timeout` bounds the refresh that may begin, not the wait.
+        `seconds` bounds the refresh that may begin, not the wait.
         """
-        if flight := self._needed(force, rejected, timeout):
+        if flight := self._needed(force, rejected, seconds):
             _raise(await asyncio.wrap_future(flight))
         return self._headers()
 

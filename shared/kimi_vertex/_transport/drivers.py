@@ -478,7 +478,7 @@ class AsyncDriver(_Driver):
                 return _ANONYMOUS
         force, rejected = command.rejected is not None, command.rejected
         left = max(0.0, self._limits.bound - monotonic())
-        headers = Hidden(await tokens.aheaders(force=force, rejected=rejected, timeout=left))
+        headers = Hidden(await tokens.aheaders(force=force, rejected=rejected, seconds=left))
         return self._identity(headers, tokens)
 
     async def _close(self) -> None:

@@ -263,7 +263,7 @@ def test_a_token_service_that_is_silent(transport: str, limit: str) -> None:
         fails(limit, lambda: ask(transport, service.base_url, limits(**{limit: SHORT}), **settings))
 
 
-@each_transport
+@each_transport()
 def test_who_comes_after_a_silent_token_service(transport: str) -> None:
     """The refresh that a request gave up ends soon, so that the next request has one of its own."""
     with server() as silent, Emulator() as emulator:
