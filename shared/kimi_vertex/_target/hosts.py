@@ -135,11 +135,14 @@ def parse_endpoint_host(value: str, setting: str, insecure: InsecureHttp = False
 
 
 def parse_discovered_host(value: Any, universe_domain: str) -> str:
-    """Return the host that the service names for an endpoint: a plain name below the service's own domains."""
-    if isinstance(value, str) and len(value) <= 253 and _PLAIN_NAME.fullmatch(value.lower()):
-        host = value.lower()
-        if host.endswith((".vertexai.goog", f".{universe_domain}")):
-            return host
+    """Return the host that the service names for an endpoint: a plain name below the service's own domains.
+
+    It has been seen with `https://` before it.
+    """
+    host = value.lower().removeprefix("https://") if isinstance(value, str) else ""
+    is_googles = host.endswith((".vertexai.goog", f".{universe_domain}"))
+    if is_googles and len(host) <= 253 and _PLAIN_NAME.fullmatch(host):
+        return host
     raise ConfigurationError(
         "The service names a host for the endpoint that is not Google's, so the token is not sent there: pass "
         f"endpoint_host= if it is right. It was {str(value)[:100]!r} (dedicatedEndpointDns)."

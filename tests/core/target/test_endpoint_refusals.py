@@ -195,6 +195,12 @@ def test_a_discovered_host_is_the_service_s(dns: Any) -> None:
         resolve(endpoint=NAME).with_dedicated_dns(dns)
 
 
+def test_a_discovered_host_with_its_scheme() -> None:
+    """A lookup may name the host as an address; what counts is the host."""
+    found = resolve(endpoint=NAME).with_dedicated_dns("https://1.us-central1-2.prediction.vertexai.goog")
+    assert found.url(stream=True).startswith("https://1.us-central1-2.prediction.vertexai.goog/v1/")
+
+
 @pytest.mark.parametrize(
     "host", ["[::1]evil.com", "[::1", "::1]", "[fe80::1%25eth0]", "a..b", "1.2.3", "0x7f.1", "x" * 64 + ".de"]
 )
