@@ -85,7 +85,7 @@ def _parsed(base_url: str, method: Any) -> Any:
         (
             "function_calling",
             Turn(tool_calls=[Call("Person", WRONG)]),
-            ["call of Person is unusable", 'method="json_schema"'],
+            ["does not fit Person", 'method="json_schema"'],
         ),
     ],
 )
