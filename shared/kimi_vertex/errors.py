@@ -114,6 +114,8 @@ class APIError(KimiVertexError):
         """What had arrived before the failure; `None` if nothing had, or the answer is cut and was not streamed."""
         self.request_id = request_id
         """The service's id of the request, for a support case."""
+        self.client_request_id: str | None = None
+        """The id that was sent with it as `X-Request-Id`, to find it in a server's log."""
 
 
 class APIConnectionError(APIError):

@@ -179,6 +179,8 @@ class RequestOptions(TypedDict, total=False):
     timeout: float | Timeouts | HTTPTimeout | None
     on_thinking: ThinkingCallback | None
     """Told each piece of thinking as it arrives; makes `complete` stream from the service."""
+    traced: bool | None
+    """`True`: another tracer makes the span of this request, so that `kimi_vertex.otel` makes none."""
 
 
 ReplayThinking: TypeAlias = Literal["all", "tools", "none"]
@@ -196,7 +198,6 @@ class Settings:
     implicit_thinking: bool | None = None
     server: Server | None = None
     recover_calls: bool = True
-    break_tokens: bool = True
     tool_validation: ToolValidation = "reask"
     max_retries: int = 2
     max_retry_seconds: float = 120.0

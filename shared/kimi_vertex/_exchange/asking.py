@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from kimi_vertex import _wire
-from kimi_vertex._signs import may_hold_tokens
 from kimi_vertex._target.names import parse_dedicated_dns
 from kimi_vertex._target.target import Route, Target
 from kimi_vertex.errors import APIStatusError, APITimeoutError, InvalidRequestError
@@ -33,7 +33,7 @@ RELEARN: Final = timedelta(days=1)
 
 
 class Retry(Exception):
-    """Retry immediately."""
+    """Retry immediately; the text says why."""
 
 
 def ask(exchange: Exchange) -> Steps[Head]:
@@ -46,40 +46,22 @@ def ask(exchange: Exchange) -> Steps[Head]:
             f"Google gave no access token in time: try again, or check network and proxy. {failure} ({exchange.place})."
         ) from None
     exchange.identity, exchange.refused_token = identity, None
-    exchange.token = identity.token
+    exchange.token = identity.headers.get("authorization") if identity.can_refresh else None
     if exchange.target.needs_project and identity.project:
         exchange.target = exchange.target.with_project(identity.project)
     if exchange.target.needs_discovery:
         exchange.target = yield from _discover(exchange, identity)
     if exchange.target.asks_for_model and not exchange.payload.body.get("model"):
         yield from _find_model(exchange, identity)
-    content = _content(exchange)
+    content = exchange.payload.encoded()
     _check_size(content, exchange.target)
     return (yield from _post(exchange, identity, content))
-
-
-def _content(exchange: Exchange) -> bytes:
-    """The body as it is sent, with special tokens in its texts broken up."""
-    content = exchange.payload.encoded()
-    if exchange.settings.break_tokens and may_hold_tokens(content):
-        payload, count = exchange.payload.with_broken_tokens()
-        if count:
-            logger.info(
-                "The request's texts hold special tokens, which %d invisible signs (U+2060) break up; the answer comes without "
-                "them. With break_tokens=False tokens are sent as they are (%s).",
-                count,
-                exchange.place,
-            )
-            content = payload.encoded()
-            assert exchange.decoder is not None
-            exchange.decoder.mend()
-    return content
 
 
 def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]:
     """Make the request on the way that is known, or on one after the other while there is nothing at its address."""
     accept = "text/event-stream" if exchange.stream else "application/json"
-    headers = identity.added_to(exchange.headers, content_type="application/json", accept=accept)
+    headers = {**exchange.headers, **identity.headers, "content-type": "application/json", "accept": accept}
     usual, known = exchange.target.routes, exchange.facts.value("route")
     routes = (known, *(route for route in usual if route != known)) if known in usual else usual
     first: APIStatusError | None = None
@@ -92,7 +74,7 @@ def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]
             if first is not None:
                 _learn_route(exchange, route, first)
             return head
-        body = exchange.masked((yield from _read_error_body()))
+        body = yield from _read_error_body()
         failure = exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         said = exchange.said
         assert said is not None
@@ -120,7 +102,7 @@ def _follow_dedicated(exchange: Exchange, said: Said, identity: Identity) -> Non
     if (named.endpoint_id, named.location) == (target.endpoint_id, target.location):
         exchange.target = target.with_dedicated_dns(host, identity.universe_domain)
         exchange.facts.learn("dedicated_dns", host, f"HTTP {said.status} on the shared host")
-        raise Retry
+        raise Retry("the shared host")
 
 
 def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
@@ -128,7 +110,7 @@ def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
     facts = exchange.facts
     if not facts.knows("model"):
         url = exchange.target.models_url
-        headers = identity.added_to(exchange.headers, accept="application/json")
+        headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
         head = yield from _send(exchange, Request("GET", url, headers, None))
         name = None
         if head.status == 200 and "json" in head.headers.get("content-type", ""):
@@ -137,7 +119,7 @@ def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
             except TransportFailure as failure:
                 raise broken(failure, exchange.place, None) from None
         elif head.status in (401, 403, 429) or head.status >= 500:
-            body = exchange.masked((yield from _read_error_body()))
+            body = yield from _read_error_body()
             raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         facts.learn("model", name, f"GET {url}", lasts=RELEARN)
     name = facts.value("model")
@@ -160,10 +142,14 @@ def _only_model(body: bytes) -> str | None:
 
 
 def _send(exchange: Exchange, request: Request) -> Steps[Head]:
+    exchange.head, exchange.url = None, request.url
+    # The user's own id wins.
+    headers = {"x-request-id": exchange.attempt_id, **request.headers}
     try:
-        head: Head = exchange.without_secrets((yield Send(request)))
+        head: Head = yield Send(replace(request, headers=headers))
     except TransportFailure as failure:
         raise exchange.unreachable(failure, request.url) from None
+    exchange.head = head
     return head
 
 
@@ -185,10 +171,10 @@ def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
     facts = exchange.facts
     if facts.knows("dedicated_dns"):
         return exchange.target.with_dedicated_dns(facts.value("dedicated_dns"))
-    headers = identity.added_to(exchange.headers, accept="application/json")
+    headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
     head = yield from _send(exchange, Request("GET", url, headers, None))
     if head.status != 200:
-        body = exchange.masked((yield from _read_error_body()))
+        body = yield from _read_error_body()
         if head.status in (401, 429) or head.status >= 500:
             raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         exchange.lookup_refused = head.status

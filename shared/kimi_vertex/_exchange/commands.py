@@ -6,7 +6,6 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from kimi_vertex._secrets import Hidden
 from kimi_vertex.events import Event
 
 __all__ = [
@@ -32,7 +31,7 @@ class Request:
 
     method: str
     url: str
-    headers: Hidden[Mapping[str, str]]
+    headers: Mapping[str, str]
     content: bytes | None
 
 
@@ -40,25 +39,15 @@ class Request:
 class Identity:
     """What the credentials contribute to a request."""
 
-    headers: Hidden[Mapping[str, str]]
+    headers: Mapping[str, str]
     project: str | None
     universe_domain: str
     can_refresh: bool
     """Whether a refused token may be replaced by a better one."""
     account: str | None = None
     """Whose credentials these are, as far as they know."""
-
-    @property
-    def token(self) -> Hidden[str] | None:
-        """The `authorization` header, if a better one can be had."""
-        if not (self.can_refresh and "authorization" in self.headers.reveal()):
-            return None
-        return Hidden(self.headers.reveal()["authorization"])
-
-    def added_to(self, headers: Hidden[Mapping[str, str]], **more: str) -> Hidden[Mapping[str, str]]:
-        """The headers of a request: others, this identity's, and further ones."""
-        further = {name.replace("_", "-"): value for name, value in more.items()}
-        return Hidden({**headers.reveal(), **self.headers.reveal(), **further})
+    source: str | None = None
+    """What kind of credentials, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +62,7 @@ class Head:
 class Authorize:
     """Give me an `Identity`. The first command of each attempt: the attempt's clock starts here."""
 
-    rejected: Hidden[str] | None = None
+    rejected: str | None = None
     """The `authorization` header that the service has just refused."""
     project: bool = False
     """Whether the project is needed too."""

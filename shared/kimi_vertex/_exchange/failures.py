@@ -44,6 +44,7 @@ __all__ = [
     "refuses_forced_choice",
     "refuses_sampling",
     "refuses_two_fields",
+    "request_id",
     "retryable",
     "status_error",
     "unexpected",
@@ -247,7 +248,7 @@ def broken(failure: TransportFailure, place: str, partial: Completion | None) ->
 
 
 def unreadable(
-    problem: str, content_type: str, place: str, headers: Mapping[str, str], partial: Completion | None
+    problem: Exception, content_type: str, place: str, headers: Mapping[str, str], partial: Completion | None
 ) -> APIError:
     """The error for a status 200 whose body is not an answer."""
     if content_type == "text/html":

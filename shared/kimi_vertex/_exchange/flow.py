@@ -74,31 +74,33 @@ def run(exchange: Exchange) -> Flow:
                     yield from await_turn(exchange)
                 stats.attempt()
                 yield from _attempt(exchange)
-            except Retry:
+            except Retry as retry:
+                stats.failures.append(str(retry))
                 continue
             except EmptyTurnError:
                 raise
             except (APIError, CredentialsError) as error:
                 end_turn(exchange, error)
+                stats.failed(error)
                 if not (yield from _before_retry(exchange, error)):
                     yield from _show(exchange, exchange.held_back)
                     if isinstance(error, APIError) and error.partial is None and exchange.rejected:
                         error.partial = exchange.rejected.answer
                     raise
             else:
-                stats.done(exchange.completion, None)
+                exchange.done(exchange.completion, None)
                 return
             finally:
                 end_turn(exchange)
     except GeneratorExit:
-        stats.done(exchange.completion, None)
+        exchange.done(exchange.completion, None)
         raise
     except KimiVertexError as error:
-        stats.done(getattr(error, "partial", None), error)
+        exchange.done(getattr(error, "partial", None), error)
         raise
     except Exception as error:
         failure = unexpected(error, exchange.place, exchange.completion)
-        stats.done(failure.partial, failure)
+        exchange.done(failure.partial, failure)
         raise failure from error
     finally:
         if exchange.on_end is not None:
@@ -116,7 +118,6 @@ def _attempt(exchange: Exchange) -> Steps[None]:
     streamed = content_type == "text/event-stream"
     reading, ended = ReadChunk(), not streamed
     shows, listens = exchange.shows_events, exchange.stats.listening
-    failed: APIError | None = None
     try:
         while not (ended or decoder.done):
             data, ended = yield reading
@@ -150,15 +151,13 @@ def _attempt(exchange: Exchange) -> Steps[None]:
             yield from _show(exchange, events)
     except StreamErrorEvent as event:
         status, partial = event.error.status or 500, _partial(exchange, decoder)
-        failed = exchange.status_error(head, event.error, status=status, partial=partial)
+        raise exchange.status_error(head, event.error, status=status, partial=partial) from None
     except UnreadableData as problem:
-        words, partial = exchange.masked(str(problem)), _partial(exchange, decoder)
-        failed = unreadable(words, content_type, exchange.place, head.headers, partial)
+        partial = _partial(exchange, decoder)
+        raise unreadable(problem, content_type, exchange.place, head.headers, partial) from None
     except TransportFailure as failure:
         if not (streamed and decoder.complete):
-            failed = broken(failure, exchange.place, _partial(exchange, decoder))
-    if failed is not None:
-        raise failed  # out here it has no context, which would keep what the server has repeated of the request
+            raise broken(failure, exchange.place, _partial(exchange, decoder)) from None
     if not decoder.complete:
         cut = TransportFailure(
             "broken", "the server closed the stream without a finish reason and without [DONE]"
@@ -225,17 +224,25 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
         if rejected is not None:
             reasons = _reasons(rejected.answer)
             logger.warning(
-                "Asking the model again, because of invalid tool calls: %s (%s).", reasons, exchange.place
+                "Asking the model again, because of invalid tool calls: %s (%s).",
+                reasons,
+                exchange.place,
+                extra=exchange.record,
             )
             exchange.stats.reask()
             yield from _show(exchange, [event for event in last if not isinstance(event, Usage | Finish)])
             yield Drain()
             exchange.ask_again(rejected)
-            raise Retry
+            raise Retry("invalid tool calls")
     finish = last[-1]
     assert isinstance(finish, Finish)
     if invalid := _reasons(decoder.completion):
-        logger.warning("The answer has tool calls that cannot be executed: %s (%s).", invalid, exchange.place)
+        logger.warning(
+            "The answer has tool calls that cannot be executed: %s (%s).",
+            invalid,
+            exchange.place,
+            extra=exchange.record,
+        )
     _learn(exchange, decoder)
     quoted = finish.metadata.get("quoted_tool_calls")
     if quoted:
@@ -252,6 +259,7 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
                 finish.empty,
                 finish.raw_reason,
                 policy,
+                extra=exchange.record,
             )
         # Thinking alone has been shown where its closing tag was lost: an answer may follow it.
         shown = exchange.shown and not (lost and exchange.rejected is None)
@@ -265,7 +273,7 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
             exchange.stream = False
             exchange.payload = _unstreamed(exchange.payload)
             yield Drain()
-            raise Retry
+            raise Retry("an empty turn")
         if policy == "raise":
             yield Drain()
             raise EmptyTurnError(empty_text(finish, exchange.place), partial=decoder.completion)
@@ -338,7 +346,11 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
         return False
     exchange.retries += 1
     logger.info(
-        "Attempt %d failed (%s); trying again in %.2f s.", exchange.retries, type(error).__name__, delay
+        "Attempt %d failed (%s); trying again in %.2f s.",
+        exchange.retries,
+        type(error).__name__,
+        delay,
+        extra=exchange.record,
     )
     yield from sleep(exchange, "retry", delay, end, error)
     return True

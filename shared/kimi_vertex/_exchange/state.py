@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder
 from kimi_vertex._answer.reask import Rejected, correction
 from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice, without_switch
-from kimi_vertex._secrets import Hidden, masked
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Accumulator, Completion
@@ -21,12 +20,15 @@ from kimi_vertex.events import Event
 from kimi_vertex.options import Pace, Settings, ThinkingCallback, Timeouts, Wait
 
 from .commands import Head, Identity, TransportFailure
-from .failures import status_error, unreachable
+from .failures import request_id, status_error, unreachable
 from .pace import Pacer, Turn, Waiter
 from .said import Said, read
-from .stats import RequestStats, StatsRecorder
+from .stats import RequestStats, StatsRecorder, Watch
 
-__all__ = ["Exchange"]
+__all__ = ["WATCHERS", "Exchange"]
+
+WATCHERS: Final[list[Callable[[Exchange], Sequence[Watch]]]] = []
+"""Asked at the beginning of each request who wants to hear of its end, such as a tracer."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,9 @@ class Exchange:
     stream: bool
     shows_events: bool
     """Whether the caller sees events as they come, so that what was shown cannot be taken back."""
-    headers: Hidden[Mapping[str, str]]
+    headers: Mapping[str, str]
+    request_id: str
+    """What is sent as `X-Request-Id`, so that the server's log can be searched."""
     timeouts: Timeouts
     clock: Callable[[], float]
     today: Callable[[], datetime]
@@ -50,6 +54,8 @@ class Exchange:
     on_request: Callable[[RequestStats], None] | None = None
     on_thinking: ThinkingCallback | None = None
     on_wait: Callable[[Wait], None] | None = None
+    traced: bool = False
+    """Whether another tracer makes the request's span."""
     on_end: Callable[[], None] | None = None
     """Called when the request is over."""
     proxy_of: Callable[[str], str | None] = lambda _: None
@@ -65,6 +71,10 @@ class Exchange:
     retries: int = field(init=False, default=0)
     identity: Identity | None = field(init=False, default=None)
     """Whose request it is, as of the last attempt."""
+    url: str | None = field(init=False, default=None)
+    """What was last asked."""
+    head: Head | None = field(init=False, default=None)
+    """What it answered."""
     attempted: float = field(init=False, default=0.0)
     """When the last attempt began."""
     lookup_refused: int | None = field(init=False, default=None)
@@ -89,9 +99,9 @@ class Exchange:
     """How the target refused the request last, for want of room."""
     gave_up: bool = field(init=False, default=False)
     """Whether its turn did not come in time."""
-    token: Hidden[str] | None = field(init=False, default=None)
+    token: str | None = field(init=False, default=None)
     """The `authorization` header that was sent last, if a better one can be had."""
-    refused_token: Hidden[str] | None = field(init=False, default=None)
+    refused_token: str | None = field(init=False, default=None)
     refreshed: bool = field(init=False, default=False)
     """Whether a refused token has been replaced."""
     found_empty: bool = field(init=False, default=False)
@@ -109,6 +119,8 @@ class Exchange:
         """Start the clock."""
         self.started = self.retrying_since = self.alone_since = self.clock()
         self.stats = StatsRecorder(self.clock, self.on_request)
+        for watcher in WATCHERS:
+            self.stats.watches += watcher(self)
         self._heed_facts()
 
     def ask_for(self, model: str) -> None:
@@ -136,6 +148,38 @@ class Exchange:
     def completion(self) -> Completion:
         """The answer as far as it has arrived."""
         return self.decoder.completion if self.decoder is not None else Completion()
+
+    @property
+    def attempt_id(self) -> str:
+        """The id of the attempt: a server may refuse one that it still works on."""
+        attempts = self.stats.attempts
+        return self.request_id if attempts < 2 else f"{self.request_id}-{attempts}"
+
+    @property
+    def record(self) -> dict[str, dict[str, Any]]:
+        """What a line of the log carries beside its words, as `logging`'s `extra`."""
+        about = self._about()
+        return {"kimi_vertex": {name: about[name] for name in ("client_request_id", "model", "target")}}
+
+    def done(self, completion: Completion | None, error: Exception | None) -> None:
+        """The request is over; `completion` may be partial."""
+        if isinstance(error, APIError):
+            error.client_request_id = self.attempt_id
+            served = f", the service's {error.request_id}" if error.request_id else ""
+            error.add_note(f"The request's id is {self.attempt_id}{served}.")
+        self.stats.done(completion, error, self._about)
+
+    def _about(self) -> dict[str, Any]:
+        model, head, identity = self.payload.model, self.head, self.identity
+        return {
+            "model": model,
+            "target": self.target.describe(),
+            "streamed": self.stream,
+            "status": head.status if head is not None else None,
+            "client_request_id": self.request_id,
+            "request_id": request_id(head.headers) if head is not None else None,
+            "token_source": identity.source if identity is not None else None,
+        }
 
     @property
     def place(self) -> str:
@@ -170,12 +214,6 @@ class Exchange:
     ) -> APIStatusError:
         """The error for what the service said, which is kept in `said`."""
         identity, now = self.identity, self.clock()
-        error = replace(
-            error,
-            message=self.masked(error.message),
-            code=self.masked(error.code),
-            body=self.masked(error.body),
-        )
         self.said = replace(
             read(status, error, self.target, self.payload.model),
             account=identity.account if identity is not None else None,
@@ -186,15 +224,6 @@ class Exchange:
             lookup_refused=self.lookup_refused,
         )
         return status_error(self.said, error, headers=head.headers, now=self.today(), partial=partial)
-
-    def masked(self, said: Any) -> Any:
-        """What a server said, without the secrets of the request, which it may repeat."""
-        identity = self.identity
-        return masked(said, (self.headers, *(() if identity is None else (identity.headers,))))
-
-    def without_secrets(self, head: Head) -> Head:
-        """A response's head, as `masked`."""
-        return replace(head, headers=self.masked(head.headers))
 
     def unreachable(self, failure: TransportFailure, url: str) -> APIError:
         """The error for a failure before the head of the response."""

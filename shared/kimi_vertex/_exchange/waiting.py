@@ -52,7 +52,9 @@ def await_start(exchange: Exchange, error: APIError | CredentialsError) -> Steps
     )
     delay = min(max(pause, min(asked or 0.0, _LONGEST_PAUSE)), end - now)
     exchange.wakes += 1
-    logger.info("The endpoint is starting (%s); asking again in %.0f s.", exchange.place, delay)
+    logger.info(
+        "The endpoint is starting (%s); asking again in %.0f s.", exchange.place, delay, extra=exchange.record
+    )
     yield from sleep(exchange, "waking", delay, end, error)
     exchange.retrying_since = exchange.alone_since = exchange.clock()
     return True
@@ -62,6 +64,7 @@ def sleep(
     exchange: Exchange, reason: Literal["waking", "retry"], delay: float, end: float, error: Exception
 ) -> Steps[None]:
     """Wait, and say so now and every few seconds."""
+    exchange.stats.wait(reason, delay)
     if exchange.on_wait is None:
         yield Sleep(delay)
         return
