@@ -63,6 +63,10 @@ build: env-demo ## build wheels and sdists into dist/: the library, and the two 
 	@$(BIN)/python -m hatchling build
 	@for folder in .ci/distributions/*/; do (cd "$$folder" && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist) || exit 1; done
 
+live: env-dev ## the tests of the real service, which cost money: KIMI_VERTEX_ENDPOINT and a login name it
+	KIMI_VERTEX_LIVE=1 $(BIN)/python -m pytest -m live tests/live $(ARGS)
+	$(BIN)/python -m kimi_vertex doctor
+
 lock: env-uv ## update uv.lock from PyPI, whatever registry this machine is set to
 	$(UV) lock --python $(PYTHON) $(ARGS)
 

@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
 from kimi_vertex import Message, RequestOptions, check_names
+from kimi_vertex.otel import is_traced
 from langchain_kimi_vertex._messages import to_core_messages
 from langchain_kimi_vertex._tools import DEFERRED, format_tools, response_format
 
@@ -38,6 +39,13 @@ def prepare(messages: Sequence[BaseMessage], arguments: Mapping[str, Any]) -> Re
     """
     options = {name: value for name, value in arguments.items() if name not in _NOT_SENT}
     check_names(options, RequestOptions.__annotations__, owner="A request", what="option")
+    if isinstance(options.get("extra_headers"), Mapping):
+        options["extra_headers"] = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in options["extra_headers"].items()
+        }
+    if is_traced("langchain"):
+        options["traced"] = True
     known: dict[str, dict[str, Any]] = {}
     if options.get("tools"):
         options["tools"], known = _offered(format_tools(options["tools"]))

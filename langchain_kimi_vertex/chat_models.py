@@ -183,9 +183,8 @@ class ChatKimiVertex(KimiVertexSettings):
     # Requests
 
     def _prepare(
-        self, messages: Sequence[BaseMessage], stop: Sequence[str] | None, kwargs: dict[str, Any]
+        self, messages: Sequence[BaseMessage], stop: Sequence[str] | None, kwargs: Mapping[str, Any]
     ) -> Request:
-        kwargs.update(hidden_headers(kwargs))  # the caller's variable is in a traceback, too
         on_thinking = kwargs.get("on_thinking") or self.on_thinking
         if isinstance(on_thinking, Uncached):
             on_thinking = on_thinking.begin()
@@ -254,7 +253,6 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        kwargs.update(hidden_headers(kwargs))
         uncached = Uncached.of(kwargs.get("on_thinking") or self.on_thinking)
         if uncached is not None:
             kwargs["on_thinking"] = uncached
@@ -271,7 +269,6 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        kwargs.update(hidden_headers(kwargs))
         uncached = Uncached.of(kwargs.get("on_thinking") or self.on_thinking)
         if uncached is not None:
             kwargs["on_thinking"] = uncached
@@ -325,7 +322,7 @@ class ChatKimiVertex(KimiVertexSettings):
         renderer: Renderer[ItemT_co],
         messages: Sequence[BaseMessage],
         stop: Sequence[str] | None,
-        kwargs: dict[str, Any],
+        kwargs: Mapping[str, Any],
     ) -> Iterator[ItemT_co]:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)
@@ -343,7 +340,7 @@ class ChatKimiVertex(KimiVertexSettings):
         renderer: Renderer[ItemT_co],
         messages: Sequence[BaseMessage],
         stop: Sequence[str] | None,
-        kwargs: dict[str, Any],
+        kwargs: Mapping[str, Any],
     ) -> AsyncIterator[ItemT_co]:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)

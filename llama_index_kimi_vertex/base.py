@@ -28,6 +28,7 @@ from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.span import active_span_id
 
 from kimi_vertex import Message, RequestOptions, ThinkingDelta
+from kimi_vertex.otel import is_traced
 
 from ._callbacks import has_handler, where_handled
 from ._messages import to_core_messages
@@ -208,6 +209,8 @@ class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
         else:
             options.pop("tool_choice", None)
         single_call = single_call or options.get("parallel_tool_calls") is False
+        if is_traced("llama_index"):
+            options["traced"] = True
         return _Request(to_core_messages(messages), cast(RequestOptions, options), single_call, names)
 
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:

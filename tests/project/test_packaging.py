@@ -134,6 +134,7 @@ def test_extras_have_their_public_names(metadata: Message) -> None:
         "cli",
         "langchain",
         "llama-index",
+        "otel",
         "testing",
         "validate",
     ]

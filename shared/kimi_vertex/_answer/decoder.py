@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kimi_vertex._json import loads
-from kimi_vertex._signs import SIGN, mend_json, mend_text
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import DeclaredTools, History
 from kimi_vertex._wire import (
@@ -33,7 +32,6 @@ from .leaked_calls import LeakedCall
 from .left_arguments import LeftArguments
 from .lost_tag import LostTag
 from .markers import KIMI, Markers
-from .mending import TextMender
 from .quotations import Quotations
 from .reask import Rejected, sum_usage
 from .tool_calls import ToolCallAssembler
@@ -41,7 +39,6 @@ from .tool_calls import ToolCallAssembler
 __all__ = ["Decoder", "StreamErrorEvent", "UnreadableData"]
 
 
-_ESCAPED_SIGN: Final = f"u{ord(SIGN):04x}"
 _STRIPPED_ENDS: Final = ("response", "tools", "responsemessage", "toolsmessage")
 
 
@@ -102,8 +99,6 @@ class Decoder:
         )
         self._border = LostTag(provable=split_by_usage)
         self._muted = thought is not None
-        self._mends = False
-        self._mender: TextMender | None = None  # from the first sign on
         self.thinking_field = ""
         """The field in which the server writes thinking, once it is known."""
         self._forced = forced
@@ -148,8 +143,7 @@ class Decoder:
     def quotations(self) -> list[dict[str, str]]:
         """What looked like calls and was taken for quotations, so far."""
         found = self._quotations.found
-        mend = mend_json if self._mends else str
-        return [{"name": self._quotations.name(call), "arguments": mend(call.arguments)} for call in found]
+        return [{"name": self._quotations.name(call), "arguments": call.arguments} for call in found]
 
     @property
     def has_chunks(self) -> bool:
@@ -165,10 +159,6 @@ class Decoder:
     def completion(self) -> Completion:
         """What the caller has been given so far; the whole answer after `finish`."""
         return self._accumulator.completion()
-
-    def mend(self) -> None:
-        """Note that signs were put into the request's texts (`_signs`): they are taken out of the answer."""
-        self._mends = self._calls.mends = self._quotations.mends = True
 
     def feed(self, data: str) -> list[Event]:
         """Take the data of one server-sent event. An error beside a delta is kept in `failure`.
@@ -187,8 +177,6 @@ class Decoder:
             return []
         except RecursionError:
             raise UnreadableData("nested too deeply") from None
-        if self._mends and self._mender is None and (SIGN in data or _ESCAPED_SIGN in data):
-            self._mender = TextMender(self._accumulator.last)
         return self._take(read_chunk(chunk, data, noted=self._noted), whole=False)
 
     def feed_body(self, body: Any, source: bytes | None = None) -> list[Event]:
@@ -204,8 +192,6 @@ class Decoder:
         """
         chunk = read_body(body, source)
         self.done = True
-        if self._mends:
-            self._mender = TextMender(())
         return self._take(chunk, whole=True)
 
     def _take(self, chunk: Chunk, *, whole: bool) -> list[Event]:
@@ -239,8 +225,6 @@ class Decoder:
             raise UnreadableData("nested too deeply") from None
         if self._muted:
             events = [event for event in events if type(event) is not ThinkingDelta]
-        if self._mender is not None:
-            events = self._mender.mend(events)
         for event in events:
             self._accumulator.add(event)
         if chunk.refusal:
@@ -303,8 +287,6 @@ class Decoder:
     def _give(self, events: list[Event]) -> list[Event]:
         if self._muted:
             events = [event for event in events if type(event) is not ThinkingDelta]
-        if self._mender is not None:
-            events = self._mender.mend(events)
         for event in events:
             self._accumulator.add(event)
         return events
@@ -395,13 +377,9 @@ class Decoder:
             unfit_calls=frozenset(self._calls.unfit),
             replaced=0 if self._rejected is None else len(self._rejected.invalid_calls),
             empty=empty,
-            refusal=self._refusal_text() or None,
+            refusal=without_surrogates("".join(self._refusal)) or None,
             metadata=metadata,
         )
-
-    def _refusal_text(self) -> str:
-        text = without_surrogates("".join(self._refusal))
-        return mend_text(text) if self._mends else text
 
     def _corrected(self, reason: FinishReason | None) -> FinishReason:
         if self._calls.any and reason in (None, "stop"):

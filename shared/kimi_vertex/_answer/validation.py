@@ -7,22 +7,20 @@ as `5.0`, one item where a list of such items is wanted. Nothing is looked up ou
 from __future__ import annotations
 
 import copy
+import importlib
 import importlib.util
 import json
-import logging
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Final
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple, NoReturn
 
 from kimi_vertex._json import normalize_arguments
 from kimi_vertex._tools import missing_arguments
 from kimi_vertex.errors import ConfigurationError
 from kimi_vertex.options import ToolValidation
-
-from .schemas import Validators, bounded, module, refuse, validators_for
 
 __all__ = [
     "CheckedArguments",
@@ -33,15 +31,12 @@ __all__ = [
     "load_validators",
 ]
 
-logger = logging.getLogger("kimi_vertex")
-
 _PYTHON: Final = {"True": True, "False": False, "None": None}
 _ENCODED: Final = re.compile(r'\s*(?:[\[{"].*|-?\d.*|true|false|null)\s*', re.DOTALL)
 _FIXABLE: Final = frozenset({"type", "enum", "const", "anyOf", "oneOf"})
 _LONGEST_REASON: Final = 300
 _LONGEST_VALUE: Final = 80
 _DEPTH: Final = 3
-_MOST_ERRORS: Final = 100
 _LARGEST_INTEGER: Final = 2**53
 
 
@@ -60,8 +55,8 @@ class CheckedArguments:
 def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) -> CheckedArguments:
     """Judge the arguments of one call.
 
-    A schema that is not valid, that refers to a schema elsewhere, or that cannot be judged at a bounded cost, admits
-    everything: the model is not blamed for the tool's mistake. A log line names a schema that cannot be used, once.
+    A schema that is not valid, or that refers to a schema elsewhere, admits everything: the model is not blamed
+    for the tool's mistake.
 
     Args:
         schema: The JSON schema of the tool's parameters.
@@ -71,22 +66,20 @@ def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) 
     Raises:
         ConfigurationError: The package jsonschema is not installed.
     """
-    validators = _validators(schema)
+    validators = _validators(json.dumps(schema, sort_keys=True, default=_plain))
     normal = normalize_arguments(arguments)
     if normal is None:
         return CheckedArguments(arguments, "the arguments are not a JSON object")
     if validators is None:
         return CheckedArguments(normal)
     value = json.loads(normal)
-    bounded()
     try:
         if not repair:
             return CheckedArguments(normal, _reason(validators.judge, value))
         repaired = _repair(value, validators.strict.iter_errors(value), validators.strict)
         better = repaired if isinstance(repaired, dict) else value
         reason = _reason(validators.judge, better)
-    except Exception:
-        logger.debug("The arguments of a call were not checked.", exc_info=True)
+    except (_module("referencing.exceptions").Unresolvable, RecursionError):
         return CheckedArguments(normal)
     if reason is not None:
         return CheckedArguments(normal, reason)
@@ -110,7 +103,7 @@ def check_validators(validation: ToolValidation) -> None:
         ConfigurationError: It is not installed.
     """
     if validation in ("flag", "repair") and importlib.util.find_spec("jsonschema") is None:
-        refuse()
+        _refuse()
 
 
 def load_validators() -> None:
@@ -121,18 +114,47 @@ def load_validators() -> None:
 def can_validate() -> bool:
     """Whether jsonschema is installed."""
     try:
-        module("jsonschema")
+        _module("jsonschema")
     except ConfigurationError:
         return False
     return True
 
 
-def _validators(schema: Mapping[str, Any]) -> Validators | None:
+class _Validators(NamedTuple):
+    judge: Any
+    """Says what the schema says."""
+    strict: Any
+    """The same, except that `5.0` is not an integer, so that it is found and repaired."""
+
+
+@cache
+def _module(name: str) -> Any:
     try:
-        text = json.dumps(schema, sort_keys=True, default=_plain)
-    except (TypeError, ValueError, RecursionError):
+        return importlib.import_module(name)
+    except ImportError:
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise ConfigurationError(
+        "Checking tool calls needs the package jsonschema: pip install 'kimi-vertex[validate]'."
+    ) from None
+
+
+@lru_cache(maxsize=256)
+def _validators(schema_text: str) -> _Validators | None:
+    """The validators for a schema; `None` if the schema is not valid."""
+    jsonschema, schema = _module("jsonschema"), json.loads(schema_text)
+    base = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        base.check_schema(schema)
+    except jsonschema.exceptions.SchemaError:
         return None
-    return validators_for(text)
+    checker = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    strict = jsonschema.validators.extend(base, type_checker=checker)
+    # It holds only the meta-schemas. The default registry would fetch what a schema refers to.
+    registry = _module("jsonschema_specifications").REGISTRY
+    return _Validators(base(schema, registry=registry), strict(schema, registry=registry))
 
 
 def _plain(value: Any) -> Any:
@@ -140,7 +162,7 @@ def _plain(value: Any) -> Any:
 
 
 def _reason(validator: Any, value: Any) -> str | None:
-    error = module("jsonschema.exceptions").best_match(islice(validator.iter_errors(value), _MOST_ERRORS))
+    error = _module("jsonschema.exceptions").best_match(validator.iter_errors(value))
     if error is None:
         return None
     message, shown = error.message, repr(error.instance)
