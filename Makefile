@@ -9,8 +9,8 @@ ENVIRONMENT := $(PYTHON) .ci/environment.py
 UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pictures test test-lowest docs docs-serve docs-output check format bench bench-full build lock clean \
-        oracles env-uv env-demo env-test env-dev env-bench env-lowest
+.PHONY: help demo pictures test test-lowest docs docs-serve docs-output check format bench bench-full recipes build lock clean \
+        oracles env-uv env-demo env-test env-dev env-bench env-recipes env-recipes-beam env-lowest
 
 help: ## list the targets
 	@echo "Usage: make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -19,8 +19,9 @@ help: ## list the targets
 demo: env-demo ## see Kimi think and answer in a chain, an agent and a query engine
 	@$(BIN)/python examples/demo.py $(ARGS)
 
-pictures: env-dev ## play the demo in a terminal and open the web page in Chromium: docs/demo.svg, docs/web.png
+pictures: env-dev ## play the demo in a terminal and open the web page in Chromium: docs/demo.svg, docs/web.png; draw docs/pace.svg
 	@$(BIN)/python .ci/demo_picture.py
+	@$(BIN)/python .ci/pace_picture.py
 	@$(BIN)/python -m tests.project.test_web
 
 test: env-test ## run the tests; no Google account, no network beyond the package registry
@@ -58,6 +59,10 @@ bench: env-test ## measure the core and both adapters on this machine, in two mi
 bench-full: env-bench ## measure everything, beside the peers, and write it into docs/ (an hour)
 	@.venv-bench/bin/python -m benchmarks --full --write $(ARGS)
 
+recipes: env-recipes env-recipes-beam ## run the recipes of docs/bulk.md on Ray, Spark, Beam and the frameworks, a worker killed
+	@.venv-recipes/bin/python -m pytest examples/bulk $(ARGS)
+	@.venv-beam/bin/python -m pytest examples/bulk -k Beam $(ARGS)
+
 build: env-demo ## build wheels and sdists into dist/: the library, and the two distributions that only depend on it
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build
@@ -71,7 +76,7 @@ lock: env-uv ## update uv.lock from PyPI, whatever registry this machine is set 
 	$(UV) lock --python $(PYTHON) $(ARGS)
 
 clean: ## remove the environment, the tools, builds and caches
-	rm -rf .venv .venv-bench .venv-lowest .tools dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-lowest .venv-recipes .venv-beam .tools dist site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 env-uv:
 	@$(ENVIRONMENT) uv
@@ -87,6 +92,12 @@ env-dev:
 
 env-bench:
 	@$(ENVIRONMENT) bench
+
+env-recipes:
+	@$(ENVIRONMENT) recipes
+
+env-recipes-beam:
+	@$(ENVIRONMENT) recipes-beam
 
 env-lowest:
 	@$(ENVIRONMENT) lowest

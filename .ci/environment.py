@@ -18,7 +18,13 @@ TOOLS = ROOT / ".tools"
 STAMP = "kimi-vertex-environment"
 # Dependency groups of pyproject.toml; in each environment, each contains the one before. `lowest` is not a group:
 # it is `test` in the lowest versions that pyproject.toml allows, whatever the lock says.
-LEVELS = {".venv": ("demo", "test", "dev"), ".venv-bench": ("bench",), ".venv-lowest": ("lowest",)}
+LEVELS = {
+    ".venv": ("demo", "test", "dev"),
+    ".venv-bench": ("bench",),
+    ".venv-lowest": ("lowest",),
+    ".venv-recipes": ("recipes",),
+    ".venv-beam": ("recipes-beam",),
+}
 OLDEST = (3, 11)
 WINDOWS = os.name == "nt"
 BIN = "Scripts" if WINDOWS else "bin"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from benchmarks import pages, plots, report
+from benchmarks import bars, pages, plots, report
 from benchmarks.probes import Probe
 from benchmarks.rows import IMPORTS, Section, sections
 from benchmarks.runner import Bench, Outcome
@@ -77,6 +77,8 @@ def main() -> int:
             made = max(len(found[probe].samples) for probe in section.probes)
             table[section.name] = report.lines(section, found)
             print(f"\n{report.render(section, table[section.name], made)}", flush=True)
+    if arguments.full:
+        print(f"\n{bars.table([bars.measure(bar) for bar in bars.BARS])}")
     print(f"\n{time.monotonic() - start:.0f} seconds. Medians of the rounds, with the range of their ratios.")
     if arguments.json:
         report.write_json(arguments.json, where, found, table)
