@@ -93,7 +93,8 @@ def fetch_uv() -> None:
     print("==> fetching uv with pip into .tools", flush=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-user", "--upgrade", "--only-binary=uv"]
     try:
-        run(*pip, "--target", TOOLS, "uv>=0.8,<1", env=pip_environment())
+        pinned = ("--require-hashes", "--requirement", ROOT / ".ci" / "uv.txt")
+        run(*pip, "--target", TOOLS, *pinned, env=pip_environment())
     except subprocess.CalledProcessError:
         raise SetupError(
             f"{sys.executable} -m pip could not install uv. If it says 'No module named pip', install pip "

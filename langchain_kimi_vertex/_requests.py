@@ -39,11 +39,6 @@ def prepare(messages: Sequence[BaseMessage], arguments: Mapping[str, Any]) -> Re
     """
     options = {name: value for name, value in arguments.items() if name not in _NOT_SENT}
     check_names(options, RequestOptions.__annotations__, owner="A request", what="option")
-    if isinstance(options.get("extra_headers"), Mapping):
-        options["extra_headers"] = {
-            name: value.get_secret_value() if isinstance(value, SecretStr) else value
-            for name, value in options["extra_headers"].items()
-        }
     if is_traced("langchain"):
         options["traced"] = True
     known: dict[str, dict[str, Any]] = {}

@@ -91,8 +91,23 @@ def _check_given(owner: type[BaseChatModel], given: Mapping[str, Any]) -> None:
     check_names(given, known, owner=owner.__name__)
 
 
-def _explained(error: ValidationError) -> KimiVertexError:
+def _set_here(owner: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was set: LangChain's configurable fields build a model of all the fields of another, as if each had been."""
+    fields = owner.model_fields
+    if not given.keys() >= fields.keys():
+        return dict(given)
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in fields
+        or not (isinstance(value, _Profile) or value == fields[name].get_default(call_default_factory=True))
+    }
+
+
+def _explained(error: KimiVertexError | ValidationError) -> KimiVertexError:
     """Pydantic's error as one of this library's; what the validator raised says it best."""
+    if isinstance(error, KimiVertexError):
+        return error
     details = error.errors(include_input=False, include_url=False)
     for detail in details:
         cause = detail.get("ctx", {}).get("error")
@@ -158,16 +173,19 @@ class KimiVertexSettings(BaseChatModel):
     """Makes answers repeatable, as far as the server can; sent only if set."""
     extra_body: dict[str, Any] | None = None
     """Further fields of every request's body; they win over everything else."""
-    extra_headers: dict[str, str] | None = Field(default=None, repr=False)
-    """Further headers of every request."""
+    extra_headers: dict[str, str] | None = Field(default=None, exclude=True, repr=False)
+    """Further headers of every request. They may be secret: dumps do not have them."""
 
     replay_thinking: Literal["all", "tools", "none"] = "all"
     """Which assistant turns are sent back with their thinking: all, those with tool calls, or none."""
     empty_turn: Literal["flag", "retry", "raise", "promote"] = "flag"
     """What to do with a turn that has neither answer nor call; `flag` sets `response_metadata["empty_turn"]`."""
     implicit_thinking: bool | None = None
-    recover_calls: bool = True
     """Whether text before a lone `</think>` is thinking. Default: for models that think."""
+    recover_calls: bool = True
+    """Whether a call that the server let through as text becomes one."""
+    break_tokens: bool = True
+    """Whether special tokens in messages and tools are broken up by an invisible sign; `False` sends them as they are."""
     reasoning_effort: Literal["none", "low", "medium", "high", "max"] | None = None
     """How much the model thinks, in the words of model and server; refused if the model does not have the level."""
     server: Literal["vllm", "sglang", "moonshot"] | None = None
@@ -204,27 +222,22 @@ class KimiVertexSettings(BaseChatModel):
     if not TYPE_CHECKING:  # type checkers see the fields, as they do with every pydantic model
 
         def __init__(self, model: str | None = None, /, **kwargs: Any) -> None:
-            if model is not None:
-                if kwargs.keys() & {"model", "model_name"}:
-                    raise ConfigurationError("The model is given twice: once by its place, once by its name.")
-                kwargs["model"] = model
-            _check_given(type(self), kwargs)
-            fields = type(self).model_fields
-            if kwargs.keys() >= fields.keys():
-                # LangChain's configurable fields build a model of all the fields of another, as if each had been set.
-                kwargs = {
-                    name: value
-                    for name, value in kwargs.items()
-                    if name not in fields
-                    or not (
-                        isinstance(value, _Profile)
-                        or value == fields[name].get_default(call_default_factory=True)
-                    )
-                }
+            failed: KimiVertexError | None = None
             try:
-                super().__init__(**kwargs)
-            except ValidationError as error:
-                raise _explained(error) from None
+                if model is not None:
+                    if kwargs.keys() & {"model", "model_name"}:
+                        raise ConfigurationError(
+                            "The model is given twice: once by its place, once by its name."
+                        )
+                    kwargs["model"] = model
+                _check_given(type(self), kwargs)
+                super().__init__(**_set_here(type(self), kwargs))
+            except (KimiVertexError, ValidationError) as error:
+                failed = _explained(error).with_traceback(None)
+            if failed is not None:
+                # Crash reporters print the variables of this frame, and all of its context: both have the secrets.
+                kwargs.clear()
+                raise failed
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -255,10 +268,7 @@ class KimiVertexSettings(BaseChatModel):
     def _build_client(self) -> KimiVertexClient:
         # What is not set, or only by the environment, is left to the core to weigh against the other settings.
         names = self.model_fields_set.intersection(CLIENT_SETTINGS) - {"on_thinking"}
-        settings = {name: getattr(self, name) for name in names}
-        if isinstance(settings.get("access_token"), SecretStr):
-            settings["access_token"] = settings["access_token"].get_secret_value()
-        return KimiVertexClient(**settings)
+        return KimiVertexClient(**{name: getattr(self, name) for name in names})
 
     @model_validator(mode="after")
     def _check_kimi_vertex_settings(self) -> Self:

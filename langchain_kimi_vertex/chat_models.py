@@ -183,8 +183,9 @@ class ChatKimiVertex(KimiVertexSettings):
     # Requests
 
     def _prepare(
-        self, messages: Sequence[BaseMessage], stop: Sequence[str] | None, kwargs: Mapping[str, Any]
+        self, messages: Sequence[BaseMessage], stop: Sequence[str] | None, kwargs: dict[str, Any]
     ) -> Request:
+        kwargs.update(hidden_headers(kwargs))  # the caller's variable is in a traceback, too
         on_thinking = kwargs.get("on_thinking") or self.on_thinking
         if isinstance(on_thinking, Uncached):
             on_thinking = on_thinking.begin()
@@ -253,6 +254,7 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        kwargs.update(hidden_headers(kwargs))
         uncached = Uncached.of(kwargs.get("on_thinking") or self.on_thinking)
         if uncached is not None:
             kwargs["on_thinking"] = uncached
@@ -269,6 +271,7 @@ class ChatKimiVertex(KimiVertexSettings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        kwargs.update(hidden_headers(kwargs))
         uncached = Uncached.of(kwargs.get("on_thinking") or self.on_thinking)
         if uncached is not None:
             kwargs["on_thinking"] = uncached
@@ -322,7 +325,7 @@ class ChatKimiVertex(KimiVertexSettings):
         renderer: Renderer[ItemT_co],
         messages: Sequence[BaseMessage],
         stop: Sequence[str] | None,
-        kwargs: Mapping[str, Any],
+        kwargs: dict[str, Any],
     ) -> Iterator[ItemT_co]:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)
@@ -340,7 +343,7 @@ class ChatKimiVertex(KimiVertexSettings):
         renderer: Renderer[ItemT_co],
         messages: Sequence[BaseMessage],
         stop: Sequence[str] | None,
-        kwargs: Mapping[str, Any],
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[ItemT_co]:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)

@@ -30,6 +30,7 @@ from kimi_vertex import (
     CLIENT_SETTINGS,
     ConfigurationError,
     KimiVertexClient,
+    KimiVertexError,
     Pace,
     RequestOptions,
     RequestStats,
@@ -158,6 +159,10 @@ class ClientSettings(FunctionCallingLLM):
     recover_calls: bool = Field(
         default=True, description="Whether a call that the server let through as text becomes one."
     )
+    break_tokens: bool = Field(
+        default=True,
+        description="Whether special tokens in messages and tools are broken up by an invisible sign.",
+    )
     tool_validation: Literal["off", "flag", "repair", "reask"] = Field(
         default="reask",
         description="What happens to tool calls that the tool's schema does not admit; flag and repair "
@@ -198,24 +203,33 @@ class ClientSettings(FunctionCallingLLM):
     """The settings that the client was built from, and the client; one attribute, because pydantic's are slow to read."""
 
     def __init__(self, model: str | None = None, /, **settings: Any) -> None:
-        if model is not None:
-            if "model" in settings:
-                raise ConfigurationError("The model is given twice: once by its place, once by its name.")
-            settings["model"] = model
-        _check_given(type(self), settings)
+        failed: KimiVertexError | None = None
         try:
+            if model is not None:
+                if "model" in settings:
+                    raise ConfigurationError("The model is given twice: once by its place, once by its name.")
+                settings["model"] = model
+            _check_given(type(self), settings)
             super().__init__(**settings)
-        except ValidationError as error:
-            raise _explained(error) from None
+            self._check()
+            _ = self.client
+        except (KimiVertexError, ValidationError) as error:
+            failed = _explained(error).with_traceback(None)
+        if failed is not None:
+            # Crash reporters print the variables of this frame, and all of its context: both have the secrets.
+            settings.clear()
+            raise failed
+        client = self.client
+        if self.model is None and client.model is not None:
+            self.model = client.model
+            self._built = (self._current_client_settings(), client)
+
+    def _check(self) -> None:
         check_options(self.additional_kwargs)
         if "extra_headers" in self.additional_kwargs:
             raise ConfigurationError(
                 "Pass extra_headers as a setting of its own: additional_kwargs are part of to_dict, headers may be secret."
             )
-        client = self.client
-        if self.model is None and client.model is not None:
-            self.model = client.model
-            self._built = (self._current_client_settings(), client)
 
     @property
     def client(self) -> KimiVertexClient:
@@ -241,8 +255,8 @@ class ClientSettings(FunctionCallingLLM):
     def _current_client_settings(self) -> dict[str, Any]:
         fields = self.__dict__
         settings = {name: fields[name] for name in CLIENT_SETTINGS if name in fields}
-        if isinstance(token := settings["access_token"], SecretStr):
-            settings["access_token"] = token.get_secret_value()
+        if headers := settings["extra_headers"]:
+            settings["extra_headers"] = {name: SecretStr(value) for name, value in headers.items()}
         return settings
 
     def __getstate__(self) -> dict[str, Any]:
@@ -288,7 +302,9 @@ def _check_given(owner: type[FunctionCallingLLM], given: Mapping[str, Any]) -> N
     check_names(given, known, owner=owner.__name__)
 
 
-def _explained(error: ValidationError) -> ConfigurationError:
+def _explained(error: KimiVertexError | ValidationError) -> KimiVertexError:
+    if isinstance(error, KimiVertexError):
+        return error
     detail = error.errors(include_input=False, include_url=False)[0]
     return ConfigurationError(f"{'.'.join(map(str, detail['loc']))} is wrong: {detail['msg']}.")
 

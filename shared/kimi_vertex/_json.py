@@ -204,6 +204,7 @@ def canonical(arguments: Any) -> str:
 
 
 _OPENING_FENCE: Final = re.compile(r"```[\w-]*\s*\Z")
+_OBJECT_BEGIN: Final = re.compile(r'\{(?=\s*+["}])')
 _OPENING_LENGTH: Final = 40
 _FIRST_WINDOW: Final = 256
 _LONGEST_WORD: Final = 16
@@ -226,14 +227,15 @@ def find_json_object(text: str) -> dict[str, Any] | None:
         return None
     first: dict[str, Any] | None = None
     fenced: dict[str, Any] | None = None
-    start = stripped.find("{")
-    while start >= 0:
+    begun = _OBJECT_BEGIN.search(stripped)
+    while begun is not None:
+        start = begun.start()
         value, end = _decode(stripped, start)
         if isinstance(value, dict):
             first = value if first is None else first
             if _OPENING_FENCE.search(stripped, max(0, start - _OPENING_LENGTH), start):
                 fenced = value
-        start = stripped.find("{", end)
+        begun = _OBJECT_BEGIN.search(stripped, end)
     return first if fenced is None else fenced
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar, cast, get_args
 from ._answer.validation import check_validators
 from ._habits import SENT_AS_THEY_ARE, check_names
 from ._json import encode
+from ._secrets import Hidden, is_secret_header
 from ._target.names import check_model_text
 from ._text import shown
 from ._version import __version__
@@ -30,9 +31,12 @@ from .options import (
 
 __all__ = [
     "check_callable",
+    "check_portable",
     "check_settings",
     "default_headers",
+    "hide_headers",
     "merge_options",
+    "plain_text",
     "read_certificates",
     "read_max_retries",
     "read_max_tokens",
@@ -156,26 +160,62 @@ def merge_options(*layers: RequestOptions) -> RequestOptions:
                 merged[name] = value
             elif isinstance(value, Mapping):
                 merged[name] = {**merged.get(name, {}), **value}
+            elif isinstance(value, Hidden) and isinstance(value.reveal(), Mapping):
+                merged[name] = Hidden({**_revealed(merged.get(name)), **value.reveal()})
             else:
-                raise ConfigurationError(f"{name} is a {type(value).__name__}; it must be a mapping.")
+                kind = type(value.reveal() if isinstance(value, Hidden) else value)
+                raise ConfigurationError(f"{name} is a {kind.__name__}; it must be a mapping.")
     options = cast(RequestOptions, merged)
     _check_numbers(options)
     _check_effort(options.get("reasoning_effort"))
-    _check_headers(merged.get("extra_headers", {}))
+    wrong = _wrong_header(_revealed(merged.get("extra_headers")))
+    if wrong is not None:
+        raise ConfigurationError(wrong)
     return options
 
 
-def _check_headers(headers: Mapping[Any, Any]) -> None:
-    # The values may be secret and are not shown.
+def hide_headers(headers: Any) -> Any:
+    """Headers whose values no printer finds; `None` as it is.
+
+    Values may be of a class that hides them already, as pydantic's `SecretStr` does.
+    """
+    if headers is None or not isinstance(headers, Mapping):
+        return None if headers is None else Hidden(headers)
+    return Hidden({name: plain_text(value) for name, value in headers.items()})
+
+
+def check_portable(settings: Settings) -> None:
+    """Refuse to be pickled together with a header that is secret by its name.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    headers: Any = settings.defaults.get("extra_headers")
+    if secret := sorted(filter(is_secret_header, _revealed(headers))):
+        raise ConfigurationError(
+            "Secrets are not pickled: build the model in the worker, or pass extra_headers with each request. It has "
+            f"{', '.join(secret)}."
+        )
+
+
+def plain_text(value: Any) -> Any:
+    """What a `SecretStr`, or its like, holds; other values as they are."""
+    reveal = getattr(value, "get_secret_value", None)
+    return value if reveal is None else reveal()
+
+
+def _revealed(headers: Hidden[Any] | None) -> Mapping[Any, Any]:
+    return {} if headers is None else headers.reveal()
+
+
+def _wrong_header(headers: Mapping[Any, Any]) -> str | None:
+    """What is wrong with the headers, without a value. Nothing is raised here, where the values have names."""
     for name, value in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
-            raise ConfigurationError(
-                f"extra_headers has {shown(name)}, which cannot be the name of an HTTP header."
-            )
+            return f"extra_headers has {shown(name)}, which cannot be the name of an HTTP header."
         if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
-            raise ConfigurationError(
-                f"extra_headers[{shown(name)}] must be text in ASCII without line breaks and without spaces around it."
-            )
+            return f"extra_headers[{shown(name)}] must be text in ASCII without line breaks and without spaces around it."
+    return None
 
 
 def read_timeouts(timeout: float | Timeouts | HTTPTimeout | None) -> Timeouts:
@@ -226,9 +266,10 @@ def _check_seconds(name: str, value: Any) -> None:
         )
 
 
-def default_headers(extra: Mapping[str, str] | None) -> dict[str, str]:
+def default_headers(extra: Any) -> Hidden[Mapping[str, str]]:
     """The headers of every request, names in lower case; the caller's own win."""
-    return {"user-agent": _USER_AGENT, **{name.lower(): value for name, value in (extra or {}).items()}}
+    own = {name.lower(): value for name, value in _revealed(extra).items()}
+    return Hidden({"user-agent": _USER_AGENT, **own})
 
 
 def read_max_tokens(given: int | None, unknown: dict[str, Any]) -> int | None:

@@ -32,11 +32,15 @@ from ._habits import check_names
 from ._inspection import Inspected
 from ._request.body import Payload, build
 from ._request.rules import Rules
+from ._secrets import Hidden
 from ._settings import (
     check_callable,
+    check_portable,
     check_settings,
     default_headers,
+    hide_headers,
     merge_options,
+    plain_text,
     read_certificates,
     read_max_retries,
     read_max_tokens,
@@ -44,7 +48,7 @@ from ._settings import (
     read_seconds,
     read_timeouts,
 )
-from ._target.environment import ACCESS_TOKEN_VARIABLE, warn_of_unknown
+from ._target.environment import target_variables, warn_of_unknown
 from ._target.hosts import InsecureHttp
 from ._target.resolve import resolve_target
 from ._target.target import Api
@@ -119,7 +123,7 @@ class KimiVertexClient(TargetUser, Inspected):
             what answered. `chat`, `invoke`, `rawPredict` or `predict` is that method. `predict` cannot stream.
         credentials: A google-auth credentials object, the content of a credentials file as a mapping (such as a
             service account's), or a path to one. Default: application default credentials.
-        access_token: A static bearer token instead; it expires, so use it for tests.
+        access_token: A static bearer token instead; it expires, so use it for tests. Also pydantic's `SecretStr`.
         audience: For a `base_url` on Cloud Run or behind IAP, which take ID tokens: whom they are for (the service's URL,
             IAP's client id). They are made from the credentials of a service account.
         ca_certs: The certificates to trust: a PEM file or directory, or `"system"` for the system's. Default:
@@ -158,6 +162,8 @@ class KimiVertexClient(TargetUser, Inspected):
         server: What serves the model: `vllm`, `sglang` or `moonshot`. Default: learned from the answers.
         recover_calls: Whether a call that the server let through as text becomes one. With `False`, such text stays
             text, without the special tokens in it. What the request itself holds as text never becomes a call.
+        break_tokens: Whether special tokens in messages and tools, such as `<|im_end|>`, are broken up by an invisible sign,
+            so that no document speaks as the system. What comes back has them whole. `False` sends them as they are.
         tool_validation: What to do about tool calls whose arguments the tool's schema does not admit: flag
             them and ask the model again, once (`reask`), only `flag` them, `repair` what is certain first, or let them
             through (`off`). `flag` and `repair` need `kimi-vertex[validate]`; without it, `reask` sees only calls that cannot be read or
@@ -208,6 +214,7 @@ class KimiVertexClient(TargetUser, Inspected):
         reasoning_effort: Effort | None = None,
         server: Server | None = None,
         recover_calls: bool = True,
+        break_tokens: bool = True,
         tool_validation: ToolValidation = "reask",
         on_thinking: ThinkingCallback | None = None,
         on_request: Callable[[RequestStats], None] | None = None,
@@ -216,6 +223,13 @@ class KimiVertexClient(TargetUser, Inspected):
         http_async_client: AsyncHTTPClient | None = None,
         **unknown: Never,
     ) -> None:
+        # In a traceback, the variables of this frame are printed, too.
+        token, own, headers = (
+            Hidden(plain_text(access_token)),
+            Hidden(credentials),
+            hide_headers(extra_headers),
+        )
+        del access_token, credentials, extra_headers
         if unknown:
             max_tokens = read_max_tokens(max_tokens, unknown)
             check_names(unknown, CLIENT_SETTINGS, owner=type(self).__name__)
@@ -229,7 +243,7 @@ class KimiVertexClient(TargetUser, Inspected):
             api=api,
             audience=audience,
             insecure_http=insecure_http,
-            environ=os.environ,
+            environ=target_variables(os.environ),
         )
         warn_of_unknown(os.environ)
         self._model = self._target.model or None
@@ -244,7 +258,7 @@ class KimiVertexClient(TargetUser, Inspected):
                         seed=seed,
                         reasoning_effort=reasoning_effort,
                         extra_body=extra_body,
-                        extra_headers=extra_headers,
+                        extra_headers=headers,
                         on_thinking=on_thinking,
                     )
                 ),
@@ -253,6 +267,7 @@ class KimiVertexClient(TargetUser, Inspected):
                 implicit_thinking=implicit_thinking,
                 server=server,
                 recover_calls=recover_calls,
+                break_tokens=break_tokens,
                 tool_validation=tool_validation,
                 max_retries=read_max_retries(max_retries),
                 max_retry_seconds=max_retry_seconds,
@@ -262,7 +277,7 @@ class KimiVertexClient(TargetUser, Inspected):
             )
         )
         self._ca_certs = read_certificates(ca_certs, http_client, http_async_client)
-        self._credentials = self._find_credentials(credentials, access_token)
+        self._credentials = CredentialSettings.found(self._target, own, token, self._ca_certs)
         check_callable(on_request, "on_request")
         check_callable(on_wait, "on_wait")
         if tool_validation != "off":
@@ -272,23 +287,6 @@ class KimiVertexClient(TargetUser, Inspected):
         self._on_wait = on_wait
         self._shared = share(
             self._target, self._credentials, (http_client, http_async_client), self._ca_certs
-        )
-
-    def _find_credentials(self, credentials: Any, access_token: str | None) -> CredentialSettings | None:
-        target, variable = self._target, None
-        if access_token is not None or credentials is not None:
-            target.check_token()
-        elif os.environ.get(ACCESS_TOKEN_VARIABLE) and target.audience is None:
-            takes_one = target.needs_credentials or (target.base_url is not None and not target.plain_http)
-            variable = ACCESS_TOKEN_VARIABLE if takes_one else None
-        if access_token is None and credentials is None and not (variable or target.needs_credentials):
-            return None
-        return CredentialSettings.checked(
-            credentials,
-            access_token,
-            token_variable=variable,
-            audience=target.audience,
-            ca_certs=self._ca_certs,
         )
 
     @property
@@ -381,6 +379,8 @@ class KimiVertexClient(TargetUser, Inspected):
     def _start(
         self, messages: Iterable[MessageLike] | str, options: RequestOptions, *, stream: bool
     ) -> tuple[Exchange, Flow]:
+        if "extra_headers" in options:
+            options["extra_headers"] = hide_headers(options["extra_headers"])  # in the caller's frame, too
         merged = merge_options(self._settings.defaults, options)
         model = merged.get("model") or self.model
         info = model_info(model)
@@ -414,7 +414,7 @@ class KimiVertexClient(TargetUser, Inspected):
             stream=streamed,
             shows_events=shows_events,
             headers=headers,
-            request_id=headers.get("x-request-id") or os.urandom(16).hex(),
+            request_id=headers.reveal().get("x-request-id") or os.urandom(16).hex(),
             traced=bool(merged.get("traced")),
             timeouts=self._settings.timeouts if timeout is None else read_timeouts(timeout),
             clock=time.monotonic,
@@ -472,6 +472,10 @@ class KimiVertexClient(TargetUser, Inspected):
         if warning:
             _warned_models.add(cast(str, info.id))
             logger.warning("%s", warning)
+
+    def __getstate__(self) -> dict[str, Any]:
+        check_portable(self._settings)
+        return super().__getstate__()
 
 
 CLIENT_SETTINGS: Final[tuple[str, ...]] = tuple(

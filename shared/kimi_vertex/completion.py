@@ -147,6 +147,12 @@ class Accumulator:
         return self._finish.invalid_calls if self._finish else self._invalid
 
     @property
+    def last(self) -> list[tuple[type[Event], str]]:
+        """The last pieces of text and thinking, as far as there are some."""
+        pieces = ((TextDelta, self._text), (ThinkingDelta, self._thinking or []))
+        return [(kind, texts[-1]) for kind, texts in pieces if texts]
+
+    @property
     def has_thinking(self) -> bool:
         """Whether thinking has come, even if empty."""
         return self._thinking is not None

@@ -198,6 +198,7 @@ class Settings:
     implicit_thinking: bool | None = None
     server: Server | None = None
     recover_calls: bool = True
+    break_tokens: bool = True
     tool_validation: ToolValidation = "reask"
     max_retries: int = 2
     max_retry_seconds: float = 120.0

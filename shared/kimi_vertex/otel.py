@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ._exchange.state import WATCHERS, Exchange
 from ._exchange.stats import RequestStats, Watch
+from ._secrets import Hidden
 from ._version import __version__
 from .completion import Completion
 from .errors import ConfigurationError
@@ -134,7 +135,7 @@ class _Telemetry:
             )
             carrier: dict[str, str] = {}
             propagate.inject(carrier, trace.set_span_in_context(span))
-            exchange.headers = {**carrier, **exchange.headers}
+            exchange.headers = Hidden({**carrier, **exchange.headers.reveal()})
 
         def end(stats: RequestStats, completion: Completion | None, error: Exception | None) -> None:
             self._count(exchange, stats, completion)

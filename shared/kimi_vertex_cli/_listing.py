@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -20,6 +21,7 @@ __all__ = ["show"]
 
 # A target of Google's is needed to ask Google; no request goes to the model.
 _ANY_MODEL = "moonshotai/kimi-k2-thinking-maas"
+_ANYWHERE = "us"
 
 
 def show(target: Target, *, everything: bool, as_json: bool) -> None:
@@ -33,7 +35,7 @@ def show(target: Target, *, everything: bool, as_json: bool) -> None:
     Raises:
         KimiVertexError: They cannot be listed.
     """
-    with target.client(**({} if "model" in target.settings else {"model": _ANY_MODEL})) as client:
+    with target.client(**_elsewhere(target)) as client:
         project, locations = _where(client)
         with _working(
             f"looking through {locations[0] if len(locations) == 1 else f'{len(locations)} regions'}"
@@ -49,6 +51,20 @@ def show(target: Target, *, everything: bool, as_json: bool) -> None:
     _say(project, locations, found, shown)
 
 
+def _elsewhere(target: Target) -> dict[str, str]:
+    """Settings with which the client asks Google in any case.
+
+    An endpoint that the environment names must not contradict a project or region that was asked for.
+    """
+    given = target.settings
+    if "endpoint" in given or not given.keys() & {"project", "location"}:
+        return {} if "model" in given else {"model": _ANY_MODEL}
+    return {
+        "endpoint": "1",
+        "location": given.get("location") or os.environ.get("GOOGLE_CLOUD_LOCATION") or _ANYWHERE,
+    }
+
+
 def _where(client: KimiVertexClient) -> tuple[str, tuple[str, ...]]:
     place = client.place
     if place.kind == "base_url":
@@ -61,7 +77,7 @@ def _where(client: KimiVertexClient) -> tuple[str, tuple[str, ...]]:
         project = login.project if login is not None else "emulator" if place.emulator else None
     if project is None:
         raise ConfigurationError("No project is known: pass --project, or set GOOGLE_CLOUD_PROJECT.")
-    return project, REGIONS if place.location == "global" else (place.location,)
+    return project, REGIONS if place.location in {"global", _ANYWHERE} else (place.location,)
 
 
 def _working(text: str) -> Any:

@@ -21,7 +21,7 @@ _QUOTED = re.compile(r"(?<!\w)'([^'\n]+)'(?!\w)|\"([^\"\n]+)\"|“([^”\n]+)”
 _NAME = re.compile(r"(?<=[\w,:;] )[A-Z][\w’'-]*(?: [A-Z][\w’'-]*)*(?:, [A-Z]{2}\b)?")
 _FORMATS: Final = {
     "date": (re.compile(r"\b\d{4}-\d{2}-\d{2}\b"), "2026-01-01"),
-    "email": (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"), "emulator@example.com"),
+    "email": (re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.-]*\w"), "emulator@example.com"),
     "uri": (re.compile(r"https?://[^\s'\"<>)]*[^\s'\"<>).,;!?]"), "https://example.com/"),
 }
 _WORD = re.compile(r"\w+")

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
 from kimi_vertex_emulator._chat import ChatRequest, objects
+from kimi_vertex_emulator._redact import is_secret_header, masked_query
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply
 from kimi_vertex_emulator._requests import Recorded, is_chat, json_object, summary
 from kimi_vertex_emulator.answers import Call, Part
@@ -29,7 +30,6 @@ _LOG = logging.getLogger("kimi_vertex_emulator")
 _THINKING = ("reasoning_content", "reasoning")
 _DONE = b"data: [DONE]"
 _MOST_RULES = 8
-_AUTH = ("authorization", "proxy-authorization", "x-goog-api-key", "api-key", "x-api-key", "cookie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +153,17 @@ class Exchange:
         return f"{clock} {self}, {self.duration or 0.0:.2f} s"
 
     def to_data(self) -> dict[str, Any]:
-        """The exchange as JSON data; headers that authenticate the caller are masked."""
+        """The exchange as JSON data; headers and parameters that authenticate the caller are masked."""
         request = self.request
         return {
             "request": {
                 "method": request.method,
                 "path": request.path,
-                "query": request.query,
-                "headers": {n: "***" if n in _AUTH else value for n, value in request.headers.items()},
+                "query": masked_query(request.query),
+                "headers": {
+                    name: "***" if is_secret_header(name) else value
+                    for name, value in request.headers.items()
+                },
                 "body": json_object(request) if self.chat else None,
             },
             "response": {

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, urlencode
 
 from kimi_vertex_emulator._requests import Recorded
 
-__all__ = ["Redactor"]
+__all__ = ["Redactor", "is_secret_header", "masked_query"]
 
 _PROJECT = re.compile(r"/projects/([^/]+)/")
-_AUTH_HEADERS = ("authorization", "proxy-authorization", "x-goog-api-key", "api-key", "x-api-key")
+_SECRET_HEADERS = re.compile(r"(?i)auth|key|token|secret|cookie|assertion|jwt|password|credential|signature")
 # What a delta repeats instead of going on with it.
 _NO_FRAGMENTS = ("role", "type", "id", "name", "format")
 _SHORTEST_HALF = 4
@@ -22,11 +22,13 @@ _SECRET_NAMES = re.compile(r"(?i).*(token|secret|password|credential|assertion|a
 # Order counts: a dedicated DNS name holds an endpoint's and a project's number.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        re.compile(r"(?i)[\w-]+\.([a-z]+-[a-z]+\d+)-\d+\.prediction\.vertexai\.goog"),
+        re.compile(r"(?i)(?<![\w-])[\w-]++\.([a-z]+-[a-z]+\d+)-\d+\.prediction\.vertexai\.goog"),
         r"ENDPOINT.\1-PROJECT.prediction.vertexai.goog",
     ),
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}"), r"\1TOKEN"),
     (re.compile(r"\bya29\.[\w.-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*|\bAIza[\w-]{30,}|\bsk-[\w-]{20,}"), "TOKEN"),
+    # A login's refresh token, an OAuth client's secret, an express key.
+    (re.compile(r"(?<![\w/])1//[\w-]{20,}|\bGOCSPX-[\w-]{10,}|\bAQ\.[\w.-]{20,}"), "TOKEN"),
     (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)"), "TOKEN"),
     (re.compile(r"(?<![\w.+%-])[\w.+%-]+@[\w-]+(\.[\w-]+)+"), "EMAIL"),
     (re.compile(r"(?i)\b(projects/)[^/\s\"'?&,;)}\]]*[^/\s\"'?&,;)}\].:]"), r"\1PROJECT"),
@@ -55,8 +57,7 @@ class Redactor:
         words.update({name: "PROJECT" for name in projects if name not in {"", "PROJECT"}})
         if endpoint not in {None, "openapi", "ENDPOINT"}:
             words[str(endpoint)] = "ENDPOINT"
-        for name in _AUTH_HEADERS:
-            value = request.headers.get(name, "")
+        for value in (value for name, value in request.headers.items() if is_secret_header(name)):
             words.update(dict.fromkeys([value, *value.split()[1:]], "TOKEN"))
         for name, value in parse_qsl(request.query):
             if _query_secret(name):
@@ -162,6 +163,17 @@ class Redactor:
             holder[name] = clean
             for holder, name in places[1:]:
                 holder[name] = ""
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether a header's name says that its value is a secret."""
+    return _SECRET_HEADERS.search(name) is not None
+
+
+def masked_query(query: str) -> str:
+    """A query string in which the values of keys and tokens are stars."""
+    kept = [(name, "***" if _query_secret(name) else value) for name, value in parse_qsl(query, True)]
+    return urlencode(kept, safe="*") if any(value == "***" for _, value in kept) else query
 
 
 def _secret(name: str) -> bool:

@@ -26,8 +26,6 @@ _LONGEST_ECHO = 160
 _MOST_READ = 6000
 _LONG_BLANK = re.compile(r"\s{16,}")
 _MOST_STRAYS = 200
-# The words and numbers of a schema in the question are not what is asked.
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _THRESHOLD = 2
 _GENERIC = frozenset("a an and call do for from get in is make new of or run the to tool use with".split())
 _PARALLEL = re.compile(r"\b(?:in parallel|at the same time|simultaneously|at once)\b", re.IGNORECASE)
@@ -66,12 +64,18 @@ def respond(chat: ChatRequest) -> Turn:
         why, text = "I only say what I was asked.", _ECHO.format(_short(question) or "nothing")
     system = _digest("\n".join(message.text for message in chat.messages if message.role == "system"))
     if (schema := _wanted(chat, f"{system}\n{question}")) is not None:
-        words = Words([_OBJECT.sub(" ", question), *sources[1:]], answer=text)
+        words = Words([_without_object(question), *sources[1:]], answer=text)
         why, text = (
             "JSON is wanted, so I fill in the schema.",
             json.dumps(fill(schema, words), ensure_ascii=False),
         )
     return _turn(chat, why, text=text)
+
+
+def _without_object(question: str) -> str:
+    """A question without the schema in it, whose words and numbers are not what is asked."""
+    start, end = question.find("{"), question.rfind("}")
+    return f"{question[:start]} {question[end + 1 :]}" if 0 <= start < end else question
 
 
 def _turn(chat: ChatRequest, why: str, **said: Any) -> Turn:

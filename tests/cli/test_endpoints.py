@@ -56,6 +56,19 @@ def test_without_a_location_all_regions_are_searched(
     ]
 
 
+@pytest.mark.parametrize("option", [("--location", "us-east5"), ("--project", "acme")])
+def test_an_endpoint_in_use_is_no_hindrance(
+    owned: Emulator,
+    option: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Another project or region can be listed while the environment names an endpoint."""
+    monkeypatch.setenv("KIMI_VERTEX_ENDPOINT", "projects/other/locations/us-central1/endpoints/9")
+    names = [endpoint["name"] for endpoint in listed(capsys, *option)]
+    assert "projects/acme/locations/us-east5/endpoints/4" in names
+
+
 def test_a_line_has_all_that_is_needed(owned: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     """In a pipe each endpoint is a line of fields: name, kind, model, state, host, and the line that uses it."""
     main(["endpoints", "--location", "us-central1"])

@@ -70,13 +70,50 @@ def test_ci_runs_every_supported_python() -> None:
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == supported
 
 
-def test_ci_pins_its_actions() -> None:
-    """Each action is pinned to a commit, and no job has more than read access."""
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
-    used = {step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step}
-    assert [action for action in used if not re.search(r"@[0-9a-f]{40}$", action)] == []
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+MORE_THAN_READING = {
+    ("release", "publish"): {"id-token": "write"},
+    ("security", "codeql"): {"contents": "read", "security-events": "write"},
+    ("security", "scorecard"): {"contents": "read", "security-events": "write", "id-token": "write"},
+}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_are_pinned_and_read_only(path: Path) -> None:
+    """Each action is pinned to a commit and keeps no token, and no job may do more than is listed here."""
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert [step["uses"] for step in steps if not re.search(r"@[0-9a-f]{40}$", step["uses"])] == []
+    checkouts = [step for step in steps if step["uses"].startswith("actions/checkout@")]
+    assert [step for step in checkouts if step["with"].get("persist-credentials") is not False] == []
     assert workflow["permissions"] == {"contents": "read"}
-    assert [name for name, job in workflow["jobs"].items() if "permissions" in job] == []
+    more = {
+        (path.stem, name): job["permissions"]
+        for name, job in workflow["jobs"].items()
+        if "permissions" in job
+    }
+    assert more == {key: value for key, value in MORE_THAN_READING.items() if key[0] == path.stem}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_install_only_what_is_pinned(path: Path) -> None:
+    """What pip installs is this project or has a hash; no tool comes in whatever version is newest."""
+    text = path.read_text(encoding="utf-8")
+    installed = re.findall(r"(?<!uv )\bpip install (.*)", text)
+    # Messages of the adapters, and the project itself, are not tools.
+    tools = [line for line in installed if not line.startswith(('"kimi-vertex[', '".['))]
+    assert [line for line in tools if "--require-hashes" not in line] == []
+    assert re.findall(r"\b(?:uvx|pipx run)\b", text) == []
+
+
+def test_what_is_pinned_is_kept_new() -> None:
+    """Dependabot looks at the actions, at the lock, and at the uv that CI installs, which has hashes."""
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    kept = {(update["package-ecosystem"], update["directory"]) for update in updates}
+    assert kept == {("github-actions", "/"), ("uv", "/"), ("pip", "/.ci")}
+    pinned = (ROOT / ".ci/uv.txt").read_text(encoding="utf-8")
+    assert re.search(r"^uv==[\d.]+ \\$", pinned, re.MULTILINE)
+    assert pinned.count("--hash=sha256:") > 5
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -11,7 +11,10 @@ import re
 from typing import Any, Final, Literal
 
 from kimi_vertex._json import is_object, load_json, normalize_arguments
+from kimi_vertex._signs import OPENERS
 from kimi_vertex._surrogates import join_surrogates
+
+from .mending import ArgumentMender
 
 __all__ = ["ArgumentStream"]
 
@@ -30,9 +33,25 @@ class ArgumentStream:
     Anything else is held until the end: the pieces that were passed on always join to the text that `finish` judged.
     """
 
-    __slots__ = ("_depth", "_escaped", "_in_string", "_mode", "_parts", "_surrogate", "_tail", "raw")
+    __slots__ = (
+        "_depth",
+        "_escaped",
+        "_in_string",
+        "_mender",
+        "_mode",
+        "_parts",
+        "_surrogate",
+        "_tail",
+        "raw",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, mends: bool = False) -> None:
+        """Begin.
+
+        Args:
+            mends: Whether there may be signs in the arguments, which are taken out (`_signs`).
+        """
+        self._mender = ArgumentMender() if mends else None
         self._mode: Literal["start", "object", "complete", "whole"] = "start"
         self._parts: list[str] = []  # passed on already, or held in the modes `start` and `whole`
         self._tail: list[str] = []  # what follows the complete object
@@ -70,6 +89,11 @@ class ArgumentStream:
         text = piece if isinstance(piece, str) else json.dumps(piece, ensure_ascii=False)
         if self._surrogate or not text.isascii():
             text, self._surrogate = join_surrogates(self._surrogate, text)
+        mender = self._mender
+        if mender is not None and (
+            mender.held or not text.isascii() or "\\" in text or text.endswith(OPENERS)
+        ):
+            text = mender.feed(text)
         if self._mode == "start":
             begun = bool(self._parts)
             text = text if begun else text.lstrip()
@@ -135,6 +159,8 @@ class ArgumentStream:
             The text that is still to be passed on, and what is wrong with the arguments, or `None`.
         """
         lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
+        if self._mender is not None and self._mender.held:
+            self.raw, lost = True, self._mender.finish() + lost
         (self._tail if self._mode == "complete" else self._parts).append(lost)
         if self._mode in ("start", "whole"):
             normal = normalize_arguments(self.text)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kimi_vertex._json import loads
+from kimi_vertex._signs import SIGN, mend_json, mend_text
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import DeclaredTools, History
 from kimi_vertex._wire import (
@@ -32,6 +33,7 @@ from .leaked_calls import LeakedCall
 from .left_arguments import LeftArguments
 from .lost_tag import LostTag
 from .markers import KIMI, Markers
+from .mending import TextMender
 from .quotations import Quotations
 from .reask import Rejected, sum_usage
 from .tool_calls import ToolCallAssembler
@@ -39,6 +41,7 @@ from .tool_calls import ToolCallAssembler
 __all__ = ["Decoder", "StreamErrorEvent", "UnreadableData"]
 
 
+_ESCAPED_SIGN: Final = f"u{ord(SIGN):04x}"
 _STRIPPED_ENDS: Final = ("response", "tools", "responsemessage", "toolsmessage")
 
 
@@ -99,6 +102,8 @@ class Decoder:
         )
         self._border = LostTag(provable=split_by_usage)
         self._muted = thought is not None
+        self._mends = False
+        self._mender: TextMender | None = None  # from the first sign on
         self.thinking_field = ""
         """The field in which the server writes thinking, once it is known."""
         self._forced = forced
@@ -143,7 +148,8 @@ class Decoder:
     def quotations(self) -> list[dict[str, str]]:
         """What looked like calls and was taken for quotations, so far."""
         found = self._quotations.found
-        return [{"name": self._quotations.name(call), "arguments": call.arguments} for call in found]
+        mend = mend_json if self._mends else str
+        return [{"name": self._quotations.name(call), "arguments": mend(call.arguments)} for call in found]
 
     @property
     def has_chunks(self) -> bool:
@@ -159,6 +165,10 @@ class Decoder:
     def completion(self) -> Completion:
         """What the caller has been given so far; the whole answer after `finish`."""
         return self._accumulator.completion()
+
+    def mend(self) -> None:
+        """Note that signs were put into the request's texts (`_signs`): they are taken out of the answer."""
+        self._mends = self._calls.mends = self._quotations.mends = True
 
     def feed(self, data: str) -> list[Event]:
         """Take the data of one server-sent event. An error beside a delta is kept in `failure`.
@@ -177,6 +187,8 @@ class Decoder:
             return []
         except RecursionError:
             raise UnreadableData("nested too deeply") from None
+        if self._mends and self._mender is None and (SIGN in data or _ESCAPED_SIGN in data):
+            self._mender = TextMender(self._accumulator.last)
         return self._take(read_chunk(chunk, data, noted=self._noted), whole=False)
 
     def feed_body(self, body: Any, source: bytes | None = None) -> list[Event]:
@@ -192,6 +204,8 @@ class Decoder:
         """
         chunk = read_body(body, source)
         self.done = True
+        if self._mends:
+            self._mender = TextMender(())
         return self._take(chunk, whole=True)
 
     def _take(self, chunk: Chunk, *, whole: bool) -> list[Event]:
@@ -225,6 +239,8 @@ class Decoder:
             raise UnreadableData("nested too deeply") from None
         if self._muted:
             events = [event for event in events if type(event) is not ThinkingDelta]
+        if self._mender is not None:
+            events = self._mender.mend(events)
         for event in events:
             self._accumulator.add(event)
         if chunk.refusal:
@@ -287,6 +303,8 @@ class Decoder:
     def _give(self, events: list[Event]) -> list[Event]:
         if self._muted:
             events = [event for event in events if type(event) is not ThinkingDelta]
+        if self._mender is not None:
+            events = self._mender.mend(events)
         for event in events:
             self._accumulator.add(event)
         return events
@@ -377,9 +395,13 @@ class Decoder:
             unfit_calls=frozenset(self._calls.unfit),
             replaced=0 if self._rejected is None else len(self._rejected.invalid_calls),
             empty=empty,
-            refusal=without_surrogates("".join(self._refusal)) or None,
+            refusal=self._refusal_text() or None,
             metadata=metadata,
         )
+
+    def _refusal_text(self) -> str:
+        text = without_surrogates("".join(self._refusal))
+        return mend_text(text) if self._mends else text
 
     def _corrected(self, reason: FinishReason | None) -> FinishReason:
         if self._calls.any and reason in (None, "stop"):

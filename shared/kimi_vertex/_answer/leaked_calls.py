@@ -130,6 +130,8 @@ class LeakCollector:
             written = before + ("".join(self._parts) if named else self._end_call())
             stripped = written.rstrip()
             self._id = stripped.rsplit(None, 1)[-1] if stripped else ""
+            if len(self._id) > _LONGEST_ID:
+                self._id = ""  # a word without blanks, such as a quotation that has just been told
             start = len(stripped) - len(self._id)
             given_back = written[:start] if stripped[:start].strip() else ""
             if given_back or not named:

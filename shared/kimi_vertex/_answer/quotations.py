@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kimi_vertex._json import canonical, normalize_arguments
+from kimi_vertex._signs import mend_json
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import DeclaredTools
 
@@ -67,6 +68,8 @@ class Quotations:
         self.recovers = recovers
         self.found: list[LeakedCall] = []
         """The quotations of the answer so far."""
+        self.mends = False
+        """Whether there may be signs in the answer (`_signs`)."""
         self._known: frozenset[tuple[str, str]] | None = None
         self._left = _LONGEST
         tags = [tag for tag, kind in markers.meaning.items() if kind in (THINK_BEGIN, THINK_END)]
@@ -93,9 +96,10 @@ class Quotations:
         return self._tools.resolve(leak.id, leak.arguments) or DeclaredTools().resolve(leak.id, "") or ""
 
     def _key(self, leak: LeakedCall) -> tuple[str, str]:
-        normal = normalize_arguments(leak.arguments)
+        arguments = mend_json(leak.arguments) if self.mends else leak.arguments
+        normal = normalize_arguments(arguments)
         name = self._tools.resolve(leak.id, "") if leak.id else ""
-        return name or "", canonical(leak.arguments if normal is None else normal)
+        return name or "", canonical(arguments if normal is None else normal)
 
     def _calls(self, text: str) -> Iterator[LeakedCall]:
         """All that looks like a call in a text, escaped or not, in code or not."""

@@ -44,7 +44,13 @@ class _Call:
     )
 
     def __init__(
-        self, key: int | None, server_id: str, *, doubtful: bool = False, twin: _Call | None = None
+        self,
+        key: int | None,
+        server_id: str,
+        arguments: ArgumentStream,
+        *,
+        doubtful: bool = False,
+        twin: _Call | None = None,
     ) -> None:
         self.key = key
         self.server_id = server_id
@@ -61,7 +67,7 @@ class _Call:
         self.index = -1
         self.started = False
         self.held = False  # its arguments are given out at the end, because they may be repaired
-        self.arguments = ArgumentStream()
+        self.arguments = arguments
         # At the end:
         self.given = ""  # the arguments that the caller has
         self.tail = ""  # those that are still owed
@@ -96,10 +102,15 @@ class ToolCallAssembler:
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
         self._errors: dict[int, str] = {}
+        self.mends = False
+        """Whether there may be signs in the arguments, which are taken out."""
         self.repaired: dict[str, list[str]] = {}
         """The places in the arguments that were repaired, by the call's id."""
         self.unfit: set[int] = set()
         """The invalid calls that are whole, and only do not fit their tool's schema, by index."""
+
+    def _arguments(self) -> ArgumentStream:
+        return ArgumentStream(mends=self.mends)
 
     @property
     def any(self) -> bool:
@@ -125,7 +136,7 @@ class ToolCallAssembler:
         if call is None or not arguments.strip():
             return []
         if call.arguments.empty and not arguments.lstrip().startswith("{"):
-            call.arguments = ArgumentStream()  # an empty object only stood for them
+            call.arguments = self._arguments()  # an empty object only stood for them
         passed = call.arguments.feed(arguments)
         shown = passed and call.started and not call.held
         return [ToolCallDelta(call.index, None, None, passed)] if shown else []
@@ -217,7 +228,8 @@ class ToolCallAssembler:
 
     def _new(self, identity: str, index: int | None, *, doubtful: bool = False) -> _Call:
         twin = self._by_id.get(identity) if self._tools.is_native(identity) else None
-        call = _Call(index, identity, doubtful=doubtful, twin=twin and (twin.twin or twin))
+        twin = twin and (twin.twin or twin)
+        call = _Call(index, identity, self._arguments(), doubtful=doubtful, twin=twin)
         if identity:
             self._by_id[identity] = call
         if index is not None:
@@ -297,7 +309,7 @@ class ToolCallAssembler:
                 call.unfit = reason not in ("length", "content_filter")
                 error = f"the arguments lack {', '.join(map(repr, needed))}"
             if error is not None and not arguments.raw:
-                call.arguments, call.tail = ArgumentStream(), ""
+                call.arguments, call.tail = self._arguments(), ""
         call.error = call.error or error
 
     def _breaks_off(self, call: _Call) -> bool:
@@ -374,7 +386,7 @@ class ToolCallAssembler:
         if leak.named:
             return self._named_call(leak)
         name = self._tools.resolve(leak.id, leak.arguments)
-        call = _Call(None, "")
+        call = _Call(None, "", self._arguments())
         if self._tools.is_native(leak.id):
             call.server_id = leak.id if leak.id.startswith("functions.") else f"{self._prefix}{leak.id}"
         call.name = name or DeclaredTools().resolve(leak.id, "") or ""
@@ -385,7 +397,7 @@ class ToolCallAssembler:
         return call
 
     def _named_call(self, leak: LeakedCall) -> _Call:
-        call = _Call(None, "")
+        call = _Call(None, "", self._arguments())
         call.bare = True
         call.name = call.written = leak.id
         call.arguments.feed(leak.arguments)

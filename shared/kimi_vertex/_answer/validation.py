@@ -7,20 +7,22 @@ as `5.0`, one item where a list of such items is wanted. Nothing is looked up ou
 from __future__ import annotations
 
 import copy
-import importlib
 import importlib.util
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple, NoReturn
+from itertools import islice
+from typing import Any, Final
 
 from kimi_vertex._json import normalize_arguments
 from kimi_vertex._tools import missing_arguments
 from kimi_vertex.errors import ConfigurationError
 from kimi_vertex.options import ToolValidation
+
+from .schemas import Validators, bounded, module, refuse, validators_for
 
 __all__ = [
     "CheckedArguments",
@@ -31,12 +33,15 @@ __all__ = [
     "load_validators",
 ]
 
+logger = logging.getLogger("kimi_vertex")
+
 _PYTHON: Final = {"True": True, "False": False, "None": None}
 _ENCODED: Final = re.compile(r'\s*(?:[\[{"].*|-?\d.*|true|false|null)\s*', re.DOTALL)
 _FIXABLE: Final = frozenset({"type", "enum", "const", "anyOf", "oneOf"})
 _LONGEST_REASON: Final = 300
 _LONGEST_VALUE: Final = 80
 _DEPTH: Final = 3
+_MOST_ERRORS: Final = 100
 _LARGEST_INTEGER: Final = 2**53
 
 
@@ -55,8 +60,8 @@ class CheckedArguments:
 def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) -> CheckedArguments:
     """Judge the arguments of one call.
 
-    A schema that is not valid, or that refers to a schema elsewhere, admits everything: the model is not blamed
-    for the tool's mistake.
+    A schema that is not valid, that refers to a schema elsewhere, or that cannot be judged at a bounded cost, admits
+    everything: the model is not blamed for the tool's mistake. A log line names a schema that cannot be used, once.
 
     Args:
         schema: The JSON schema of the tool's parameters.
@@ -66,20 +71,22 @@ def check_arguments(schema: Mapping[str, Any], arguments: str, *, repair: bool) 
     Raises:
         ConfigurationError: The package jsonschema is not installed.
     """
-    validators = _validators(json.dumps(schema, sort_keys=True, default=_plain))
+    validators = _validators(schema)
     normal = normalize_arguments(arguments)
     if normal is None:
         return CheckedArguments(arguments, "the arguments are not a JSON object")
     if validators is None:
         return CheckedArguments(normal)
     value = json.loads(normal)
+    bounded()
     try:
         if not repair:
             return CheckedArguments(normal, _reason(validators.judge, value))
         repaired = _repair(value, validators.strict.iter_errors(value), validators.strict)
         better = repaired if isinstance(repaired, dict) else value
         reason = _reason(validators.judge, better)
-    except (_module("referencing.exceptions").Unresolvable, RecursionError):
+    except Exception:
+        logger.debug("The arguments of a call were not checked.", exc_info=True)
         return CheckedArguments(normal)
     if reason is not None:
         return CheckedArguments(normal, reason)
@@ -103,7 +110,7 @@ def check_validators(validation: ToolValidation) -> None:
         ConfigurationError: It is not installed.
     """
     if validation in ("flag", "repair") and importlib.util.find_spec("jsonschema") is None:
-        _refuse()
+        refuse()
 
 
 def load_validators() -> None:
@@ -114,47 +121,18 @@ def load_validators() -> None:
 def can_validate() -> bool:
     """Whether jsonschema is installed."""
     try:
-        _module("jsonschema")
+        module("jsonschema")
     except ConfigurationError:
         return False
     return True
 
 
-class _Validators(NamedTuple):
-    judge: Any
-    """Says what the schema says."""
-    strict: Any
-    """The same, except that `5.0` is not an integer, so that it is found and repaired."""
-
-
-@cache
-def _module(name: str) -> Any:
+def _validators(schema: Mapping[str, Any]) -> Validators | None:
     try:
-        return importlib.import_module(name)
-    except ImportError:
-        _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise ConfigurationError(
-        "Checking tool calls needs the package jsonschema: pip install 'kimi-vertex[validate]'."
-    ) from None
-
-
-@lru_cache(maxsize=256)
-def _validators(schema_text: str) -> _Validators | None:
-    """The validators for a schema; `None` if the schema is not valid."""
-    jsonschema, schema = _module("jsonschema"), json.loads(schema_text)
-    base = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    try:
-        base.check_schema(schema)
-    except jsonschema.exceptions.SchemaError:
+        text = json.dumps(schema, sort_keys=True, default=_plain)
+    except (TypeError, ValueError, RecursionError):
         return None
-    checker = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    strict = jsonschema.validators.extend(base, type_checker=checker)
-    # It holds only the meta-schemas. The default registry would fetch what a schema refers to.
-    registry = _module("jsonschema_specifications").REGISTRY
-    return _Validators(base(schema, registry=registry), strict(schema, registry=registry))
+    return validators_for(text)
 
 
 def _plain(value: Any) -> Any:
@@ -162,7 +140,7 @@ def _plain(value: Any) -> Any:
 
 
 def _reason(validator: Any, value: Any) -> str | None:
-    error = _module("jsonschema.exceptions").best_match(validator.iter_errors(value))
+    error = module("jsonschema.exceptions").best_match(islice(validator.iter_errors(value), _MOST_ERRORS))
     if error is None:
         return None
     message, shown = error.message, repr(error.instance)

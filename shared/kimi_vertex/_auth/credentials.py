@@ -9,9 +9,13 @@ import copy
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from kimi_vertex._secrets import Hidden
+from kimi_vertex._target.environment import ACCESS_TOKEN_VARIABLE
+from kimi_vertex._target.target import Target
 from kimi_vertex.errors import ConfigurationError
 
 __all__ = ["CLOUD_PLATFORM", "CredentialSettings"]
@@ -58,7 +62,9 @@ class CredentialSettings:
     def token(self) -> str | None:
         """The static token."""
         if self.token_variable is not None:
-            return _check_token(os.environ.get(self.token_variable, ""), self.token_variable)
+            return _checked_token(
+                Hidden(os.environ.get(self.token_variable, "")), self.token_variable
+            ).reveal()
         return self.access_token
 
     @property
@@ -84,38 +90,77 @@ class CredentialSettings:
 
     @property
     def key(self) -> Hashable:
-        """Equal for settings that lead to the same credentials: an object is only itself, the rest goes by value."""
+        """Equal for settings that lead to the same credentials: an object is only itself, the rest goes by value.
+
+        Secrets are in it as their digests.
+        """
         given = self.credentials
         if not (given is None or isinstance(given, Path | Mapping)):
             return ("object", id(given), self.audience, self.ca_certs)
         if isinstance(given, Mapping):
-            given = repr(sorted(given.items(), key=repr))  # keys may be of any type
-        how = (self.access_token, self.token_variable, self.audience, self.ca_certs)
+            given = _digest(repr(sorted(given.items(), key=repr)))  # keys may be of any type
+        token = None if self.access_token is None else _digest(self.access_token)
+        how = (token, self.token_variable, self.audience, self.ca_certs)
         return (how, given, *map(os.environ.get, _VARIABLES))
+
+    @classmethod
+    def found(
+        cls,
+        target: Target,
+        credentials: Hidden[Any],
+        access_token: Hidden[str | None],
+        ca_certs: str | None,
+    ) -> CredentialSettings | None:
+        """What a target is reached with: what was given, a token in the environment, or Google's default, if it needs any.
+
+        Raises:
+            ConfigurationError: What was given cannot be used, or must not be sent to the target.
+        """
+        variable = None
+        given = access_token.reveal() is not None or credentials.reveal() is not None
+        if given:
+            target.check_token()
+        elif os.environ.get(ACCESS_TOKEN_VARIABLE) and target.audience is None:
+            takes_one = target.needs_credentials or (target.base_url is not None and not target.plain_http)
+            variable = ACCESS_TOKEN_VARIABLE if takes_one else None
+        if not (given or variable or target.needs_credentials):
+            return None
+        read = {"audience": target.audience, "ca_certs": ca_certs}
+        return cls.checked(credentials, access_token, token_variable=variable, **read)
 
     @classmethod
     def checked(
         cls,
-        credentials: Any,
-        access_token: str | None,
+        credentials: Hidden[Any],
+        access_token: Hidden[str | None],
         *,
         token_variable: str | None = None,
         audience: str | None = None,
         ca_certs: str | None = None,
     ) -> CredentialSettings:
         """Check what can be checked without I/O, and raise `ConfigurationError`."""
-        if audience is not None and access_token is not None:
+        has_token = access_token.reveal() is not None
+        if audience is not None and has_token:
             raise ConfigurationError(
                 "audience and access_token are both given: leave audience out, and pass the ID token as access_token; "
                 "or leave access_token out, and an ID token is made from the credentials."
             )
-        if credentials is not None and access_token is not None:
+        if credentials.reveal() is not None and has_token:
             raise ConfigurationError(
                 "credentials and access_token (or api_key) are both given. Leave one out."
             )
+        wrong = _wrong_credentials(credentials.reveal())
+        if wrong is not None:
+            raise ConfigurationError(wrong)
+        kept, failed = _copied(credentials)
+        if kept is None:
+            raise ConfigurationError(
+                f"credentials is a mapping that cannot be copied ({failed}): pass the content of a credentials file, as "
+                "json.loads() gives it."
+            )
         return cls(
-            credentials=_check_credentials(credentials),
-            access_token=None if access_token is None else _check_token(access_token),
+            credentials=kept.reveal(),
+            access_token=_checked_token(access_token).reveal() if has_token else None,
             token_variable=token_variable,
             audience=audience,
             ca_certs=ca_certs,
@@ -134,66 +179,84 @@ class CredentialSettings:
             )
 
 
-def _check_credentials(given: Any) -> Any:
+# Nothing is raised where a secret has a name: tracebacks are printed with the variables of their frames.
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _copied(given: Hidden[Any]) -> tuple[Hidden[Any] | None, str]:
+    try:
+        return Hidden(_own(given.reveal())), ""
+    except Exception as error:  # noqa: BLE001 - copying runs code of what is in it
+        return None, type(error).__name__
+
+
+def _own(given: Any) -> Any:
+    """What the user gave, in a form that stays as it is."""
+    if isinstance(given, str | os.PathLike):
+        return Path(given).expanduser()
+    # A copy, so that later changes by the caller change nothing here.
+    return copy.deepcopy(dict(given)) if isinstance(given, Mapping) else given
+
+
+def _wrong_credentials(given: Any) -> str | None:
+    """Why this cannot be credentials; `None` if it can."""
+    if given is None or isinstance(given, os.PathLike | Mapping):
+        return None
     if isinstance(given, str):
         if given.startswith(_TOKEN_START):
-            raise ConfigurationError(
-                "credentials looks like a token or key. Pass an access token as access_token=."
-            )
+            return "credentials looks like a token or key. Pass an access token as access_token=."
         if given.lstrip().startswith("{"):
-            raise ConfigurationError(
+            return (
                 "credentials is JSON text. Pass the path of a credentials file, or json.loads() of the text."
             )
         if not given.strip():
-            raise ConfigurationError(
-                "credentials is an empty string. Leave it out to use application default credentials."
-            )
-        return Path(given).expanduser()
-    if isinstance(given, os.PathLike):
-        return Path(given).expanduser()
-    if isinstance(given, Mapping):
-        # A copy, so that later changes by the caller change nothing here.
-        try:
-            return copy.deepcopy(dict(given))
-        except Exception as error:  # noqa: BLE001 - copying runs code of what is in it
-            raise ConfigurationError(
-                f"credentials is a mapping that cannot be copied ({type(error).__name__}): pass the content of a "
-                "credentials file, as json.loads() gives it."
-            ) from None
-    if given is None:
+            return "credentials is an empty string. Leave it out to use application default credentials."
         return None
     module = type(given).__module__
     if module.startswith("google.auth.aio") or module.endswith("_async"):
-        raise ConfigurationError(
+        return (
             "asynchronous google-auth credentials cannot be used. Pass ordinary ones: they are refreshed in a "
             "thread and never block the event loop."
         )
     if isinstance(given, type) or not (
         callable(getattr(given, "refresh", None)) and callable(getattr(given, "apply", None))
     ):
-        raise ConfigurationError(
+        return (
             f"credentials is a {type(given).__qualname__}. Pass a google.auth credentials object, the content of a "
             "credentials file as a dict, or the path of one."
         )
-    return given
+    return None
 
 
-def _check_token(token: Any, source: str = "access_token") -> str:
+def _checked_token(token: Hidden[Any], source: str = "access_token") -> Hidden[str]:
+    wrong = _wrong_token(token.reveal(), source)
+    if wrong is not None:
+        raise ConfigurationError(wrong)
+    return Hidden(_bare(token.reveal()))
+
+
+def _bare(token: str) -> str:
+    return token.strip().removeprefix("Bearer ").strip()
+
+
+def _wrong_token(token: Any, source: str) -> str | None:
+    """Why this cannot be a token; `None` if it can."""
     if not isinstance(token, str):
-        raise ConfigurationError(f"{source} is a {type(token).__name__}; it must be the token, a text.")
-    text = token.strip().removeprefix("Bearer ").strip()
+        return f"{source} is a {type(token).__name__}; it must be the token, a text."
+    text = _bare(token)
     if text.startswith(("AIza", "AQ.")):
-        raise ConfigurationError(
+        return (
             f"{source} is a Google API key, which opens no Kimi: leave it out and run `gcloud auth "
             "application-default login`."
         )
     if not text:
-        raise ConfigurationError(
+        return (
             f"{source} is empty. Leave it out to use application default credentials, or check the variable "
             "that it comes from."
         )
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise ConfigurationError(
-            f"{source} contains spaces, line breaks or characters that a header cannot hold."
-        )
-    return text
+        return f"{source} contains spaces, line breaks or characters that a header cannot hold."
+    return None

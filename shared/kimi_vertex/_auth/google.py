@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,24 +22,21 @@ from google.auth import exceptions
 from google.auth.credentials import with_scopes_if_required
 from google.auth.transport.requests import Request
 
+from kimi_vertex._secrets import masked
 from kimi_vertex._transport.network import requests_verify
 from kimi_vertex.errors import CredentialsError, KimiVertexError
 from kimi_vertex.places import Login
 
 from .credentials import CLOUD_PLATFORM, CredentialSettings
 
-__all__ = ["Loaded", "describe", "explain", "find_project", "load", "open_transport"]
+__all__ = ["LONGEST_WAIT", "Loaded", "describe", "explain", "find_project", "load", "open_transport"]
 
 _LOGIN: Final = "gcloud auth application-default login"
 _VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+LONGEST_WAIT: Final = 30.0
+"""Seconds for which a token service may be silent."""
 _LONGEST: Final = 400
 """How much of google-auth's text an error message repeats, in characters."""
-# Access, refresh and identity tokens, and the values of fields that hold one.
-_SECRETS: Final = re.compile(
-    r"ya29\.[\w.~+/-]+|1//[\w-]{10,}|eyJ[\w.-]{10,}|-----BEGIN.*?(?:-----END[^-]*-----|$)"
-    r"|(?<=token)[\"']?\s*[:=]\s*[\"']?[^\s\"',}&]+",
-    re.DOTALL | re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +187,35 @@ def find_project(loaded: Loaded, request: Any) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
+class _Request(Request):
+    """A transport that waits no longer than it is told, where google-auth would wait two minutes."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Any = None,
+        timeout: Any = None,
+        **options: Any,
+    ) -> Any:
+        limited = min(timeout, self._seconds) if isinstance(timeout, int | float) else self._seconds
+        return super().__call__(url, method, body, headers, limited, **options)  # type: ignore[no-untyped-call]
+
+
 @contextmanager
-def open_transport(ca_certs: str | None = None) -> Iterator[Any]:
-    """A google-auth transport for one refresh: tokens last an hour, connections do not."""
-    request = Request()
+def open_transport(ca_certs: str | None = None, seconds: float = LONGEST_WAIT) -> Iterator[Any]:
+    """A google-auth transport for one refresh: tokens last an hour, connections do not.
+
+    Args:
+        ca_certs: The certificates to trust.
+        seconds: How long the service may be silent.
+    """
+    request = _Request(seconds)
     request.session.verify = requests_verify(ca_certs)
     try:
         yield request
@@ -240,7 +261,7 @@ def _said(error: Exception) -> str:
     if not isinstance(error, exceptions.GoogleAuthError):
         texts.insert(0, f"unexpected {type(error).__name__}")
     text = ": ".join(text.strip().rstrip(".") for text in texts if text.strip())
-    return _SECRETS.sub("(removed)", text)[:_LONGEST] or type(error).__name__
+    return masked(text)[:_LONGEST] or type(error).__name__
 
 
 def _text(argument: object) -> str:

@@ -14,9 +14,11 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kimi_vertex._auth.imports import IMPORTING
+from kimi_vertex._secrets import Hidden
 from kimi_vertex._target.hosts import check_universe
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
 from kimi_vertex.errors import CredentialsError, KimiVertexError
@@ -31,6 +33,8 @@ __all__ = ["TokenSource"]
 
 _LOG: Final = logging.getLogger("kimi_vertex.auth")
 _UNIVERSE_VARIABLE: Final = "GOOGLE_CLOUD_UNIVERSE_DOMAIN"
+_SHORTEST_WAIT: Final = 1.0
+"""Seconds for which a token service may be silent, however little time a request has."""
 _PAUSE_AFTER_FAILURE: Final = 30.0
 """Seconds between two early renewals of a token that still works, when the first one failed."""
 
@@ -121,7 +125,9 @@ class TokenSource:
     )
 
     def __init__(self, credentials: Any = None, *, access_token: str | None = None) -> None:
-        self._begin(CredentialSettings.checked(credentials, access_token))
+        own, token = Hidden(credentials), Hidden(access_token)
+        del credentials, access_token
+        self._begin(CredentialSettings.checked(own, token))
 
     @classmethod
     def of(cls, settings: CredentialSettings) -> TokenSource:
@@ -191,7 +197,7 @@ class TokenSource:
         )
 
     def headers(
-        self, *, force: bool = False, rejected: str | None = None, timeout: float | None = None
+        self, *, force: bool = False, rejected: Hidden[str] | None = None, timeout: float | None = None
     ) -> dict[str, str]:
         """Return fresh headers for one request, waiting for a token if there is none that works.
 
@@ -199,19 +205,24 @@ class TokenSource:
             force: Replace the token although it looks valid, after a 401.
             rejected: The `authorization` header, or the token, that got the 401. If it has been replaced
                 already, the new token is returned without another refresh.
-            timeout: Seconds to wait; the shared refresh goes on.
+            timeout: Seconds to wait; the shared refresh goes on, but not for long where the token service is silent.
 
         Raises:
             CredentialsError: If there are no credentials, or no token can be had for them.
             TimeoutError: The time is over.
         """
-        if flight := self._needed(force, rejected):
+        if flight := self._needed(force, rejected, timeout):
             _raise(flight.result(timeout))
         return self._headers()
 
-    async def aheaders(self, *, force: bool = False, rejected: str | None = None) -> dict[str, str]:
-        """Like `headers`; nothing blocks the event loop, and cancelling does not stop the shared refresh."""
-        if flight := self._needed(force, rejected):
+    async def aheaders(
+        self, *, force: bool = False, rejected: Hidden[str] | None = None, seconds: float | None = None
+    ) -> dict[str, str]:
+        """Like `headers`; nothing blocks the event loop, and cancelling does not stop the shared refresh.
+
+        `seconds` bounds the refresh that may begin, not the wait.
+        """
+        if flight := self._needed(force, rejected, seconds):
             _raise(await asyncio.wrap_future(flight))
         return self._headers()
 
@@ -235,7 +246,7 @@ class TokenSource:
         if flight := self._project_needed():
             _raise(await asyncio.wrap_future(flight))
 
-    def _needed(self, force: bool, rejected: str | None) -> _Flight | None:
+    def _needed(self, force: bool, rejected: Hidden[str] | None, timeout: float | None) -> _Flight | None:
         """Return the refresh that the caller has to wait for; `None` if it may apply the token at once."""
         if not self.can_refresh:
             return None
@@ -247,8 +258,11 @@ class TokenSource:
                 self._token_flight.join(self._renew_early, unless=lambda: self._state() == "FRESH")
             return None
         if force:
-            return self._token_flight.join(self._replace, unless=lambda: self._is_replaced(rejected))
-        return self._token_flight.join(self._obtain, unless=lambda: self._state() != "INVALID")
+            replace = partial(self._replace, timeout)
+            return self._token_flight.join(replace, unless=lambda: self._is_replaced(rejected))
+        return self._token_flight.join(
+            partial(self._obtain, timeout), unless=lambda: self._state() != "INVALID"
+        )
 
     def _state(self) -> str:
         if self._loaded is None:
@@ -259,12 +273,11 @@ class TokenSource:
             return "FRESH"  # anonymous credentials are valid without a token
         return state
 
-    def _is_replaced(self, rejected: str | None) -> bool:
+    def _is_replaced(self, rejected: Hidden[str] | None) -> bool:
         if rejected is None or self._state() == "INVALID":
             return False
-        return self._headers().get("authorization", "").removeprefix("Bearer ") != rejected.removeprefix(
-            "Bearer "
-        )
+        now = Hidden(self._headers().get("authorization", "").removeprefix("Bearer "))
+        return now != Hidden(rejected.reveal().removeprefix("Bearer "))
 
     def _headers(self) -> dict[str, str]:
         settings = self._settings
@@ -275,19 +288,19 @@ class TokenSource:
             self._loaded.credentials.apply(headers)
         return headers
 
-    def _obtain(self) -> KimiVertexError | None:
-        failure = self._attempt(lambda: self._refresh(always=False))
+    def _obtain(self, timeout: float | None) -> KimiVertexError | None:
+        failure = self._attempt(lambda: self._refresh(timeout, always=False))
         if failure is not None and self._settings.is_reference:
             self._loaded = (
                 None  # the next attempt sees it if the user has logged in again, or replaced the file
             )
         return failure
 
-    def _replace(self) -> KimiVertexError | None:
-        return self._attempt(lambda: self._refresh(always=True))
+    def _replace(self, timeout: float | None) -> KimiVertexError | None:
+        return self._attempt(lambda: self._refresh(timeout, always=True))
 
     def _renew_early(self) -> KimiVertexError | None:
-        failure = self._attempt(lambda: self._refresh(always=True))
+        failure = self._attempt(lambda: self._refresh(None, always=True))
         if failure is not None:
             self._quiet_until = time.monotonic() + _PAUSE_AFTER_FAILURE
             _LOG.warning(
@@ -305,10 +318,14 @@ class TokenSource:
             return failure
         return None
 
-    def _refresh(self, *, always: bool) -> None:
+    def _refresh(self, timeout: float | None, *, always: bool) -> None:
         _google = _load_google()
 
-        with _google.open_transport(self._settings.ca_certs) as request:
+        # All who ask meanwhile wait for this, so that it neither outlasts the limits of the request that it began with by
+        # much, nor is cut too short for the others.
+        longest = _google.LONGEST_WAIT
+        seconds = longest if timeout is None else min(max(timeout, _SHORTEST_WAIT), longest)
+        with _google.open_transport(self._settings.ca_certs, seconds) as request:
             credentials = self._load().credentials
             if always or self._state() != "FRESH":
                 credentials.refresh(request)

@@ -14,6 +14,8 @@ from datetime import timedelta
 from typing import Final
 
 from kimi_vertex import _wire
+from kimi_vertex._secrets import Hidden
+from kimi_vertex._signs import may_hold_tokens
 from kimi_vertex._target.names import parse_dedicated_dns
 from kimi_vertex._target.target import Route, Target
 from kimi_vertex.errors import APIStatusError, APITimeoutError, InvalidRequestError
@@ -46,22 +48,40 @@ def ask(exchange: Exchange) -> Steps[Head]:
             f"Google gave no access token in time: try again, or check network and proxy. {failure} ({exchange.place})."
         ) from None
     exchange.identity, exchange.refused_token = identity, None
-    exchange.token = identity.headers.get("authorization") if identity.can_refresh else None
+    exchange.token = identity.token
     if exchange.target.needs_project and identity.project:
         exchange.target = exchange.target.with_project(identity.project)
     if exchange.target.needs_discovery:
         exchange.target = yield from _discover(exchange, identity)
     if exchange.target.asks_for_model and not exchange.payload.body.get("model"):
         yield from _find_model(exchange, identity)
-    content = exchange.payload.encoded()
+    content = _content(exchange)
     _check_size(content, exchange.target)
     return (yield from _post(exchange, identity, content))
+
+
+def _content(exchange: Exchange) -> bytes:
+    """The body as it is sent, with special tokens in its texts broken up."""
+    content = exchange.payload.encoded()
+    if exchange.settings.break_tokens and may_hold_tokens(content):
+        payload, count = exchange.payload.with_broken_tokens()
+        if count:
+            logger.info(
+                "The request's texts hold special tokens, which %d invisible signs (U+2060) break up; the answer comes without "
+                "them. With break_tokens=False tokens are sent as they are (%s).",
+                count,
+                exchange.place,
+            )
+            content = payload.encoded()
+            assert exchange.decoder is not None
+            exchange.decoder.mend()
+    return content
 
 
 def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]:
     """Make the request on the way that is known, or on one after the other while there is nothing at its address."""
     accept = "text/event-stream" if exchange.stream else "application/json"
-    headers = {**exchange.headers, **identity.headers, "content-type": "application/json", "accept": accept}
+    headers = identity.added_to(exchange.headers, content_type="application/json", accept=accept)
     usual, known = exchange.target.routes, exchange.facts.value("route")
     routes = (known, *(route for route in usual if route != known)) if known in usual else usual
     first: APIStatusError | None = None
@@ -74,7 +94,7 @@ def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]
             if first is not None:
                 _learn_route(exchange, route, first)
             return head
-        body = yield from _read_error_body()
+        body = exchange.masked((yield from _read_error_body()))
         failure = exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         said = exchange.said
         assert said is not None
@@ -110,7 +130,7 @@ def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
     facts = exchange.facts
     if not facts.knows("model"):
         url = exchange.target.models_url
-        headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
+        headers = identity.added_to(exchange.headers, accept="application/json")
         head = yield from _send(exchange, Request("GET", url, headers, None))
         name = None
         if head.status == 200 and "json" in head.headers.get("content-type", ""):
@@ -119,7 +139,7 @@ def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
             except TransportFailure as failure:
                 raise broken(failure, exchange.place, None) from None
         elif head.status in (401, 403, 429) or head.status >= 500:
-            body = yield from _read_error_body()
+            body = exchange.masked((yield from _read_error_body()))
             raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         facts.learn("model", name, f"GET {url}", lasts=RELEARN)
     name = facts.value("model")
@@ -144,9 +164,10 @@ def _only_model(body: bytes) -> str | None:
 def _send(exchange: Exchange, request: Request) -> Steps[Head]:
     exchange.head, exchange.url = None, request.url
     # The user's own id wins.
-    headers = {"x-request-id": exchange.attempt_id, **request.headers}
+    headers = Hidden({"x-request-id": exchange.attempt_id, **request.headers.reveal()})
     try:
-        head: Head = yield Send(replace(request, headers=headers))
+        sent: Head = yield Send(replace(request, headers=headers))
+        head = exchange.without_secrets(sent)
     except TransportFailure as failure:
         raise exchange.unreachable(failure, request.url) from None
     exchange.head = head
@@ -171,10 +192,10 @@ def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
     facts = exchange.facts
     if facts.knows("dedicated_dns"):
         return exchange.target.with_dedicated_dns(facts.value("dedicated_dns"))
-    headers = {**exchange.headers, **identity.headers, "accept": "application/json"}
+    headers = identity.added_to(exchange.headers, accept="application/json")
     head = yield from _send(exchange, Request("GET", url, headers, None))
     if head.status != 200:
-        body = yield from _read_error_body()
+        body = exchange.masked((yield from _read_error_body()))
         if head.status in (401, 429) or head.status >= 500:
             raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
         exchange.lookup_refused = head.status

@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from kimi_vertex._secrets import Hidden
 from kimi_vertex.events import Event
 
 __all__ = [
@@ -31,7 +32,7 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str]
+    headers: Hidden[Mapping[str, str]]
     content: bytes | None
 
 
@@ -39,7 +40,7 @@ class Request:
 class Identity:
     """What the credentials contribute to a request."""
 
-    headers: Mapping[str, str]
+    headers: Hidden[Mapping[str, str]]
     project: str | None
     universe_domain: str
     can_refresh: bool
@@ -48,6 +49,18 @@ class Identity:
     """Whose credentials these are, as far as they know."""
     source: str | None = None
     """What kind of credentials, in words."""
+
+    @property
+    def token(self) -> Hidden[str] | None:
+        """The `authorization` header, if a better one can be had."""
+        if not (self.can_refresh and "authorization" in self.headers.reveal()):
+            return None
+        return Hidden(self.headers.reveal()["authorization"])
+
+    def added_to(self, headers: Hidden[Mapping[str, str]], **more: str) -> Hidden[Mapping[str, str]]:
+        """The headers of a request: others, this identity's, and further ones."""
+        further = {name.replace("_", "-"): value for name, value in more.items()}
+        return Hidden({**headers.reveal(), **self.headers.reveal(), **further})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +75,7 @@ class Head:
 class Authorize:
     """Give me an `Identity`. The first command of each attempt: the attempt's clock starts here."""
 
-    rejected: str | None = None
+    rejected: Hidden[str] | None = None
     """The `authorization` header that the service has just refused."""
     project: bool = False
     """Whether the project is needed too."""

@@ -248,7 +248,7 @@ def broken(failure: TransportFailure, place: str, partial: Completion | None) ->
 
 
 def unreadable(
-    problem: Exception, content_type: str, place: str, headers: Mapping[str, str], partial: Completion | None
+    problem: str, content_type: str, place: str, headers: Mapping[str, str], partial: Completion | None
 ) -> APIError:
     """The error for a status 200 whose body is not an answer."""
     if content_type == "text/html":

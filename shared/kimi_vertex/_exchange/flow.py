@@ -118,6 +118,7 @@ def _attempt(exchange: Exchange) -> Steps[None]:
     streamed = content_type == "text/event-stream"
     reading, ended = ReadChunk(), not streamed
     shows, listens = exchange.shows_events, exchange.stats.listening
+    failed: APIError | None = None
     try:
         while not (ended or decoder.done):
             data, ended = yield reading
@@ -151,13 +152,15 @@ def _attempt(exchange: Exchange) -> Steps[None]:
             yield from _show(exchange, events)
     except StreamErrorEvent as event:
         status, partial = event.error.status or 500, _partial(exchange, decoder)
-        raise exchange.status_error(head, event.error, status=status, partial=partial) from None
+        failed = exchange.status_error(head, event.error, status=status, partial=partial)
     except UnreadableData as problem:
-        partial = _partial(exchange, decoder)
-        raise unreadable(problem, content_type, exchange.place, head.headers, partial) from None
+        words, partial = exchange.masked(str(problem)), _partial(exchange, decoder)
+        failed = unreadable(words, content_type, exchange.place, head.headers, partial)
     except TransportFailure as failure:
         if not (streamed and decoder.complete):
-            raise broken(failure, exchange.place, _partial(exchange, decoder)) from None
+            failed = broken(failure, exchange.place, _partial(exchange, decoder))
+    if failed is not None:
+        raise failed  # out here it has no context, which would keep what the server has repeated of the request
     if not decoder.complete:
         cut = TransportFailure(
             "broken", "the server closed the stream without a finish reason and without [DONE]"

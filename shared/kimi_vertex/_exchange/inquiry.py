@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from kimi_vertex import _wire
+from kimi_vertex._secrets import Hidden, masked
 from kimi_vertex._target.target import Target
 from kimi_vertex.errors import APIResponseError, APIStatusError, APITimeoutError
 
@@ -25,7 +26,7 @@ class Inquiry:
     """One GET as the client's account, with the errors that requests to the model have."""
 
     target: Target
-    headers: Mapping[str, str]
+    headers: Hidden[Mapping[str, str]]
     clock: Callable[[], float]
     today: Callable[[], datetime]
     proxy_of: Callable[[str], str | None]
@@ -38,25 +39,19 @@ class Inquiry:
         Raises:
             KimiVertexError: As documented at `KimiVertexClient.get`.
         """
-        refused: str | None = None
+        refused: Hidden[str] | None = None
         while True:
             identity = yield from self._authorize(refused)
             try:
                 self.found = yield from self._ask(path, query, identity)
             except APIStatusError as error:
-                token = identity.headers.get("authorization")
-                if (
-                    error.status_code != 401
-                    or refused is not None
-                    or token is None
-                    or not identity.can_refresh
-                ):
+                if error.status_code != 401 or refused is not None or identity.token is None:
                     raise
-                refused = token
+                refused = identity.token
             else:
                 return
 
-    def _authorize(self, refused: str | None) -> Steps[Identity]:
+    def _authorize(self, refused: Hidden[str] | None) -> Steps[Identity]:
         try:
             identity: Identity = yield Authorize(refused, project=self.target.needs_project)
         except TransportFailure as failure:
@@ -72,7 +67,7 @@ class Inquiry:
         url = self.target.resource_url(quote(path.strip("/")), identity.universe_domain)
         if query:
             url += f"?{urlencode(query)}"
-        headers = {**self.headers, **identity.headers, "accept": "application/json"}
+        headers = identity.added_to(self.headers, accept="application/json")
         try:
             head: Head = yield Send(Request("GET", url, headers, None))
         except TransportFailure as failure:
@@ -88,7 +83,8 @@ class Inquiry:
             body = b""
         text = body.decode("utf-8-sig", "replace")
         if head.status != 200:
-            error = _wire.error_from_body(text)
+            error = _wire.error_from_body(masked(text, (headers,)))
+            head = replace(head, headers=masked(head.headers, (headers,)))
             said = replace(
                 read(head.status, error, self.target, None),
                 account=identity.account,

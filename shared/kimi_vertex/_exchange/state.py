@@ -12,6 +12,7 @@ from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder
 from kimi_vertex._answer.reask import Rejected, correction
 from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice, without_switch
+from kimi_vertex._secrets import Hidden, masked
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Accumulator, Completion
@@ -44,7 +45,7 @@ class Exchange:
     stream: bool
     shows_events: bool
     """Whether the caller sees events as they come, so that what was shown cannot be taken back."""
-    headers: Mapping[str, str]
+    headers: Hidden[Mapping[str, str]]
     request_id: str
     """What is sent as `X-Request-Id`, so that the server's log can be searched."""
     timeouts: Timeouts
@@ -99,9 +100,9 @@ class Exchange:
     """How the target refused the request last, for want of room."""
     gave_up: bool = field(init=False, default=False)
     """Whether its turn did not come in time."""
-    token: str | None = field(init=False, default=None)
+    token: Hidden[str] | None = field(init=False, default=None)
     """The `authorization` header that was sent last, if a better one can be had."""
-    refused_token: str | None = field(init=False, default=None)
+    refused_token: Hidden[str] | None = field(init=False, default=None)
     refreshed: bool = field(init=False, default=False)
     """Whether a refused token has been replaced."""
     found_empty: bool = field(init=False, default=False)
@@ -214,6 +215,12 @@ class Exchange:
     ) -> APIStatusError:
         """The error for what the service said, which is kept in `said`."""
         identity, now = self.identity, self.clock()
+        error = replace(
+            error,
+            message=self.masked(error.message),
+            code=self.masked(error.code),
+            body=self.masked(error.body),
+        )
         self.said = replace(
             read(status, error, self.target, self.payload.model),
             account=identity.account if identity is not None else None,
@@ -224,6 +231,15 @@ class Exchange:
             lookup_refused=self.lookup_refused,
         )
         return status_error(self.said, error, headers=head.headers, now=self.today(), partial=partial)
+
+    def masked(self, said: Any) -> Any:
+        """What a server said, without the secrets of the request, which it may repeat."""
+        identity = self.identity
+        return masked(said, (self.headers, *(() if identity is None else (identity.headers,))))
+
+    def without_secrets(self, head: Head) -> Head:
+        """A response's head, as `masked`."""
+        return replace(head, headers=self.masked(head.headers))
 
     def unreachable(self, failure: TransportFailure, url: str) -> APIError:
         """The error for a failure before the head of the response."""

@@ -23,6 +23,7 @@ from kimi_vertex.messages import Message, MessageLike
 from kimi_vertex.models import SAMPLING
 from kimi_vertex.options import RequestOptions, Settings
 
+from .breaking import Breaker
 from .choice import allowed_tools, forbids_parallel_calls, forced_tools, tool_choice
 from .declared import Declarations
 from .order import Entry, order
@@ -109,6 +110,11 @@ class Payload:
     def with_markers(self) -> Payload:
         """The same request for an answer with its special tokens, which a vLLM without parsers else takes out."""
         return replace(self, body={"skip_special_tokens": False, **self.body})
+
+    def with_broken_tokens(self) -> tuple[Payload, int]:
+        """The same request with special tokens in its texts broken up (`_signs`), and in how many places."""
+        breaker = Breaker()
+        return replace(self, body=breaker.body(self.body)), breaker.count
 
     def _own(self) -> list[dict[str, Any]]:
         return self.body["messages"] if self.own_messages else []

@@ -13,6 +13,7 @@ __all__ = [
     "LOCATION_VARIABLE",
     "PROJECT_VARIABLE",
     "Environment",
+    "target_variables",
     "unknown_variables",
     "warn_of_unknown",
 ]
@@ -70,6 +71,17 @@ class Environment:
             insecure_http=environ.get(f"{_PREFIX}INSECURE_HTTP") or None,
             **{name: environ.get(_PREFIX + name.upper()) or None for name in _SETTINGS},
         )
+
+
+def target_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are about targets: of others with the library's prefix, which may hold a token, the names."""
+    read = {*(_PREFIX + name.upper() for name in (*_SETTINGS, "insecure_http"))}
+    read |= {PROJECT_VARIABLE, LOCATION_VARIABLE, EMULATOR_VARIABLE}
+    return {
+        name: value if name in read else ""
+        for name, value in environ.items()
+        if name in read or name.startswith(_PREFIX)
+    }
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]]:

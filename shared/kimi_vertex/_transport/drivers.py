@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from asyncio import current_task
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -28,6 +28,7 @@ from kimi_vertex._exchange.commands import (
     Sleep,
     TransportFailure,
 )
+from kimi_vertex._secrets import Hidden
 from kimi_vertex._target.target import DEFAULT_UNIVERSE
 from kimi_vertex.errors import ConfigurationError, CredentialsError, KimiVertexError
 from kimi_vertex.events import Event
@@ -46,7 +47,7 @@ logger = logging.getLogger("kimi_vertex.http")
 
 # The end of the body comes with `[DONE]` or right behind it; who is slower is better off with a new connection.
 _DRAIN_SECONDS: Final = 0.3
-_ANONYMOUS: Final = Identity({}, None, DEFAULT_UNIVERSE, can_refresh=False)
+_ANONYMOUS: Final = Identity(Hidden({}), None, DEFAULT_UNIVERSE, can_refresh=False)
 
 
 class _Driver:
@@ -75,7 +76,7 @@ class _Driver:
         return client.build_request(
             request.method,
             request.url,
-            headers={**request.headers, "accept-encoding": ACCEPTED},
+            headers={**request.headers.reveal(), "accept-encoding": ACCEPTED},
             content=request.content,
             extensions=extensions,
             timeout=httpx.Timeout(connect=connect, read=waits, write=waits, pool=connect),
@@ -99,8 +100,8 @@ class _Driver:
             self._limits.await_first_token()
         self._bounded = self._limits.bound < FOREVER
 
-    def _identity(self, headers: dict[str, str], tokens: TokenSource) -> Identity:
-        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+    def _identity(self, headers: Hidden[Mapping[str, str]], tokens: TokenSource) -> Identity:
+        if not all(value.isascii() and value.isprintable() for value in headers.reveal().values()):
             raise CredentialsError(
                 "The credentials gave a token with signs that an HTTP header cannot hold, such as a line's end. "
                 "Check what the token was read from."
@@ -309,9 +310,8 @@ class SyncDriver(_Driver):
             tokens.load(timeout=self._remaining())
             if self._is_projectless(command, tokens):
                 return _ANONYMOUS
-        headers = tokens.headers(
-            force=command.rejected is not None, rejected=command.rejected, timeout=self._remaining()
-        )
+        force, rejected = command.rejected is not None, command.rejected
+        headers = Hidden(tokens.headers(force=force, rejected=rejected, timeout=self._remaining()))
         return self._identity(headers, tokens)
 
     def _close(self) -> None:
@@ -483,9 +483,10 @@ class AsyncDriver(_Driver):
             await tokens.aload()
             if self._is_projectless(command, tokens):
                 return _ANONYMOUS
-        return self._identity(
-            await tokens.aheaders(force=command.rejected is not None, rejected=command.rejected), tokens
-        )
+        force, rejected = command.rejected is not None, command.rejected
+        left = max(0.0, self._limits.bound - monotonic())
+        headers = Hidden(await tokens.aheaders(force=force, rejected=rejected, seconds=left))
+        return self._identity(headers, tokens)
 
     async def _close(self) -> None:
         response, self._response, self._chunks = self._response, None, None

@@ -19,6 +19,7 @@ import pytest
 from google.oauth2.credentials import Credentials
 
 from kimi_vertex._auth.tokens import TokenSource
+from kimi_vertex._secrets import Hidden
 from kimi_vertex.errors import CredentialsError
 from kimi_vertex_emulator import Emulator, Raw
 
@@ -182,8 +183,10 @@ def test_refused_together(form: str, source: TokenSource, emulator: Emulator) ->
     source.headers()
     emulator.enqueue(slow_token("two"), route="token")
     with ThreadPoolExecutor(10) as pool:
-        seen = list(pool.map(lambda _: source.headers(force=True, rejected=form)["authorization"], range(10)))
-    late = source.headers(force=True, rejected=form)["authorization"]
+        seen = list(
+            pool.map(lambda _: source.headers(force=True, rejected=Hidden(form))["authorization"], range(10))
+        )
+    late = source.headers(force=True, rejected=Hidden(form))["authorization"]
     assert {*seen, late} == {"Bearer two"}
     assert len(emulator.requests) == 2
 
@@ -191,15 +194,15 @@ def test_refused_together(form: str, source: TokenSource, emulator: Emulator) ->
 async def test_refused_again(source: TokenSource, emulator: Emulator) -> None:
     """Each newly refused token is replaced, and so is one that the caller does not name."""
     await source.aheaders()
-    await source.aheaders(force=True, rejected=FIRST)
-    await source.aheaders(force=True, rejected=SECOND)
+    await source.aheaders(force=True, rejected=Hidden(FIRST))
+    await source.aheaders(force=True, rejected=Hidden(SECOND))
     assert (await source.aheaders(force=True))["authorization"] == "Bearer emulator-token-4"
 
 
 def test_a_refused_static_token_stays() -> None:
     """A static token cannot be replaced, and the source says so."""
     source = TokenSource(access_token="abc")
-    assert source.headers(force=True, rejected="abc") == {"authorization": "Bearer abc"}
+    assert source.headers(force=True, rejected=Hidden("abc")) == {"authorization": "Bearer abc"}
     assert not source.can_refresh
 
 

@@ -15,6 +15,7 @@ from google.oauth2 import service_account
 from kimi_vertex import ConfigurationError, CredentialsError, KimiVertexClient
 from kimi_vertex._auth.credentials import CredentialSettings
 from kimi_vertex._auth.google import load
+from kimi_vertex._secrets import Hidden
 from kimi_vertex_emulator import Emulator, Raw
 
 from ..support_core import JSON_HEAD, each_form, perform
@@ -81,7 +82,7 @@ def login(emulator: Emulator) -> Any:
 def test_impersonated_credentials_make_them(emulator: Emulator) -> None:
     """Impersonated credentials ask the IAM service for an ID token of the account."""
     source = impersonated_credentials.Credentials(login(emulator), "agent@p.iam.gserviceaccount.com", ["s"])  # type: ignore[no-untyped-call]
-    made = load(CredentialSettings.checked(source, None, audience=AUDIENCE)).credentials
+    made = load(CredentialSettings.checked(Hidden(source), Hidden(None), audience=AUDIENCE)).credentials
     assert isinstance(made, impersonated_credentials.IDTokenCredentials)
     assert made._target_audience == AUDIENCE
 

@@ -21,6 +21,7 @@ from kimi_vertex._exchange.commands import (
     Sleep,
     TransportFailure,
 )
+from kimi_vertex._secrets import Hidden
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
@@ -97,9 +98,9 @@ class Play:
     def _perform(self, command: Any) -> Any:
         match command:
             case Authorize():
-                self.rejected.append(command.rejected)
+                self.rejected.append(None if command.rejected is None else command.rejected.reveal())
                 token = "second" if command.rejected else "first"
-                return Identity({"authorization": token}, None, "googleapis.com", self._refreshable)
+                return Identity(Hidden({"authorization": token}), None, "googleapis.com", self._refreshable)
             case Send():
                 self.sent.append(command.request)
                 self.now += self._step

@@ -147,7 +147,7 @@ def test_a_refused_token_is_named_to_the_credentials() -> None:
     refused = Answer(401, body="{}")
     play = Play(client(max_retries=0, pace=None, access_token="x"), [refused, GOOD], refreshable=True)
     assert (play.rejected, play.waits, play.error) == ([None, "first"], [], None)
-    assert [request.headers["authorization"] for request in play.sent] == ["first", "second"]
+    assert [request.headers.reveal()["authorization"] for request in play.sent] == ["first", "second"]
 
 
 REFUSAL = Answer(

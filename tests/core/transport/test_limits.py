@@ -21,6 +21,7 @@ from google.oauth2.credentials import Credentials
 from httpx_aiohttp import AiohttpTransport
 
 from kimi_vertex import APITimeoutError, Completion, KimiVertexClient, Timeouts
+from kimi_vertex_emulator import Emulator
 
 from ..support_core import DONE, FINISH, GOOD_STREAM, TEXT, THINKING, RawServer, read_request
 
@@ -260,6 +261,19 @@ def test_a_token_service_that_is_silent(transport: str, limit: str) -> None:
         )
         settings: dict[str, Any] = {"credentials": credentials, "project": "my-project"}
         fails(limit, lambda: ask(transport, service.base_url, limits(**{limit: SHORT}), **settings))
+
+
+@each_transport()
+def test_who_comes_after_a_silent_token_service(transport: str) -> None:
+    """The refresh that a request gave up ends soon, so that the next request has one of its own."""
+    with server() as silent, Emulator() as emulator:
+        credentials = Credentials(  # type: ignore[no-untyped-call]
+            None, refresh_token="r", client_id="c", client_secret="s", token_uri=silent.base_url
+        )
+        settings: dict[str, Any] = {"credentials": credentials, "project": "my-project"}
+        fails("total", lambda: ask(transport, emulator.base_url, limits(total=SHORT), **settings))
+        credentials._token_uri = emulator.token_uri
+        assert ask(transport, emulator.base_url, Timeouts(), max_retries=5, **settings).text
 
 
 def test_the_time_of_a_reader_is_not_a_pause() -> None:
