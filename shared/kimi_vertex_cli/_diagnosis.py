@@ -28,9 +28,9 @@ __all__ = ["diagnose"]
 _MARKS: Final = {"ok": ("✓", "green"), "red": ("✗", "bold red"), "warn": ("!", "yellow"), "info": ("·", GRAY)}
 _PLAIN: Final = {"ok": "ok  ", "red": "FAIL", "warn": "warn", "info": "    "}
 _CARD: Final = "score card"
-_EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)+")
 _TOKEN: Final = re.compile(r"ya29\.[\w.-]+|eyJ[\w.-]{10,}|AIza[\w-]{10,}|sk-[\w-]{8,}")
-_HOST: Final = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.(?:vertexai\.goog|run\.app)\b")
+_HOST: Final = re.compile(r"(?<![\w.-])[\w-]++(?:\.[\w-]++)*\.(?:vertexai\.goog|run\.app)\b")
 
 
 class _Round:
