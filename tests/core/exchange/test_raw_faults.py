@@ -59,10 +59,8 @@ AMPLE = Timeouts(connect=5, first_byte=15, idle=15)
 
 def ask(shape: Shape, form: str, timeouts: Timeouts, **settings: Any) -> Outcome:
     with fault_server(shape, form) as server:
-        client = KimiVertexClient(
-            base_url=server.base_url, timeout=timeouts, max_retries=0, implicit_thinking=False, **settings
-        )
-        return perform(client, form)
+        own = {"timeout": timeouts, "max_retries": 0, "pace": None, "implicit_thinking": False, **settings}
+        return perform(KimiVertexClient(base_url=server.base_url, **own), form)
 
 
 def expect_plain_logs(caplog: pytest.LogCaptureFixture) -> None:
@@ -197,6 +195,7 @@ def test_over_aiohttp(form: str) -> None:
                 base_url=base_url,
                 timeout=timeouts,
                 max_retries=0,
+                pace=None,
                 implicit_thinking=False,
                 http_async_client=http,
             )
