@@ -192,7 +192,7 @@ def _native(turn: Turn, speller: Spelling) -> str:
 def _calls(turn: Turn, speller: Spelling) -> Iterator[tuple[Call, str, str]]:
     for number, call in enumerate(turn.tool_calls, start=speller.chat.calls_so_far):
         call_id = call.id if call.id is not None else speller.call_id(call.name, number)
-        yield call, call_id, call.arguments_text
+        yield call, call_id, speller.arguments(call.arguments_text)
 
 
 def _finish_reason(turn: Turn, speller: Spelling) -> str:

@@ -43,6 +43,7 @@ Dialect: TypeAlias = Literal[
     "gateway",
     "moonshot-k3",
     "vllm-k3",
+    "vllm-k3-rust",
     "sglang-k3",
     "raw-k3",
 ]
@@ -60,6 +61,8 @@ Dialect: TypeAlias = Literal[
 - `gateway`: a gateway such as OpenRouter. Comments, thinking twice, two finish chunks.
 - `moonshot-k3`: Kimi K3 on Moonshot's API. Each call comes whole, with the id `NAME:N`.
 - `vllm-k3`: Kimi K3 on vLLM with its parsers. Each call comes whole, with a random id.
+- `vllm-k3-rust`: Kimi K3 on vLLM's front end in Rust. A call comes in pieces, with the id `call_...`, and one that the
+  token limit cuts is closed as if it were whole. Thinking in two fields is refused.
 - `sglang-k3`: Kimi K3 on SGLang with its parsers. Each call comes whole, with the id `NAME:N`.
 - `raw-k3`: Kimi K3 on a server without parsers. The whole turn as K3's markup inside the content.
 """

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._k3 import is_k3, refuse_k3
@@ -178,6 +178,10 @@ def _refuse_orphans(messages: Sequence[Mapping[str, Any]]) -> Reply | None:
     return None
 
 
+_THINKING_FIELDS: Final = {"reasoning", "reasoning_content"}
+"""Two names of one field for vLLM's front end in Rust."""
+
+
 def _invalid(message: str) -> Reply:
     return google_error(400, "INVALID_ARGUMENT", message)
 
@@ -193,6 +197,8 @@ def refuse_by_rules(
         rules: The rules.
         dialect: Whose words a refusal has.
     """
+    if dialect == "vllm-k3-rust" and any(message.keys() >= _THINKING_FIELDS for message in body["messages"]):
+        return moonshot_error("Failed to deserialize the JSON body: messages: duplicate field `reasoning`")
     temperature = body.get("temperature")
     if rules.temperature and temperature is not None and temperature != 1:
         return moonshot_error("invalid temperature: only 1 is allowed for this model")

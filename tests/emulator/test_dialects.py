@@ -55,6 +55,7 @@ SPELT: dict[Dialect, Spelt] = {
     "gateway": Spelt(fields=("reasoning", "reasoning_details"), asked="finish"),
     "moonshot-k3": Spelt(call_id="look:0", unasked="choice", asked="choice,own"),
     "vllm-k3": Spelt(fields=("reasoning",), call_id=rf"chatcmpl-tool-{HASHED}", unasked=""),
+    "vllm-k3-rust": Spelt(fields=("reasoning",), call_id="call_[0-9a-f]{24}", unasked=""),
     "sglang-k3": Spelt(call_id="look:0"),
     "raw-k3": Spelt(fields=(), content=RAW_K3, call_id=None),
 }

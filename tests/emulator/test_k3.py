@@ -12,7 +12,7 @@ from kimi_vertex_emulator import Call, Dialect, Emulator, Turn
 
 K3 = "moonshotai/kimi-k3"
 USER = {"role": "user", "content": "Hi"}
-DIALECTS: list[Dialect] = ["moonshot-k3", "vllm-k3", "sglang-k3", "raw-k3"]
+DIALECTS: list[Dialect] = ["moonshot-k3", "vllm-k3", "vllm-k3-rust", "sglang-k3", "raw-k3"]
 
 
 def tool(name: str) -> dict[str, Any]:
@@ -111,3 +111,26 @@ def test_one_turn(emulator: Emulator, dialect: Dialect, form: str) -> None:
         ("g", "{}"),
     ]
     assert (completion.finish_reason, completion.invalid_tool_calls) == ("tool_calls", ())
+
+
+@pytest.mark.parametrize("form", ["streamed", "async-streamed"])
+def test_a_cut_call_that_the_server_closes(emulator: Emulator, form: str) -> None:
+    """A cut call that vLLM's front end in Rust gives out as whole does not run."""
+    emulator.dialect, emulator.chunking = "vllm-k3-rust", "token"
+    cut = Call("f", '{"command": "rm -r /tmp')
+    emulator.enqueue(Turn(thinking="Hm", tool_calls=[cut], finish_reason="length"))
+    completion = read(KimiVertexClient(K3, base_url=emulator.base_url), form, tools=[tool("f")])
+    assert completion.tool_calls == ()
+    (invalid,) = completion.invalid_tool_calls
+    assert invalid.arguments == '{"command": "rm -r /tmp"}'
+    assert "cut off by the token limit" in (invalid.error or "")
+
+
+def test_thinking_in_two_fields(kimi: Any) -> None:
+    """The front end of vLLM in Rust takes one field of thinking, and refuses two."""
+    kimi.emulator.dialect = "vllm-k3-rust"
+    both = {"role": "assistant", "content": "A", "reasoning": "T", "reasoning_content": "T"}
+    answer = kimi.post([USER, both, USER], model=K3)
+    assert (answer.status_code, "duplicate field" in answer.text) == (400, True)
+    one = {"role": "assistant", "content": "A", "reasoning": "T"}
+    assert kimi.post([USER, one, USER], model=K3).status_code == 200

@@ -18,7 +18,7 @@ from langchain_kimi_vertex import ChatKimiVertex
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
 
 K3 = "moonshotai/kimi-k3"
-DIALECTS: list[Dialect] = ["moonshot-k3", "vllm-k3", "sglang-k3", "raw-k3"]
+DIALECTS: list[Dialect] = ["moonshot-k3", "vllm-k3", "vllm-k3-rust", "sglang-k3", "raw-k3"]
 STEPS = 5
 FOREIGN = [
     HumanMessage("What is 0 + 1?"),

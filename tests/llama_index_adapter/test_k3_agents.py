@@ -13,7 +13,7 @@ from kimi_vertex_emulator import Call, Dialect, Emulator, Turn
 from .conftest import MakeLLM
 
 K3 = "moonshotai/kimi-k3"
-DIALECTS: list[Dialect] = ["moonshot-k3", "vllm-k3", "sglang-k3", "raw-k3"]
+DIALECTS: list[Dialect] = ["moonshot-k3", "vllm-k3", "vllm-k3-rust", "sglang-k3", "raw-k3"]
 STEPS = 5
 FOREIGN = [
     ChatMessage(role="user", content="What is 0 + 1?"),
