@@ -36,7 +36,7 @@ def run(blocks: list[tuple[int, str]], path: str) -> list[dict[str, Any]]:
             try:
                 with contextlib.redirect_stdout(printed):
                     # Each line where the page has it, so that a traceback names the page's line.
-                    exec(compile("\n" * line + code, path, "exec"), namespace)
+                    exec(compile("\n" * line + code, path, "exec", dont_inherit=True), namespace)
             except BaseException:
                 error = traceback.format_exc()
         results.append({"output": printed.getvalue(), "error": error})
