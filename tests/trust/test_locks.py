@@ -26,6 +26,8 @@ RENEWED = {
 }
 REPLACED = {"kimi_vertex._transport.limits.Guard", "kimi_vertex._transport.clients._NoCookies"}
 """Of objects that `Clients` has others for in the child: the old ones may be there, and are not used."""
+FOR_ONE_REFRESH = {"kimi_vertex._auth.google._Request"}
+"""google-auth's own, in a transport that lives while a token is fetched."""
 LOCKS = (
     type(threading.Lock()),
     type(threading.RLock()),
@@ -71,7 +73,9 @@ def test_each_is_new_in_a_child(emulator: Emulator) -> None:
     gc.collect()
     found = locks()
     names = {place.rpartition(".")[0] for place, _ in found}
-    assert names == RENEWED | REPLACED, "a new lock: renew it in a forked child, and name it here"
+    assert names - FOR_ONE_REFRESH == RENEWED | REPLACED, (
+        "a new lock: renew it in a forked child, and name it here"
+    )
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:

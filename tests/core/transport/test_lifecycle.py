@@ -285,7 +285,7 @@ def test_a_closed_client_of_the_users(emulator: Emulator) -> None:
 def test_logs_have_no_secrets_and_no_prompts(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """At DEBUG, `kimi_vertex` logs neither tokens nor prompts nor thinking nor answers."""
     emulator.enqueue(
-        Raw([b'{"error": {"message": "Busy."}}'], status=503, headers={"retry-after": "0"}),
+        Raw([b'{"error": {"message": "Broken."}}'], status=500, headers={"retry-after": "0"}),
         Turn(thinking="private-thought", text="private-answer"),
         Turn(thinking="private-thought", text=None),
     )
