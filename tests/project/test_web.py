@@ -77,6 +77,7 @@ def test_web_page(page: tuple[Page, str], emulator: Emulator) -> None:
     ask(opened, QUESTION)
     opened.wait("document.querySelector('details')?.open")
     opened.wait(f"document.body.innerText.includes({ANSWER!r})")
+    opened.wait("document.querySelector('main').lastChild.className == 'end'")  # the turn is saved
     shown = ["user", "thinking", "tool", "tool", "thinking", "tool", "tool", "thinking", "text"]
     assert kinds(opened) == shown
     assert opened.evaluate("[...document.querySelectorAll('details')].every(part => !part.open)")
