@@ -25,7 +25,7 @@ from kimi_vertex_emulator import Emulator
 
 from ..support_core import DONE, FINISH, GOOD_STREAM, TEXT, THINKING, RawServer, read_request
 
-SHORT = 0.3
+SHORT = 0.6
 LONG = 30.0
 TRANSPORTS = ("httpx", "httpx-async", "aiohttp")
 ON_A_LOOP = TRANSPORTS[1:]
