@@ -18,6 +18,7 @@ from ._surrogates import without_surrogates
 __all__ = [
     "LENIENT",
     "canonical",
+    "culprit",
     "encode",
     "find_json_object",
     "is_object",
@@ -70,8 +71,15 @@ def encode(body: Mapping[str, Any], *, messages: str | None = None) -> bytes:
     try:
         return _dumps(body)
     except (TypeError, ValueError, RecursionError) as error:
-        what = next(_culprits(body, "", ()), None) or f"{error}"
-        raise ValueError(what) from None
+        raise ValueError(culprit(body) or f"{error}") from None
+
+
+def culprit(body: Mapping[str, Any]) -> str | None:
+    """Name the first thing in `body` that JSON cannot hold, or that lies more than 200 levels deep.
+
+    How deep `encode` can write depends on the version of Python, so what is kept and written by others is asked here.
+    """
+    return next(_culprits(body, "", ()), None)
 
 
 def _quick(message: dict[str, Any]) -> dict[str, Any]:

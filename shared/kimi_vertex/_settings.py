@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from ._answer.validation import check_validators
 from ._habits import SENT_AS_THEY_ARE, check_names
-from ._json import encode
+from ._json import culprit, encode
 from ._secrets import Hidden, is_secret_header
 from ._target.names import check_model_text
 from ._text import shown
@@ -90,10 +90,13 @@ def check_settings(settings: Settings) -> Settings:
 
 
 def _check_json(extra_body: Mapping[str, Any] | None) -> None:
+    what = culprit(extra_body or {})
     try:
         encode(extra_body or {})
     except ValueError as error:
-        raise ConfigurationError(f"extra_body cannot be written as JSON: {error}.") from None
+        what = what or f"{error}"
+    if what:
+        raise ConfigurationError(f"extra_body cannot be written as JSON: {what}.")
 
 
 def check_callable(value: object, name: str) -> None:

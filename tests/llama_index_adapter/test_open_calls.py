@@ -67,7 +67,13 @@ async def test_early_stop(
 async def test_direct_answer_beside_another_call(
     emulator: Emulator, llm: KimiVertex, streaming: bool
 ) -> None:
-    """A tool that answers directly leaves the other call's result out."""
+    """A tool that answers directly leaves the result of a call out that ends later."""
+
+    async def note(text: str) -> str:
+        """Write it down, in no hurry."""
+        await asyncio.sleep(0.1)
+        return text
+
     direct = FunctionTool.from_defaults(add, return_direct=True)
     agent = FunctionAgent(tools=[direct, note], llm=llm, streaming=streaming)
     context = Context(agent)
