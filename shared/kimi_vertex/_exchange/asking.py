@@ -166,7 +166,7 @@ def _send(exchange: Exchange, request: Request) -> Steps[Head]:
     # The user's own id wins.
     headers = Hidden({"x-request-id": exchange.attempt_id, **request.headers.reveal()})
     try:
-        sent: Head = yield Send(replace(request, headers=headers))
+        sent: Head = yield Send(replace(request, headers=headers), exchange.sent)
         head = exchange.without_secrets(sent)
     except TransportFailure as failure:
         raise exchange.unreachable(failure, request.url) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -86,6 +86,8 @@ class Send:
     """Make the request; give me the `Head`. An earlier response is closed."""
 
     request: Request
+    sent: Callable[[], None] | None = None
+    """Called once the body is written, if the HTTP client lets that be seen."""
 
 
 @dataclass(frozen=True, slots=True)

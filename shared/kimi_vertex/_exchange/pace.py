@@ -36,6 +36,12 @@ _BACKOFF: Final = 1.5
 """By what the pause between two probes grows."""
 _PATIENCE: Final = 1.0
 """A probe that has not been refused for so many seconds is admitted: a refusal is quick, an answer need not be."""
+_ON_THE_WAY: Final = 96
+"""How many requests may be on their way at a time: that many are refused at most before the first refusal is heard."""
+_BACK: Final = 0.1
+"""Seconds that a refusal takes to come back at least; more where the way out took more."""
+_UNSEEN: Final = 1.0
+"""After so many seconds a request has arrived, where the HTTP client does not tell when it was written."""
 _SHORTEST_WINDOW: Final = 3.0
 _LONGEST_WINDOW: Final = 90.0
 _BELOW: Final = 0.985
@@ -59,7 +65,7 @@ _LONGEST_SLEEP: Final = 5.0
 class Turn:
     """A request that may be made, until it is gone."""
 
-    __slots__ = ("admitted", "at", "epoch", "level", "tokens")
+    __slots__ = ("admitted", "at", "epoch", "level", "over", "sent", "tokens")
 
     def __init__(self, at: float, tokens: float, level: int, epoch: int) -> None:
         self.at = at
@@ -67,7 +73,17 @@ class Turn:
         self.level = level
         """How many were running, with this one."""
         self.epoch = epoch
-        self.admitted = False
+        self.admitted = self.over = False
+        self.sent: float | None = None
+        """When it was written."""
+
+    def on_its_way(self, now: float) -> bool:
+        """Whether its refusal may still be under way: the way back takes as long as the way out, as far as is known."""
+        if self.admitted or self.over:
+            return False
+        if self.sent is None:
+            return now < self.at + _UNSEEN
+        return now < self.sent + max(_BACK, self.sent - self.at)
 
 
 class Waiter:
@@ -131,6 +147,8 @@ class Pacer:
         self._speed, self._last = 0.0, -math.inf
         """Turns in a second, and when the last one was given."""
         self._sent = _Sent()
+        self._young: list[Turn] = []
+        """Those that may be on their way."""
         self._answered_at = -math.inf
         self._slowest = 0.0
         """How long a refusal takes."""
@@ -192,6 +210,7 @@ class Pacer:
             if self._first is None:
                 self._first = now
             self._sent.add(now, tokens)
+            self._young.append(turn)
             self._speed = self._speed * math.exp((self._last - now) / _SMOOTH) + 1 / _SMOOTH
             self._last = now
             if waiter is not None:
@@ -233,6 +252,10 @@ class Pacer:
 
     def _for_place(self, now: float, most: int | None, position: int, speed: float) -> float:
         """Seconds until there may be a place, of those that the ramp, a pool or the asker leaves; 0 if there is one."""
+        if len(self._young) >= _ON_THE_WAY:
+            self._young = [turn for turn in self._young if turn.on_its_way(now)]
+            if len(self._young) >= _ON_THE_WAY:
+                return min(max(0.01, (position + 1) / speed / 2), 2.0)
         needed = self._running + 1 + position
         if most is not None and self._running >= most:
             return min(max(0.005, (position + 1) / speed / 2), 2.0)
@@ -307,6 +330,7 @@ class Pacer:
                 return
             self._running -= 1
             self._refused += 1
+            turn.over = True
             self.refusal = status, words
             self._slowest = max(0.9 * self._slowest, now - turn.at)
             self._sent.take_back(turn.at, turn.tokens)
@@ -410,6 +434,7 @@ class Pacer:
             if turn.epoch != self._epoch:
                 return
             self._running -= 1
+            turn.over = True
             if turn.admitted:
                 self._answered_at = now
             if turn is self._probe:

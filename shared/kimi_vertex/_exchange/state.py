@@ -145,6 +145,11 @@ class Exchange:
         if self.facts.value("loses_closing_tag", model=model):
             self.payload = self.payload.with_counts()
 
+    def sent(self) -> None:
+        """The request is written."""
+        if self.turn is not None:
+            self.turn.sent = self.clock()
+
     @property
     def completion(self) -> Completion:
         """The answer as far as it has arrived."""

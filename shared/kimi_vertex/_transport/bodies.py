@@ -1,8 +1,8 @@
-"""Bodies of responses: as they were sent or with their encodings undone, and joined within limits."""
+"""Bodies: of a request, told when it is written; of responses, as sent or decoded, and joined within limits."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from time import monotonic
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import httpx
 from .encodings import Decoding, UnreadableBody
 from .sse import LONGEST_EVENT
 
-__all__ = ["Body", "adecoded", "body_as_sent", "decoded"]
+__all__ = ["Body", "Content", "adecoded", "body_as_sent", "decoded"]
 
 _LONGEST_ERROR: Final = 256 * 1024
 """Bytes of an error's body that are read."""
@@ -55,6 +55,28 @@ async def adecoded(response: httpx.Response) -> AsyncIterator[bytes]:
         async for chunk in response.aiter_raw():
             for piece in decoding.feed(chunk):
                 yield piece
+
+
+class Content(httpx.ByteStream):
+    """The body of a request, which tells once when it is written, and then forgets whom: connections keep their last request."""
+
+    def __init__(self, content: bytes, sent: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._content = content
+        self._sent: Callable[[], None] | None = sent
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._content
+        self._written()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
+        self._written()
+
+    def _written(self) -> None:
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            sent()
 
 
 class Body:

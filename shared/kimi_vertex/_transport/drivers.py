@@ -23,7 +23,6 @@ from kimi_vertex._exchange.commands import (
     Identity,
     ReadBody,
     ReadChunk,
-    Request,
     Send,
     Sleep,
     TransportFailure,
@@ -34,7 +33,7 @@ from kimi_vertex.errors import ConfigurationError, CredentialsError, KimiVertexE
 from kimi_vertex.events import Event
 from kimi_vertex.options import Timeouts
 
-from .bodies import Body, adecoded, body_as_sent, decoded
+from .bodies import Body, Content, adecoded, body_as_sent, decoded
 from .clients import Clients
 from .encodings import ACCEPTED
 from .failures import credentials_errors, failure_of
@@ -68,12 +67,12 @@ class _Driver:
     def _build(
         self,
         client: httpx.Client | httpx.AsyncClient,
-        request: Request,
+        command: Send,
         waits: float | None,
         extensions: dict[str, Any] | None = None,
     ) -> httpx.Request:
-        connect = self._limits.connect
-        return client.build_request(
+        connect, request = self._limits.connect, command.request
+        built = client.build_request(
             request.method,
             request.url,
             headers={**request.headers.reveal(), "accept-encoding": ACCEPTED},
@@ -81,6 +80,9 @@ class _Driver:
             extensions=extensions,
             timeout=httpx.Timeout(connect=connect, read=waits, write=waits, pool=connect),
         )
+        if request.content is not None and command.sent is not None:
+            built.stream = Content(request.content, command.sent)
+        return built
 
     def _head(self, response: httpx.Response) -> Head:
         self._response = response
@@ -199,7 +201,7 @@ class SyncDriver(_Driver):
     def _perform(self, command: Command) -> Any:
         kind = type(command)
         if isinstance(command, Send):
-            return self._send(command.request)
+            return self._send(command)
         if isinstance(command, ReadBody):
             return self._read_body(of_error=command.of_error)
         if kind is Drain:
@@ -222,14 +224,14 @@ class SyncDriver(_Driver):
             raise TimeoutError
         return None if remaining == FOREVER else remaining
 
-    def _send(self, request: Request) -> Head:
+    def _send(self, command: Send) -> Head:
         self._close()
         self._limits.await_head()
         if self._client is None:
             self._client = self._clients.borrow()
             self._connections = self._clients.connections(self._client)
         built = self._build(
-            self._client, request, self._remaining(), {"trace": partial(note_connection, self._connections)}
+            self._client, command, self._remaining(), {"trace": partial(note_connection, self._connections)}
         )
         self._cutoff.begin(self._connections, self._limits.bound)
         try:
@@ -399,7 +401,7 @@ class AsyncDriver(_Driver):
     async def _perform(self, command: Command) -> Any:
         kind = type(command)
         if isinstance(command, Send):
-            return await self._send(command.request)
+            return await self._send(command)
         if isinstance(command, ReadBody):
             return await self._read_body(of_error=command.of_error)
         if kind is Drain:
@@ -411,7 +413,7 @@ class AsyncDriver(_Driver):
         self._limits.begin_attempt()
         return await self._watch.wait(self._authorize(command), self._limits.bound)
 
-    async def _send(self, request: Request) -> Head:
+    async def _send(self, command: Send) -> Head:
         await self._close()
         self._limits.await_head()
         client = self._client
@@ -419,7 +421,7 @@ class AsyncDriver(_Driver):
             await self._give_back()
             client = self._client = await self._clients.aborrow()
         # The transport's own limits of reading and writing are not needed.
-        sending = client.send(self._build(client, request, None), stream=True, follow_redirects=False)
+        sending = client.send(self._build(client, command, None), stream=True, follow_redirects=False)
         try:
             return self._head(await self._watch.wait(sending, self._limits.bound))
         except RuntimeError:

@@ -122,6 +122,7 @@ def run(
     *,
     concurrency: int = 128,
     seconds: float = 0.2,
+    work: float = 0.0,
     processes: int = 1,
     changes: tuple[tuple[float, int], ...] = (),
     size: Callable[[random.Random], float] = lambda _: 100.0,
@@ -135,6 +136,7 @@ def run(
         rows: How many, all in all.
         concurrency: How many of a process are in work at a time.
         seconds: How long an answer takes, a fifth more or less.
+        work: How long a process, which does one thing after the other, is busy with writing a request.
         processes: How many.
         changes: When the server gets which limit.
         size: The size of a row's prompt.
@@ -145,6 +147,7 @@ def run(
     todo: list[tuple[float, int, Callable[[], None]]] = []
     left, running, now = [rows // processes] * processes, 0, START
     own = pace or Pace()
+    busy = [START] * processes
     job.pacers = [Pacer(nullcontext(), draw.random) for _ in range(processes)]
 
     def later(delay: float, act: Callable[[], None]) -> None:
@@ -159,11 +162,16 @@ def run(
         pacer = job.pacers[process]
         turn = pacer.turn(now, own, heft, waiter)
         if isinstance(turn, Turn):
-            later(0.001 + draw.random() / 1000, lambda: arrive(process, waiter, heft, turn))
+            busy[process] = max(now, busy[process]) + work
+            later(busy[process] - now, lambda: write(process, waiter, heft, turn))
             return
         place = pacer.join() if waiter is None else waiter
         job.longest_wait = max(job.longest_wait, turn)
         later(turn + draw.random() / 1000, lambda: ask(process, place, heft))
+
+    def write(process: int, waiter: Waiter | None, heft: float, turn: Turn) -> None:
+        turn.sent = now
+        later(0.001 + draw.random() / 1000, lambda: arrive(process, waiter, heft, turn))
 
     def arrive(process: int, waiter: Waiter | None, heft: float, turn: Turn) -> None:
         nonlocal running
@@ -174,7 +182,7 @@ def run(
             later(seconds * (0.8 + draw.random() * 0.4), lambda: answer(process, turn))
         else:
             job.refused.append(now - START)
-            later(0.001, lambda: refuse(process, waiter, heft, turn))
+            later(max(0.001, busy[process] - now), lambda: refuse(process, waiter, heft, turn))
 
     def answer(process: int, turn: Turn) -> None:
         nonlocal running

@@ -64,6 +64,15 @@ def test_long_answers_change_nothing(latency: float, rows: int) -> None:
     assert sum(of_quota(job, 80, latency) for job in jobs) / 2 >= 0.9
 
 
+@pytest.mark.parametrize("work", [0.002, 0.004])
+def test_a_busy_process_does_not_run_ahead_of_its_requests(work: float) -> None:
+    """Where writing a request takes a while, no more are on their way than the start may cost, and as many are made."""
+    jobs = [run(Sliding(400), 1000, seconds=5.0, concurrency=800, work=work, seed=seed) for seed in (1, 2)]
+    free = run(Queue(0), 1500, seconds=30.0, concurrency=1500, work=work)
+    assert max(job.at_start for job in jobs) <= 128
+    assert free.answered[999] <= 36 + 1.5 * max(1.0, 1000 * work)
+
+
 @pytest.mark.parametrize("latency", [0.2, 5.0])
 def test_a_pool_is_filled(latency: float) -> None:
     """A pool of 16 places is kept full to 0.85, with 2 % of the requests wasted at most."""
