@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span and three metrics for each request, by the semantic conventions for generative AI.
+"""OpenTelemetry: a span and three metrics for each request, by the semantic conventions for generative AI; and the pace.
 
 The names are those of opentelemetry-semantic-conventions 0.66b2 (`gen_ai.*`, October 2026), which are still in development.
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans
@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
+from ._exchange.pace import Pacer
 from ._exchange.state import WATCHERS, Exchange
 from ._exchange.stats import RequestStats, Watch
 from ._secrets import Hidden
@@ -43,7 +47,16 @@ _OPTIONS: Final = {
 _SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKENS: Final = tuple(float(4**power) for power in range(14))
 
-_watcher: Callable[[Exchange], Sequence[Watch]] | None = None
+# Of `PaceState`: the kind of instrument, its unit and what it says.
+_PACE: Final = {
+    "per_second": ("gauge", "{request}/s", "Requests that may begin in a second, while that is limited."),
+    "limit": ("gauge", "{request}", "Requests that may run at a time, while that is limited."),
+    "running": ("up_down_counter", "{request}", "Requests that are being answered."),
+    "waiting": ("up_down_counter", "{request}", "Requests that wait for their turn."),
+    "refused": ("counter", "{request}", "Requests that the target has refused for want of room."),
+}
+
+_telemetry: _Telemetry | None = None
 
 
 def instrument(
@@ -52,7 +65,7 @@ def instrument(
     meter_provider: MeterProvider | None = None,
     content: bool | None = None,
 ) -> None:
-    """Make a span and metrics of each request of this process, whichever client or framework makes it.
+    """Make a span and metrics of each request of this process, whichever client or framework makes it, and of its pace.
 
     Where the tracer of a framework makes the span of a model's call itself, there is no second one. A server that understands `traceparent` gets it, so that its own spans join the trace.
 
@@ -65,7 +78,7 @@ def instrument(
     Raises:
         ConfigurationError: The extra `kimi-vertex[otel]` is not installed.
     """
-    global _watcher  # noqa: PLW0603 - one for the process
+    global _telemetry  # noqa: PLW0603 - one for the process
     try:
         from opentelemetry import metrics, trace  # noqa: PLC0415 - an extra
     except ImportError:
@@ -77,16 +90,17 @@ def instrument(
     shows = word in ("true", "1", "span_only", "span_and_event") if content is None else content
     tracer = trace.get_tracer("kimi_vertex", __version__, tracer_provider)
     meter = metrics.get_meter("kimi_vertex", __version__, meter_provider)
-    _watcher = _Telemetry(tracer, meter, content=shows).begin
-    WATCHERS.append(_watcher)
+    _telemetry = _Telemetry(tracer, meter, content=shows)
+    WATCHERS.append(_telemetry.begin)
 
 
 def uninstrument() -> None:
     """Make no more spans and metrics."""
-    global _watcher  # noqa: PLW0603 - see `instrument`
-    if _watcher is not None:
-        WATCHERS.remove(_watcher)
-        _watcher = None
+    global _telemetry  # noqa: PLW0603 - see `instrument`
+    if _telemetry is not None:
+        WATCHERS.remove(_telemetry.begin)
+        _telemetry.end()
+        _telemetry = None
 
 
 def is_traced(framework: Literal["langchain", "llama_index"]) -> bool:
@@ -121,11 +135,17 @@ class _Telemetry:
                 ("time_to_first_chunk", "Seconds to the first thinking, text or tool call of a stream."),
             )
         )
+        self._paces: tuple[tuple[weakref.ref[Pacer], str, Callable[[], float]], ...] = ()
+        """Whose requests were seen, where they go, and the clock. Replaced and never changed: the meter's thread reads it."""
+        for name, (kind, unit, description) in _PACE.items():
+            create = getattr(meter, f"create_observable_{kind}")
+            create(f"kimi_vertex.pace.{name}", [partial(self._observe, name)], unit, description)
 
     def begin(self, exchange: Exchange) -> Sequence[Watch]:
         """A request begins."""
         from opentelemetry import context, propagate, trace  # noqa: PLC0415 - see `instrument`
 
+        self._note_pace(exchange)
         if any(context.get_value(key) for key in _SUPPRESSED):
             return ()
         span = None
@@ -145,6 +165,29 @@ class _Telemetry:
                 span.end()
 
         return (end,)
+
+    def end(self) -> None:
+        """Observe no pace any more: an instrument cannot be taken back."""
+        self._paces = ()
+
+    def _note_pace(self, exchange: Exchange) -> None:
+        pacer = exchange.pacer
+        if pacer is None or any(known() is pacer for known, *_ in self._paces):
+            return
+        living = [pace for pace in self._paces if pace[0]() is not None]
+        target = replace(exchange.target, model=None).describe()
+        self._paces = (*living, (weakref.ref(pacer), target, exchange.clock))
+
+    def _observe(self, name: str, _: object) -> Iterable[Any]:
+        from opentelemetry.metrics import Observation  # noqa: PLC0415 - see `instrument`
+
+        values: dict[str, float] = {}
+        for known, target, clock in self._paces:
+            pacer = known()
+            value = None if pacer is None else getattr(pacer.state(clock()), name)
+            if value is not None:
+                values[target] = values.get(target, 0) + value
+        return [Observation(value, {"kimi_vertex.target": target}) for target, value in values.items()]
 
     def _asked(self, exchange: Exchange) -> dict[str, Any]:
         body = exchange.payload.body

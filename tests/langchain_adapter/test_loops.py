@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from kimi_vertex_emulator import Emulator, Raw, Turn
+from kimi_vertex.otel import instrument, uninstrument
+from kimi_vertex_emulator import Emulator, Quota, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
@@ -115,3 +118,29 @@ def test_closing_frees_the_connections(emulator: Emulator, model: ChatKimiVertex
     assert _wait_until_free(emulator)
     assert asyncio.run(call_and_close())
     assert model.invoke("Hi").text
+
+
+@pytest.mark.parametrize("form", ["invoke", "ainvoke", "stream", "astream"])
+def test_the_pace_is_measured(form: str, emulator: Emulator, model: ChatKimiVertex) -> None:
+    """What a model waits for is in OpenTelemetry's metrics, as of any client."""
+
+    async def collect() -> list[Any]:
+        return [chunk async for chunk in model.astream("Hi")]
+
+    forms: dict[str, Callable[[], Any]] = {
+        "invoke": lambda: model.invoke("Hi"),
+        "ainvoke": lambda: asyncio.run(model.ainvoke("Hi")),
+        "stream": lambda: list(model.stream("Hi")),
+        "astream": lambda: asyncio.run(collect()),
+    }
+    reader = InMemoryMetricReader()
+    instrument(meter_provider=MeterProvider([reader]))
+    try:
+        emulator.quota = Quota(requests=1, window=0.3)
+        assert all(forms[form]() for _ in range(2))
+        found: Any = reader.get_metrics_data()
+    finally:
+        uninstrument()
+    metrics = found.resource_metrics[0].scope_metrics[0].metrics
+    [refused] = [metric for metric in metrics if metric.name == "kimi_vertex.pace.refused"]
+    assert refused.data.data_points[0].value >= 1

@@ -27,9 +27,12 @@ from llama_index.core.instrumentation.events.llm import (
 )
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from kimi_vertex import ConfigurationError
-from kimi_vertex_emulator import Emulator, Turn
+from kimi_vertex.otel import instrument, uninstrument
+from kimi_vertex_emulator import Emulator, Quota, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 Chat: TypeAlias = Callable[..., list[ChatResponse]]
@@ -242,3 +245,19 @@ def test_failures_are_events_too(emulator: Emulator, llm: KimiVertex, recorder: 
     with pytest.raises(Exception, match=r".") as caught:
         got.extend(llm.stream_chat([ChatMessage("Hi")]))
     assert recorder.of(ExceptionEvent)[0].exception is caught.value
+
+
+def test_the_pace_is_measured(emulator: Emulator, make_llm: MakeLLM, chat: Chat) -> None:
+    """What a model waits for is in OpenTelemetry's metrics, as of any client."""
+    reader = InMemoryMetricReader()
+    instrument(meter_provider=MeterProvider([reader]))
+    try:
+        emulator.quota = Quota(requests=1, window=0.3)
+        llm = make_llm(pace="shared")
+        assert len([chat(llm, "Hi")[-1] for _ in range(2)]) == 2
+        found: Any = reader.get_metrics_data()
+    finally:
+        uninstrument()
+    metrics = found.resource_metrics[0].scope_metrics[0].metrics
+    [refused] = [metric for metric in metrics if metric.name == "kimi_vertex.pace.refused"]
+    assert refused.data.data_points[0].value >= 1

@@ -178,7 +178,8 @@ class StatsRecorder:
         )
         if logs:
             _requests.info("%s", stats, extra={"kimi_vertex": asdict(stats)})
-        for watch in self.watches:
+        watches, self.watches = self.watches, []  # a watch may hold the request, which holds this
+        for watch in watches:
             try:
                 watch(stats, completion, error)
             except Exception:

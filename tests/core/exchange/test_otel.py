@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from kimi_vertex import APIError, KimiVertexClient
 from kimi_vertex.otel import instrument, uninstrument
-from kimi_vertex_emulator import Emulator, Raw, Turn
+from kimi_vertex_emulator import Emulator, Quota, Raw, Turn
 
 from ..support_core import each_form, is_stream, perform
 
@@ -188,3 +189,52 @@ def test_the_users_own_id_wins(emulator: Emulator) -> None:
     """A header that the user sets is sent as it is."""
     KimiVertexClient(base_url=emulator.base_url).complete("Hi", extra_headers={"X-Request-ID": "mine"})
     assert emulator.chat_requests[0].headers["x-request-id"] == "mine"
+
+
+def pace_of(seen: Seen) -> dict[str, float]:
+    """The metrics of the pace of one target."""
+    found = {name: points for name, points in seen.metrics.items() if name.startswith("kimi_vertex.pace.")}
+    return {name.removeprefix("kimi_vertex.pace."): point.value for name, [point] in found.items()}
+
+
+@each_form
+def test_the_pace_is_measured(form: str, seen: Seen, emulator: Emulator) -> None:
+    """How many are refused, run and wait, and the pace once there is one, by target, while a client holds it."""
+    emulator.quota = Quota(requests=1, window=0.3)
+    client = KimiVertexClient(base_url=emulator.base_url)
+    perform(client, form)
+    assert pace_of(seen) == {"running": 0, "waiting": 0, "refused": 0}
+    perform(client, form)
+    state, found = client.pace_state, pace_of(seen)
+    assert found.keys() == {"per_second", "running", "waiting", "refused"} | (
+        set() if state.limit is None else {"limit"}
+    )
+    assert (found["refused"], found["running"], found["waiting"]) == (state.refused, 0, 0)
+    assert state.refused >= 1
+    [point] = seen.metrics["kimi_vertex.pace.refused"]
+    assert point.attributes == {"kimi_vertex.target": f"base_url {emulator.base_url}"}
+    del client
+    gc.collect()
+    assert pace_of(seen) == {}
+
+
+def test_what_runs_is_measured(seen: Seen, emulator: Emulator) -> None:
+    """Streams that are open count as running; clients of one address with credentials of their own are added up."""
+    emulator.enqueue(*[Turn(text="x" * 100, pause=0.05)] * 2)
+    clients = [KimiVertexClient(base_url=emulator.base_url, access_token=token) for token in ("a", "b")]
+    with clients[0].stream("Hi") as one, clients[1].stream("Hi") as two:
+        next(one)
+        next(two)
+        assert pace_of(seen)["running"] == 2
+    assert pace_of(seen)["running"] == 0
+
+
+def test_nothing_of_the_pace_after_the_end(seen: Seen, emulator: Emulator) -> None:
+    """After `uninstrument`, and of a client without a pace, there is nothing to measure."""
+    KimiVertexClient(base_url=emulator.base_url, pace=None).complete("Hi")
+    assert pace_of(seen) == {}
+    client = KimiVertexClient(base_url=emulator.base_url)
+    client.complete("Hi")
+    assert pace_of(seen)["refused"] == 0
+    uninstrument()
+    assert pace_of(seen) == {}
