@@ -30,8 +30,10 @@ PATH = f"/v1/projects/{PROJECT}/locations/us-central1/endpoints/{ENDPOINT}"
 SECRETS = (TOKEN, PROJECT, ENDPOINT, MAIL, "runner@")
 
 
-def signed(names: list[x509.GeneralName], signer: Any = None, issuer: str = "Tests") -> tuple[Any, Any]:
-    """A key and its certificate, by an authority or by itself."""
+def signed(
+    names: list[x509.GeneralName], signer: Any = None, issuer: str = "Tests", days: int = 1
+) -> tuple[Any, Any]:
+    """A key and its certificate, by an authority or by itself, which ends in so many days."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = dt.datetime.now(dt.UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost" if signer else issuer)])
@@ -41,8 +43,8 @@ def signed(names: list[x509.GeneralName], signer: Any = None, issuer: str = "Tes
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=2))
+        .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,47 @@ def test_no_proxy(ask: Any, closed: int, variable: str, monkeypatch: pytest.Monk
     assert f"through the proxy in {variable} (http://127.0.0.1:{closed})" in seen
     assert "check the variable" in seen
     assert "hunter2" not in seen
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[str], str]]:
+    """Makes a proxy that answers each request for a tunnel with one status; gives its address."""
+    with contextlib.ExitStack() as stack:
+
+        def make(status: str) -> str:
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def serve() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        with server.accept()[0] as connection:
+                            connection.recv(65536)
+                            connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+            threading.Thread(target=serve, daemon=True).start()
+            return f"127.0.0.1:{server.getsockname()[1]}"
+
+        yield make
+
+
+@each_class
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("407 Proxy Authentication Required", "wants a login: put user and password into the variable."),
+        ("407 Nope", "wants a login: put user and password into the variable."),
+        ("403 Forbidden", "refuses kimi.example.com: ask its administrator"),
+        ("502 Bad Gateway", "cannot reach kimi.example.com: check the address"),
+    ],
+)
+def test_a_proxy_that_refuses(
+    ask: Any, proxy: Callable[[str], str], status: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that lets no connection through is named as the cause, with what its status means."""
+    address = proxy(status)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:hunter2@{address}")
+    seen = first_words(ask, AWAY)
+    assert seen.startswith(f"The proxy in HTTPS_PROXY (http://{address}) {words}")
 
 
 @each_class

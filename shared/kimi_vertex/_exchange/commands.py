@@ -129,7 +129,7 @@ Steps: TypeAlias = Generator[Command | list[Event], Any, T]
 Flow: TypeAlias = Steps[None]
 """Yields commands, whose outcome it is sent, and lists of events to show, for which it is sent `None`."""
 
-FailureKind: TypeAlias = Literal["connect", "connect_timeout", "timeout", "broken", "unreadable"]
+FailureKind: TypeAlias = Literal["connect", "connect_timeout", "proxy", "timeout", "broken", "unreadable"]
 
 
 class TransportFailure(Exception):

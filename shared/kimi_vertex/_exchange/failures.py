@@ -183,12 +183,26 @@ def unreachable(
             f"The service did not begin to answer in time: stream the answer, or raise the timeout. {host}{through}: "
             f"{words} ({place})."
         )
-    if failure.kind == "connect" or (proxy and "proxy" in words.lower()):
+    if failure.kind == "proxy":
+        return APIConnectionError(f"{_refused_by_proxy(words, host, proxy)} {words} ({place}).")
+    if failure.kind == "connect":
         return APIConnectionError(f"{_unconnected(words, target, host, proxy)} {words} ({place}).")
     return APIConnectionError(
         f"The connection to {host} broke before the answer began: try again, or look at the server's log. {words}"
         f"{through} ({place})."
     )
+
+
+def _refused_by_proxy(words: str, host: str, proxy: str | None) -> str:
+    """What a proxy answered instead of letting a connection through, which its words begin with if it is a status."""
+    name, where = (f"The proxy in {proxy}", "the variable") if proxy else ("The proxy", "its address")
+    if words.startswith("407"):
+        return f"{name} wants a login: put user and password into {where}."
+    if words.startswith("4"):
+        return f"{name} refuses {host}: ask its administrator, or name the host in NO_PROXY."
+    if words.startswith("5"):
+        return f"{name} cannot reach {host}: check the address, or name the host in NO_PROXY."
+    return f"{name} does not let {host} through: check {where}, or name the host in NO_PROXY."
 
 
 def _unconnected(words: str, target: Target, host: str, proxy: str | None) -> str:
@@ -199,6 +213,16 @@ def _unconnected(words: str, target: Target, host: str, proxy: str | None) -> st
         return (
             f"Could not connect to the emulator at {host}: start it with `python -m kimi_vertex_emulator --port {port}`, "
             "or unset KIMI_VERTEX_EMULATOR_HOST."
+        )
+    if "mismatch, certificate" in low:
+        return (
+            f"Could not connect to {host}: its certificate is for another name. Check {_which_setting(target)}, or "
+            "whether a proxy answers in its place."
+        )
+    if "certificate has expired" in low or "certificate is not yet valid" in low:
+        return (
+            f"Could not connect to {host}: its certificate has expired, or is not valid yet. Renew it, or set this "
+            "machine's clock."
         )
     if "certificate" in low:
         return (

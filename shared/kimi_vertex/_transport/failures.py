@@ -28,6 +28,8 @@ def failure_of(error: Exception, overdue: str) -> TransportFailure:
         return TransportFailure("connect_timeout", words)
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return TransportFailure("timeout", overdue)
+    if isinstance(error, httpx.ProxyError):
+        return TransportFailure("proxy", words)
     if isinstance(error, httpx.ConnectError):
         return TransportFailure("connect", words)
     if not isinstance(error, httpx.HTTPError | httpx.StreamError | OSError):

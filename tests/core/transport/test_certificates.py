@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kimi_vertex import APIConnectionError, ConfigurationError, KimiVertexClient
 from kimi_vertex_emulator import Emulator
 
-from ...emulator.test_record_tls import authority, behind_tls
+from ...emulator.test_record_tls import authority, behind_tls, signed
 from ..support_core import each_form, perform
 
 __all__ = ["authority"]
@@ -23,6 +25,18 @@ Authority = tuple[Path, ssl.SSLContext]
 
 def settings(origin: str, **more: Any) -> dict[str, Any]:
     return {"endpoint": NAME, "endpoint_host": origin, "access_token": "t", "max_retries": 0, **more}
+
+
+def issued(folder: Path, name: str, days: int) -> Authority:
+    """An authority's file, and a server's context with a certificate for a name that ends in so many days."""
+    root_key, root = signed([])
+    key, certificate = signed([x509.DNSName(name)], root_key, days=days)
+    (folder / "ca.pem").write_bytes(root.public_bytes(Encoding.PEM))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "server.pem").write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "server.pem")
+    return folder / "ca.pem", context
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +80,25 @@ def test_an_authority_that_is_not_known(
     assert "certificate is not trusted" in error.message[:120]
     assert "ca_certs=" in error.message[:160]
     assert lenient_emulator.requests == []
+
+
+@each_form
+@pytest.mark.parametrize(
+    ("name", "days", "words"),
+    [
+        ("elsewhere.example.com", 1, "its certificate is for another name. Check endpoint_host"),
+        ("localhost", -1, "its certificate has expired, or is not valid yet. Renew it"),
+    ],
+)
+def test_a_certificate_that_is_trusted_and_wrong(
+    lenient_emulator: Emulator, tmp_path: Path, form: str, name: str, days: int, words: str
+) -> None:
+    """One for another name, or one that has expired, is told from one that is not trusted."""
+    root, context = issued(tmp_path, name, days)
+    with behind_tls(lenient_emulator, context) as origin:
+        error = perform(KimiVertexClient(**settings(origin, ca_certs=root)), form).error
+    assert isinstance(error, APIConnectionError)
+    assert words in error.message[:120]
 
 
 @each_form
