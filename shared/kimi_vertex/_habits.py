@@ -53,8 +53,11 @@ _HABITS: Final[dict[str, str]] = {
     **dict.fromkeys(("random_seed",), "seed"),
     **dict.fromkeys(("topP", "p"), "top_p"),
     **dict.fromkeys(
-        ("enable_thinking", "think", "thinking_enabled"), 'chat_template_kwargs={"thinking": ...}'
+        ("enable_thinking", "think", "thinking_enabled", "thinking"), 'reasoning_effort ("none" turns it off)'
     ),
+    **dict.fromkeys(("disable_thinking", "no_thinking"), 'reasoning_effort="none"'),
+    "chat_template_kwargs": 'extra_body={"chat_template_kwargs": ...}',
+    "parallel_tool_calls": 'extra_body={"parallel_tool_calls": ...}',
     **dict.fromkeys(("reasoning", "thinking_budget", "budget_tokens", "thinking_level"), "reasoning_effort"),
     **dict.fromkeys(("functions",), "tools"),
     **dict.fromkeys(("function_call",), "tool_choice"),
@@ -64,6 +67,10 @@ _HABITS: Final[dict[str, str]] = {
 """What a name means here: a setting, or an expression. Those that the class does not have are not proposed."""
 _NEEDLESS: Final[dict[str, str]] = {
     "stream_usage": "leave it out: the usage is always asked for",
+    "use_responses_api": "leave it out: Kimi's servers have chat completions",
+    "is_chat_model": "leave it out: it always is one",
+    "is_function_calling_model": "leave it out: it always is one",
+    "reuse_client": "leave it out: connections are always shared",
     "stream_options": "leave it out: the usage is always asked for",
     "streaming": "use the methods that stream",
     "stream": "use the methods that stream",

@@ -12,7 +12,7 @@ from kimi_vertex_emulator import Emulator
 from langchain_kimi_vertex import ChatKimiVertex
 from llama_index_kimi_vertex import KimiVertex
 
-from .support_errors import ENDPOINT, MANAGED, SEEN, each_class, first_words
+from .support_errors import CLASSES, ENDPOINT, MANAGED, SEEN, each_class, first_words
 
 HERE: dict[str, Any] = {"endpoint": ENDPOINT, "access_token": "t"}
 AT = {"project": "my-project", "location": "us-central1"}
@@ -56,6 +56,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], list[str]]] = {
         {"KIMI_VERTEX_ENDPIONT": ENDPOINT},
         ["KIMI_VERTEX_ENDPIONT is set: did you mean KIMI_VERTEX_ENDPOINT?", "No model: pass endpoint="],
     ),
+    "no place": ({}, {}, ["No model: pass endpoint=", "or set KIMI_VERTEX_ENDPOINT"]),
     "variable of another name": ({}, {"KIMI_VERTEX_URL": "x"}, ["did you mean KIMI_VERTEX_BASE_URL?"]),
     "emulator with a path": ({}, {"KIMI_VERTEX_EMULATOR_HOST": "http://x:1/v1"}, ['must be "host:port"']),
     "no publisher": ({"model": "kimi-k2-thinking-maas", **AT}, {}, [f"Did you mean {MANAGED}"]),
@@ -133,6 +134,10 @@ NAMES = {
     "thinking_callback": "on_thinking",
     "proxies": "HTTPS_PROXY",
     "organization": "leave it out",
+    "is_chat_model": "leave it out",
+    "use_responses_api": "leave it out",
+    "enable_thinking": "reasoning_effort",
+    "disable_thinking": 'reasoning_effort="none"',
     "vertex_project": "project",
     "async_client": "http_async_client",
 }
@@ -147,7 +152,17 @@ def test_unknown_settings(ask: Any, name: str, meant: str) -> None:
     assert meant in seen.partition(repr(name))[2]
 
 
+@pytest.mark.parametrize("ask", [CLASSES["ChatKimiVertex"], CLASSES["KimiVertex"]])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("thinking", "reasoning_effort"), ("chat_template_kwargs", "extra_body")]
+)
+def test_a_switch_of_thinking(ask: Any, name: str, meant: str) -> None:
+    """Whoever gives a framework's class what the client takes as a server's own words is told the setting."""
+    assert f": use {meant}" in first_words(ask, {**HERE, name: False})
+
+
 OPTIONS = {
+    "enable_thinking": "reasoning_effort",
     "temprature": "temperature",
     "model_kwargs": "extra_body",
     "max_output_tokens": "max_tokens",

@@ -84,8 +84,17 @@ def same_project(one: str, other: str) -> bool:
     return one == other or one.isdigit() != other.isdigit()
 
 
-def check_location(value: str, setting: str) -> str:
-    """Return a region, `us`, `eu` or `global`."""
+def check_location(value: str, setting: str, *, within: str = "{}") -> str:
+    """Return a region, `us`, `eu` or `global`.
+
+    Args:
+        value: The location.
+        setting: Where it is from, for the text.
+        within: What it is a part of, with `{}` in its place: the one that is meant is shown there.
+
+    Raises:
+        ConfigurationError: It is not a location.
+    """
     if zone := _ZONE.fullmatch(value):
         raise ConfigurationError(f"{setting}={shown(value)} is a zone. Use its region, {zone[1]}.")
     if _LOCATION.fullmatch(value):
@@ -95,7 +104,8 @@ def check_location(value: str, setting: str) -> str:
     else:
         lower = value.strip().lower().replace("_", "-").replace(" ", "-")
         meant = lower if _LOCATION.fullmatch(lower) else None
-    hint = f" Did you mean {meant!r}?" if meant else ""
+    whole = within.replace("{}", meant or "")
+    hint = f" Did you mean {whole!r}?" if meant else ""
     raise ConfigurationError(
         f"{setting}={shown(value)} is not a Google Cloud location.{hint} "
         'Use "global", "us", "eu" or a region such as "us-central1".'
@@ -174,7 +184,11 @@ def parse_resource_name(value: str, setting: str) -> EndpointName:
         )
     return EndpointName(
         check_project(found[1], f"{setting} (its project)", strict=False),
-        check_location(found[2], f"{setting} (its location)"),
+        check_location(
+            found[2],
+            f"{setting} (its location)",
+            within=f"projects/{found[1]}/locations/{{}}/endpoints/{found[3]}",
+        ),
         check_endpoint_id(found[3], setting),
     )
 

@@ -42,8 +42,10 @@ EMULATOR_PROJECT: Final = "emulator"
 
 _APIS: Final = get_args(Api)
 _NO_MODEL: Final = (
-    f'No model: pass endpoint= for your own deployment, or model="{MANAGED_MODEL}" for the managed service. '
-    "An endpoint is named projects/PROJECT/locations/REGION/endpoints/ID; base_url= reaches any other server."
+    'No model: pass endpoint="projects/PROJECT/locations/REGION/endpoints/ID", or set KIMI_VERTEX_ENDPOINT to it. '
+    "`kimi-vertex endpoints` lists yours. Without one, run `python -m kimi_vertex_emulator` and set "
+    "KIMI_VERTEX_EMULATOR_HOST. base_url= reaches any other server, "
+    f'model="{MANAGED_MODEL}" the managed service.'
 )
 
 
