@@ -117,7 +117,7 @@ def _thinking(client: KimiVertexClient, answer: Completion) -> Line:
         "Thinking comes inside the answer: the server runs without its reasoning parser. This client takes it apart, others "
         "do not. Start the server with --reasoning-parser kimi_k2 (Kimi K3: kimi_k3)."
     )
-    return Line("thinking", "red", text, command_for(text, None))
+    return Line("thinking", "red", text, command_for(text, None, server=_server(client)))
 
 
 def _tools(card: _Card) -> Iterator[Line]:
@@ -143,9 +143,15 @@ def _tools(card: _Card) -> Iterator[Line]:
             "Tool calls come as text: the server runs without its tool parser. This client reads them, others do not. Start "
             "the server with --tool-call-parser kimi_k2 (Kimi K3: kimi_k3; vLLM also --enable-auto-tool-choice)."
         )
-        yield Line("tools", "red", text, command_for(text, None))
+        yield Line("tools", "red", text, command_for(text, None, server=_server(literal)))
     else:
         yield Line("tools", "warn", "the model called none, though it was asked to")
+
+
+def _server(client: KimiVertexClient) -> str | None:
+    """The kind of server, if its answers have shown it."""
+    fact = client.facts.get("server")
+    return None if fact is None else str(fact.value)
 
 
 def _forced(card: _Card) -> Iterator[Line]:

@@ -16,6 +16,7 @@ from kimi_vertex import (
     APIConnectionError,
     APIError,
     APIStatusError,
+    ConfigurationError,
     KimiVertexClient,
     KimiVertexError,
     NotFoundError,
@@ -85,11 +86,15 @@ def before_the_model(
     client: KimiVertexClient, settings: Mapping[str, object], working: Working
 ) -> Iterator[Line]:
     """Login, network, endpoint; ends with the first red line."""
-    for step in (_login, _network, _resource):
-        for line in step(client, settings, working):
-            yield line
-            if line.status == "red":
-                return
+    try:
+        for step in (_login, _network, _resource):
+            for line in step(client, settings, working):
+                yield line
+                if line.status == "red":
+                    return
+    except ConfigurationError as error:
+        # Some settings are looked at where they are needed, such as certificates.
+        yield failure("settings", error, client.place)
 
 
 def failure(name: str, error: KimiVertexError, place: Place, default: str = "kimi-vertex endpoints") -> Line:
@@ -108,7 +113,8 @@ def _login(client: KimiVertexClient, _: Mapping[str, object], working: Working) 
     if login is None:
         yield Line("login", "info", "none is needed for this address")
         return
-    texts = [login.account or login.kind, f"from {login.source}"]
+    who = login.account or login.kind
+    texts = [who] if login.source in who else [who, f"from {login.source}"]
     if login.expires is not None:
         minutes = (login.expires - datetime.now(UTC)).total_seconds() / 60
         texts.append(f"token for {minutes:.0f} min")

@@ -92,7 +92,7 @@ BROKEN: Final[dict[str, Setup]] = {
     "no credentials file": Setup("no credentials file", options=("--credentials", "nowhere.json")),
     "API key": Setup(
         "Google API key",
-        LOGIN,
+        f"unset KIMI_VERTEX_ACCESS_TOKEN && {LOGIN}",
         ("--endpoint", ENDPOINT),
         environ={"KIMI_VERTEX_ACCESS_TOKEN": "AIzaSecretSecret"},
         named=False,
@@ -114,7 +114,7 @@ BROKEN: Final[dict[str, Setup]] = {
     "wrong project": Setup(
         "does not exist or is suspended", "gcloud projects list", emulator={"refusal": "project"}
     ),
-    "perimeter": Setup("VPC Service Controls", emulator={"refusal": "perimeter"}),
+    "perimeter": Setup("VPC Service Controls", "gcloud logging read", emulator={"refusal": "perimeter"}),
     "service usage": Setup(
         "may not bill the quota project", "gcloud auth", emulator={"refusal": "service-usage"}
     ),
@@ -132,6 +132,18 @@ BROKEN: Final[dict[str, Setup]] = {
     "region misspelt": Setup(
         "Did you mean 'us-central1'", "export", ("--endpoint", ID, "--location", "us-cental1")
     ),
+    "region misspelt in the name": Setup(
+        "Did you mean",
+        f"export KIMI_VERTEX_ENDPOINT={ENDPOINT}",
+        ("--endpoint", ENDPOINT.replace("central", "cental")),
+    ),
+    "no certificates": Setup(
+        "no such file",
+        "ls -l nowhere.pem",
+        ("--endpoint", ENDPOINT, "--endpoint-host", "https://HOST", "--ca-certs", "nowhere.pem"),
+        environ={"KIMI_VERTEX_ACCESS_TOKEN": "hidden-token"},
+        named=False,
+    ),
     "display name": Setup("display name", "gcloud ai endpoints list", ("--endpoint", "Kimi prod")),
     "variable misspelt": Setup(
         "did you mean KIMI_VERTEX_ENDPOINT?",
@@ -140,7 +152,9 @@ BROKEN: Final[dict[str, Setup]] = {
         named=False,
     ),
     "http to a server": server(
-        words="plain http would show", options=("--base-url", "http://10.0.0.3:8000/v1")
+        words="plain http would show",
+        command="kimi-vertex doctor --base-url https://10.0.0.3:8000/v1",
+        options=("--base-url", "http://10.0.0.3:8000/v1"),
     ),
     "two places": Setup(
         "base_url and", options=("--base-url", "https://kimi.example.com/v1", "--endpoint", ID)
@@ -184,7 +198,10 @@ BROKEN: Final[dict[str, Setup]] = {
         "without its reasoning parser", "vllm serve", deployment={"flags": NO_THINKING}, card=True
     ),
     "SGLang without a tool parser": Setup(
-        "without its tool parser", deployment={"server": "sglang", "flags": NO_TOOLS}, card=True
+        "without its tool parser",
+        "sglang serve",
+        deployment={"server": "sglang", "flags": NO_TOOLS},
+        card=True,
     ),
     # the way to a server
     "DNS": server(
@@ -208,13 +225,29 @@ BROKEN: Final[dict[str, Setup]] = {
             "KIMI_VERTEX_ACCESS_TOKEN": "hidden-token",
         },
     ),
+    "proxy that refuses": server(
+        words="refuses kimi.example.com",
+        command="env | grep -i _proxy",
+        options=("--base-url", "https://kimi.example.com/v1"),
+        environ={"HTTPS_PROXY": "http://HOST", "KIMI_VERTEX_ACCESS_TOKEN": "hidden-token"},
+    ),
     "no /v1": server(
         Raw([b'{"detail":"Not Found"}'], status=404),
         words="Nothing is at this address",
         options=("--model", MANAGED),
     ),
     "login page": server(PAGE, words="web page", options=("--model", MANAGED)),
-    "another server's token": server(words="The server wants a token", emulator={"require_token": True}),
+    "another server's token": server(
+        words="The server wants a token",
+        command="export KIMI_VERTEX_ACCESS_TOKEN=",
+        emulator={"require_token": True},
+    ),
+    "a token that another server refuses": server(
+        words="did not accept the token",
+        command="export KIMI_VERTEX_ACCESS_TOKEN=",
+        environ={"KIMI_VERTEX_ACCESS_TOKEN": "hidden-token"},
+        emulator={"valid_tokens": ["good"]},
+    ),
     "another server's model": server(
         words="has another model than kimi", command="export KIMI_VERTEX_MODEL=", options=("--model", "kimi")
     ),

@@ -127,6 +127,32 @@ def test_an_authority_that_is_not_known(
     assert red["command"] == "export KIMI_VERTEX_CA_CERTS=system"
 
 
+def test_an_authority_of_ones_own_that_does_not_vouch(
+    emulator: Emulator,
+    authority: tuple[Path, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    refused_connections: list[str],
+) -> None:
+    """Whoever has set certificates already is shown who signed the server's."""
+    monkeypatch.setenv("KIMI_VERTEX_ACCESS_TOKEN", "hidden-token")
+    monkeypatch.setenv("KIMI_VERTEX_CA_CERTS", "system")
+    with behind_tls(emulator, authority[1]) as origin:
+        assert main(["doctor", "--json", "--endpoint", ENDPOINT, "--endpoint-host", origin]) == 1
+    refused_connections.clear()  # the look-up at Google's own host
+    red = json.loads(capsys.readouterr().out)["first_red"]
+    assert red["command"].startswith(f"openssl s_client -connect {origin.removeprefix('https://')} ")
+
+
+def test_a_token_that_is_set_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line about the login does not repeat the variable that it is from."""
+    _, written = examine(BROKEN["proxy that refuses"], tmp_path, monkeypatch, capsys)
+    login = next(line for line in written.splitlines() if line.startswith("ok   login"))
+    assert login.count("KIMI_VERTEX_ACCESS_TOKEN") == 1
+
+
 def test_a_refused_lookup_is_not_the_cause(kimi: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     """An account that may use the endpoint, but not look it up, is told so, and nothing is red."""
     kimi.enqueue(Fault("403"), route="endpoint")
