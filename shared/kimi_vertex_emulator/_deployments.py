@@ -16,7 +16,7 @@ from kimi_vertex_emulator._requests import ENDPOINT, Recorded
 from kimi_vertex_emulator.answers import Dialect
 from kimi_vertex_emulator.deployments import Deployment, Refusal
 
-__all__ = ["dialect_of", "find", "forbidden", "refuse", "resource"]
+__all__ = ["dialect_of", "find", "forbidden", "models_at", "refuse", "resource"]
 
 _PARENT: Final = r"/v1(?:beta1)?/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
 _LIST: Final = re.compile(rf"{_PARENT}/endpoints")
@@ -107,6 +107,11 @@ def resource(request: Recorded, deployments: Sequence[Deployment]) -> Reply | No
             return _missing("Model", here.replace("/endpoints/", "/models/"))
         return json_reply(_model(found))
     return None
+
+
+def models_at(request: Recorded, deployments: Sequence[Deployment]) -> tuple[str, ...]:
+    """What the server of an endpoint lists as its models; empty if the request asks for something else."""
+    return tuple(d.model for d in deployments if f"/{d.name}/models" in request.path)
 
 
 def _page(listed: Sequence[Deployment], query: str) -> Reply:

@@ -11,12 +11,11 @@ from kimi_vertex_emulator._dialects import event
 from kimi_vertex_emulator._reply import EVENT_STREAM, Reply, body_reply, json_reply
 from kimi_vertex_emulator.answers import Fault, Part
 
-__all__ = ["INVALID_CREDENTIALS", "breaks_an_answer", "early_reply", "exhausted", "strike"]
+__all__ = ["INVALID_CREDENTIALS", "NO_CREDENTIALS", "breaks_an_answer", "early_reply", "exhausted", "strike"]
 
-INVALID_CREDENTIALS: Final = (
-    "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or "
-    "other valid authentication credential."
-)
+_EXPECTED: Final = "Expected OAuth 2 access token, login cookie or other valid authentication credential."
+INVALID_CREDENTIALS: Final = f"Request had invalid authentication credentials. {_EXPECTED}"
+NO_CREDENTIALS: Final = f"Request is missing required authentication credential. {_EXPECTED}"
 _STATUSES: Final[dict[str, tuple[str, str]]] = {
     "400": ("INVALID_ARGUMENT", "Request contains an invalid argument."),
     "401": ("UNAUTHENTICATED", INVALID_CREDENTIALS),

@@ -19,8 +19,15 @@ from typing import TYPE_CHECKING, Any
 from kimi_vertex_emulator import _auth
 from kimi_vertex_emulator._catalog import list_models
 from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._deployments import dialect_of, find, forbidden, refuse, resource
-from kimi_vertex_emulator._faults import INVALID_CREDENTIALS, breaks_an_answer, early_reply, exhausted, strike
+from kimi_vertex_emulator._deployments import dialect_of, find, forbidden, models_at, refuse, resource
+from kimi_vertex_emulator._faults import (
+    INVALID_CREDENTIALS,
+    NO_CREDENTIALS,
+    breaks_an_answer,
+    early_reply,
+    exhausted,
+    strike,
+)
 from kimi_vertex_emulator._pieces import estimate
 from kimi_vertex_emulator._render import Style, stream_parts, whole_body
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply, raw_reply, stream_reply
@@ -79,7 +86,8 @@ class Service:
         if deployments is not None and (found := resource(request, deployments)):
             return self._denied(request, False) or found, False
         rules = self._settings.rules
-        if models := list_models(request, rules.models, rules.retired_models):
+        listed = models_at(request, deployments or ()) or rules.models
+        if models := list_models(request, listed, rules.retired_models):
             return self._denied(request, False) or models, False
         return self._token(request)
 
@@ -232,11 +240,16 @@ class Service:
         ):
             refusal = settings.refusal
             return None if refusal is None else forbidden(refusal, request, wrapped=streaming)
+        words, reason = INVALID_CREDENTIALS, "ACCESS_TOKEN_TYPE_UNSUPPORTED"
+        if token is None:
+            words, reason = NO_CREDENTIALS, "CREDENTIALS_MISSING"
+        elif expired:
+            reason = "ACCESS_TOKEN_EXPIRED"
         return google_error(
             401,
             "UNAUTHENTICATED",
-            INVALID_CREDENTIALS,
-            reason="ACCESS_TOKEN_EXPIRED" if expired else "ACCESS_TOKEN_TYPE_UNSUPPORTED",
+            words,
+            reason=reason,
             metadata=_METHOD,
             wrapped=streaming,
         )

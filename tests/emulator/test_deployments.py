@@ -52,6 +52,14 @@ def test_lists_come_in_pages(owned: Emulator) -> None:
     assert (names, "nextPageToken" in second) == (["0", "1", "2"], False)
 
 
+def test_its_server_lists_its_model(owned: Emulator) -> None:
+    """An endpoint's server lists the one model that it takes."""
+    owned.deployments = [Deployment(NAME, model="acme/kimi-tuned")]
+    (listed,) = get(owned, f"{NAME}/models").json()["data"]
+    assert ask(owned, model=listed["id"]).status_code == 200
+    assert get(owned, f"{NAME}/models/acme/kimi-tuned").status_code == 200
+
+
 def test_another_region_has_none(owned: Emulator) -> None:
     """A place without endpoints has an empty list, as Google's."""
     assert get(owned, "projects/acme/locations/us-east5/endpoints").json() == {}

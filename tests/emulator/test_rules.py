@@ -200,7 +200,7 @@ def test_a_bearer_can_be_required(kimi: Any) -> None:
     whole, streamed = kimi.post("Hi"), kimi.post("Hi", stream=True)
     assert (whole.status_code, streamed.status_code) == (401, 401)
     assert whole.json()["error"]["status"] == "UNAUTHENTICATED"
-    assert streamed.json()[0]["error"]["details"][0]["reason"] == "ACCESS_TOKEN_TYPE_UNSUPPORTED"
+    assert streamed.json()[0]["error"]["details"][0]["reason"] == "CREDENTIALS_MISSING"
     with_token = {"Authorization": "Bearer anything"}
     assert kimi.http.post(kimi.url, json=body(messages=[USER]), headers=with_token).status_code == 200
 
