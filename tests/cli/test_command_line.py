@@ -20,7 +20,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def cpu(*arguments: str) -> float:
-    """Seconds of the processor that an interpreter takes, the least of three runs."""
+    """Seconds of the processor that an interpreter takes, the lesser of two runs."""
 
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -28,7 +28,7 @@ def cpu(*arguments: str) -> float:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    return min(once() for _ in range(3))
+    return min(once() for _ in range(2))
 
 
 def help_of(*command: str) -> str:
@@ -40,9 +40,8 @@ def test_help_costs_little_more_than_its_libraries() -> None:
     assert cpu("-c", help_of()) <= 3 * cpu("-c", "import typer, rich")
 
 
-@pytest.mark.parametrize("command", ["ask", "doctor", "endpoints"])
-def test_a_command_explains_itself_as_cheaply_as_any(command: str) -> None:
-    """A command's help costs at most half more than typer's own least, which loads pydantic for any second command."""
+def test_a_command_explains_itself_as_cheaply_as_any() -> None:
+    """The help of the command with the most options costs at most half more than typer's own least, which loads pydantic for any second command."""
     program = (
         "import typer\n"
         "def one(name: str = 'x') -> None: ...\n"
@@ -52,7 +51,7 @@ def test_a_command_explains_itself_as_cheaply_as_any(command: str) -> None:
         "app.command()(two)\n"
         "app(['one', '--help'])\n"
     )
-    assert cpu("-c", help_of(command)) <= 1.5 * cpu("-c", program)
+    assert cpu("-c", help_of("ask")) <= 1.5 * cpu("-c", program)
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])

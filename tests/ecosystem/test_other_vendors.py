@@ -6,6 +6,7 @@ import importlib
 import json
 import threading
 from collections.abc import Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
@@ -147,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def vendors() -> Iterator[Vendors]:
     """The vendors' server."""
     with Vendors() as server:
@@ -158,8 +159,9 @@ def vendors() -> Iterator[Vendors]:
         thread.join()
 
 
+@cache
 def make(vendor: str, url: str, **settings: Any) -> BaseChatModel:
-    """A vendor's chat model."""
+    """A vendor's chat model; making one takes longer than using it."""
     package, name = {
         "anthropic": ("langchain_anthropic", "ChatAnthropic"),
         "google": ("langchain_google_genai", "ChatGoogleGenerativeAI"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 
 import pytest
 
@@ -15,12 +16,12 @@ from .support_errors import CLASSES
 WAKING = Raw([b"no healthy upstream"], status=503)
 
 
-@pytest.mark.parametrize("coroutine", [False, True])
-def test_a_start_is_waited_for(coroutine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint that starts is waited for, and a function or a coroutine function hears of it."""
     monkeypatch.setenv("KIMI_VERTEX_WAKE_TIMEOUT", "60")
 
-    def check(name: str) -> None:
+    def check(row: tuple[str, bool]) -> None:
+        name, coroutine = row
         news: list[Wait] = []
 
         async def hear(wait: Wait) -> None:
@@ -34,4 +35,4 @@ def test_a_start_is_waited_for(coroutine: bool, monkeypatch: pytest.MonkeyPatch)
             assert [wait.reason for wait in news] == ["waking"]
             assert len(emulator.chat_requests) == 2
 
-    each_row(list(CLASSES), check)
+    each_row([*product(CLASSES, (False, True))], check)

@@ -224,4 +224,4 @@ def test_linear() -> None:
         return time.thread_time() - started
 
     seconds(200)
-    assert min(seconds(4000) / seconds(400) for _ in range(5)) < 10 * 2
+    assert any(seconds(2000) / seconds(200) < 10 * 2 for _ in range(5))

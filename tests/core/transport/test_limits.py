@@ -282,7 +282,7 @@ def test_the_time_of_a_reader_is_not_a_pause() -> None:
         client = KimiVertexClient(base_url=raw.base_url, timeout=limits(idle=SHORT))
         with client, client.stream("Hi") as stream:
             for _ in stream:
-                time.sleep(2 * SHORT)
+                time.sleep(1.2 * SHORT)
     assert stream.completion.text == "Hello"
 
 
@@ -292,7 +292,7 @@ async def test_the_time_of_a_reader_is_not_a_pause_async() -> None:
         client = KimiVertexClient(base_url=raw.base_url, timeout=limits(idle=SHORT))
         async with client, client.astream("Hi") as stream:
             async for _ in stream:
-                await asyncio.sleep(2 * SHORT)
+                await asyncio.sleep(1.2 * SHORT)
     assert stream.completion.text == "Hello"
 
 
