@@ -8,6 +8,9 @@ SOURCES := shared langchain_kimi_vertex llama_index_kimi_vertex tests examples b
 ENVIRONMENT := $(PYTHON) .ci/environment.py
 UV := UV_NO_CONFIG=1 UV_DEFAULT_INDEX=https://pypi.org/simple .tools/bin/uv
 
+# Machines that set this, as containers do, would compile every module in each of the suite's child processes.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo live pictures test test-lowest docs docs-serve docs-output check format bench bench-full recipes build lock clean \
         oracles env-uv env-demo env-test env-dev env-bench env-recipes env-recipes-beam env-lowest
