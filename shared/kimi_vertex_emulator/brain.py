@@ -28,7 +28,6 @@ _LONG_BLANK = re.compile(r"\s{16,}")
 _MOST_STRAYS = 200
 _THRESHOLD = 2
 _GENERIC = frozenset("a an and call do for from get in is make new of or run the to tool use with".split())
-_PARALLEL = re.compile(r"\b(?:in parallel|at the same time|simultaneously|at once)\b", re.IGNORECASE)
 _ONLY_A_CALL = re.compile(
     r"\bonly with a call of (?:the tool `(?P<name>[^`]+)`|one of the tools)", re.IGNORECASE
 )
@@ -49,10 +48,9 @@ def respond(chat: ChatRequest) -> Turn:
     ]
     # Newest first: what a result says is what the next call is about.
     sources = [question, *(_digest(text) for _, text in reversed(results))]
-    if tools := _next_tools(_obedient(chat), question, list(names.values())):
-        calls = [Call(tool.name, _arguments(tool, sources)) for tool in tools]
-        why = f"This needs {' and '.join(call.name for call in calls)}, so I call {'it' if len(calls) == 1 else 'them'}."
-        return _turn(chat, why, tool_calls=calls)
+    if tool := _next_tool(_obedient(chat), question, list(names.values())):
+        call = Call(tool.name, _arguments(tool, sources))
+        return _turn(chat, f"This needs {tool.name}, so I call it.", tool_calls=[call])
     if results:
         why, text = "The tools have answered.", "\n".join(f"{name} says: {said}" for name, said in results)
     elif chat.messages[-1].role == "assistant":
@@ -111,20 +109,19 @@ def _obedient(chat: ChatRequest) -> ChatRequest:
     return chat
 
 
-def _next_tools(chat: ChatRequest, question: str, called: Sequence[str]) -> list[Tool]:
-    """The tools that come next: those that the question speaks of, in its order, each of them once."""
+def _next_tool(chat: ChatRequest, question: str, called: Sequence[str]) -> Tool | None:
+    """The tool that comes next: those that the question speaks of, in its order, each of them once."""
     if not chat.tools or chat.tool_choice == "none":
-        return []
+        return None
     scores = {tool.name: _score(tool, question) for tool in chat.tools}
     wanted = [tool for tool in chat.tools if scores[tool.name] >= _THRESHOLD and tool.name not in called]
-    parallel = chat.parallel and _PARALLEL.search(question) is not None
-    wanted.sort(key=lambda tool: _place(tool, _PARALLEL.sub("", question)))
+    wanted.sort(key=lambda tool: _place(tool, question))
     if chat.tool_choice in ("required", "named"):
         named = [tool for tool in chat.tools if tool.name == chat.named_tool]
         allowed = named if chat.tool_choice == "named" and named else list(chat.tools)
-        first = [tool for tool in wanted if tool in allowed]
-        return first[:1] or [max(allowed, key=lambda tool: (tool.name not in called, scores[tool.name]))]
-    return wanted if parallel else wanted[:1]
+        likeliest = max(allowed, key=lambda tool: (tool.name not in called, scores[tool.name]))
+        return next((tool for tool in wanted if tool in allowed), likeliest)
+    return wanted[0] if wanted else None
 
 
 def _words(text: str) -> set[str]:

@@ -156,25 +156,6 @@ def test_three_tools_make_three_rounds(kimi: Any, everyday: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "phrase", ["In parallel, tell me", "At the same time tell me", "Tell me simultaneously"]
-)
-def test_calls_are_parallel_if_asked_for(kimi: Any, everyday: Any, phrase: str) -> None:
-    """Asked for in parallel, both calls come in one turn with ids of their own."""
-    message = kimi.message(f"{phrase} the weather in Paris and the time in Tokyo", tools=everyday)
-    assert [call["id"] for call in message["tool_calls"]] == [
-        "functions.get_weather:0",
-        "functions.get_time:1",
-    ]
-
-
-def test_parallel_calls_can_be_forbidden(kimi: Any, everyday: Any) -> None:
-    """With parallel_tool_calls false one call comes at a time, whatever the question says."""
-    question = "In parallel, tell me the weather in Paris and the time in Tokyo"
-    rounds, _ = kimi.loop(question, everyday, EVERYDAY, parallel_tool_calls=False)
-    assert [len(calls) for calls in rounds] == [1, 1]
-
-
 def test_named_tools_are_called_in_reading_order(kimi: Any, everyday: Any) -> None:
     """Tools that the question names are all called."""
     rounds, _ = kimi.loop("Use get_time, then get_weather for Oslo.", everyday, EVERYDAY)
