@@ -72,6 +72,12 @@ def test_example_runs(name: str, ends: dict[str, tuple[End, int]]) -> None:
         assert -1 not in places, end.out
 
 
+def test_the_documentation_leads_to_every_example() -> None:
+    """A program that no page links is never found (those of docs/bulk.md are linked as a folder)."""
+    docs = "\n".join(path.read_text(encoding="utf-8") for path in (EXAMPLES.parent / "docs").glob("*.md"))
+    assert [name for name in (*ALONE, "web") if f"examples/{name}.py)" not in docs] == []
+
+
 @pytest.mark.timeout(240)
 def test_index_on_disk(tmp_path: Path) -> None:
     """With the embedding model installed, the second run reads the index that the first one stored."""
