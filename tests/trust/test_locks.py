@@ -20,7 +20,7 @@ from kimi_vertex_emulator import Emulator
 SHARED = {"kimi_vertex._transport.shared"}
 RENEWED = {
     "kimi_vertex._transport.shared",
-    "kimi_vertex._exchange.pace.Pacer",
+    "kimi_vertex._exchange.line.Held",
     "kimi_vertex._transport.clients.Clients",
     "kimi_vertex._auth.tokens.TokenSource",
     "kimi_vertex._auth.tokens._SingleFlight",

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from kimi_vertex._secrets import Hidden
 from kimi_vertex.events import Event
 
+from .line import Waiter
+
 __all__ = [
     "Authorize",
     "Command",
@@ -118,9 +120,10 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait for so many seconds."""
+    """Wait for so many seconds, or until the waiter is woken."""
 
     seconds: float
+    waiter: Waiter | None = None
 
 
 Command: TypeAlias = Authorize | Send | ReadBody | ReadChunk | Drain | Sleep

@@ -22,7 +22,8 @@ from kimi_vertex.options import Pace, Settings, ThinkingCallback, Timeouts, Wait
 
 from .commands import Head, Identity, TransportFailure
 from .failures import request_id, status_error, unreachable
-from .pace import Pacer, Turn, Waiter
+from .line import Waiter
+from .pace import Pacer, Turn
 from .said import Said, read
 from .stats import RequestStats, StatsRecorder, Watch
 

@@ -53,9 +53,9 @@ def await_turn(exchange: Exchange) -> Steps[None]:
     pacer, begun = exchange.pacer, exchange.clock()
     assert pacer is not None, "only paced requests wait"
     if exchange.waiter is None:
-        exchange.waiter = pacer.join()
+        exchange.waiter = pacer.join(begun)
     else:
-        pacer.rejoin(exchange.waiter)
+        pacer.rejoin(exchange.waiter, begun)
     told = -math.inf
     try:
         while True:
@@ -72,7 +72,7 @@ def await_turn(exchange: Exchange) -> Steps[None]:
             ):
                 told = now
                 _tell(exchange, now, turn, end)
-            yield Sleep(min(turn, max(0.001, end - now)))
+            yield Sleep(min(turn, max(0.001, end - now)), exchange.waiter)
     finally:
         pacer.leave(exchange.waiter)
         waited = exchange.clock() - begun

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from asyncio import current_task
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from functools import partial
@@ -38,6 +37,7 @@ from .clients import Clients
 from .encodings import ACCEPTED
 from .failures import credentials_errors, failure_of
 from .limits import FOREVER, Cutoff, Limits, Watch, can_be_cut, note_connection
+from .sleeping import asleep, sleep
 from .sse import EventReader
 
 __all__ = ["AsyncDriver", "SyncDriver"]
@@ -207,7 +207,7 @@ class SyncDriver(_Driver):
         if kind is Drain:
             return self._drain()
         if isinstance(command, Sleep):
-            return time.sleep(command.seconds)
+            return sleep(command)
         assert isinstance(command, Authorize)
         self._close()
         self._limits.begin_attempt()
@@ -407,7 +407,7 @@ class AsyncDriver(_Driver):
         if kind is Drain:
             return await self._drain()
         if isinstance(command, Sleep):
-            return await asyncio.sleep(command.seconds)
+            return await asleep(command)
         assert isinstance(command, Authorize)
         await self._close()
         self._limits.begin_attempt()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import threading
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kimi_vertex._exchange.pace import Pacer, Turn, Waiter
+from kimi_vertex._exchange.line import Waiter
+from kimi_vertex._exchange.pace import Pacer, Turn
 from kimi_vertex.options import Pace
 
 START = 1000.3
@@ -103,6 +105,10 @@ class Job:
     pacers: list[Pacer] = field(default_factory=list)
     peak: int = 0
     longest_wait: float = 0.0
+    asked: int = 0
+    """How often a turn was asked for."""
+    overtook: list[int] = field(default_factory=list)
+    """How many each request of the line went before, that had waited for longer."""
 
     def wasted(self, after: float = 5.0) -> float:
         """The part of all requests that was refused, once the start is over."""
@@ -148,7 +154,8 @@ def run(
     left, running, now = [rows // processes] * processes, 0, START
     own = pace or Pace()
     busy = [START] * processes
-    job.pacers = [Pacer(nullcontext(), draw.random) for _ in range(processes)]
+    lines: list[list[int]] = [[] for _ in range(processes)]
+    job.pacers = [Pacer(threading.Lock(), draw.random) for _ in range(processes)]
 
     def later(delay: float, act: Callable[[], None]) -> None:
         heapq.heappush(todo, (now + delay, next(order), act))
@@ -160,14 +167,32 @@ def run(
 
     def ask(process: int, waiter: Waiter | None, heft: float) -> None:
         pacer = job.pacers[process]
+        job.asked += 1
         turn = pacer.turn(now, own, heft, waiter)
         if isinstance(turn, Turn):
+            if waiter is not None:
+                before = bisect_left(lines[process], waiter.number)
+                job.overtook.append(before)
+                del lines[process][before]
             busy[process] = max(now, busy[process]) + work
             later(busy[process] - now, lambda: write(process, waiter, heft, turn))
             return
-        place = pacer.join() if waiter is None else waiter
+        place = pacer.join(now) if waiter is None else waiter
+        at = bisect_left(lines[process], place.number)
+        if lines[process][at : at + 1] != [place.number]:
+            lines[process].insert(at, place.number)
         job.longest_wait = max(job.longest_wait, turn)
-        later(turn + draw.random() / 1000, lambda: ask(process, place, heft))
+
+        def again() -> None:
+            if place.wake is wake:
+                place.wake = None
+                ask(process, place, heft)
+
+        def wake() -> None:
+            later(draw.random() / 1000, again)
+
+        place.wake = wake
+        later(turn + draw.random() / 1000, again)
 
     def write(process: int, waiter: Waiter | None, heft: float, turn: Turn) -> None:
         turn.sent = now
@@ -199,9 +224,9 @@ def run(
         pacer = job.pacers[process]
         pacer.refused(turn, now, None, 429, "Resource exhausted.")
         if waiter is None:
-            waiter = pacer.join()
+            waiter = pacer.join(now)
         else:
-            pacer.rejoin(waiter)
+            pacer.rejoin(waiter, now)
         ask(process, waiter, heft)
 
     for process in range(processes):

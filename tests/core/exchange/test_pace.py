@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
 
@@ -55,13 +55,10 @@ def test_a_quota_of_a_minute_is_learned() -> None:
 @pytest.mark.parametrize(("latency", "rows"), [(5.0, 8000), (20.0, 16_000)])
 def test_long_answers_change_nothing(latency: float, rows: int) -> None:
     """The bars hold for answers of 5 and 20 seconds, if twice as many may run as the quota admits in that time."""
-    jobs = [
-        run(Sliding(400), rows, seconds=latency, concurrency=int(2 * 80 * latency), seed=seed)
-        for seed in (1, 2)
-    ]
-    assert max(job.at_start for job in jobs) <= 128
-    assert max(job.wasted() for job in jobs) <= 0.02
-    assert sum(of_quota(job, 80, latency) for job in jobs) / 2 >= 0.9
+    job = run(Sliding(400), rows, seconds=latency, concurrency=int(2 * 80 * latency))
+    assert job.at_start <= 128
+    assert job.wasted() <= 0.02
+    assert of_quota(job, 80, latency) >= 0.9
 
 
 @pytest.mark.parametrize("work", [0.002, 0.004])
@@ -93,7 +90,7 @@ def test_a_queue_is_not_held_back() -> None:
 def test_a_thousand_requests_run_within_a_second() -> None:
     """64 go at once; then the number doubles each quarter of a second, smoothly."""
     job = run(Queue(0), 1500, concurrency=1500, seconds=30.0)
-    pacer, now = Pacer(nullcontext(), random.random), itertools.count()
+    pacer, now = Pacer(threading.Lock(), random.random), itertools.count()
     at_once = [pacer.turn(0.001 * next(now), Pace(), 1) for _ in range(70)]
     assert sum(isinstance(turn, Turn) for turn in at_once) in range(64, 68)
     assert job.peak == 1500
@@ -165,7 +162,7 @@ class Clock:
     """One process on a clock of the test's."""
 
     def __init__(self) -> None:
-        self.pacer = Pacer(nullcontext(), lambda: 0.5)
+        self.pacer = Pacer(threading.Lock(), lambda: 0.5)
 
     def turn(self, now: float, pace: Pace | None = None) -> Turn:
         turn = self.pacer.turn(now, pace or Pace(), 1.0)
@@ -217,9 +214,9 @@ def test_what_was_learned_is_forgotten() -> None:
 def test_a_queue_is_served_in_its_order() -> None:
     """Who came first is answered first, a few places aside, and newcomers do not go before those that wait."""
     waits: list[tuple[int, int]] = []
-    pacer = Pacer(nullcontext(), lambda: 0.5)
+    pacer = Pacer(threading.Lock(), lambda: 0.5)
     pace = Pace(requests_per_minute=600)
-    waiters = {number: pacer.join() for number in range(50)}
+    waiters = {number: pacer.join(0.0) for number in range(50)}
     assert not isinstance(pacer.turn(0.0, pace, 1.0), Turn)
     due = dict.fromkeys(waiters, 0.0)
     now = 0.0
@@ -236,6 +233,73 @@ def test_a_queue_is_served_in_its_order() -> None:
     assert max(abs(number - place) for number, place in waits) <= 8
 
 
+@pytest.mark.parametrize("server", [Pool(16), Queue(0)], ids=["a pool", "own limit"])
+def test_places_go_to_who_came_first(server: Pool) -> None:
+    """Where places are short, a request is not overtaken by more than a few, is asked for seldom, and no place stays empty."""
+    pace = Pace(max_concurrency=16) if server.limit == 0 else None
+    job = run(server, 2000, concurrency=400, pace=pace)
+    assert max(job.overtook[64:]) <= 8
+    assert 2000 * 0.2 / 16 / job.answered[-1] >= 0.93
+    assert job.asked <= 30 * 2000
+
+
+def test_waiters_that_give_up_leave_no_hole() -> None:
+    """Of 10,000 waiters all but the last one give up: it is the first then."""
+    clock = Clock()
+    pacer, pace = clock.pacer, Pace(max_concurrency=1)
+    running = clock.turn(0.0, pace)
+    waiters = [pacer.join(0.0) for _ in range(10_000)]
+    for waiter in waiters:
+        assert not isinstance(pacer.turn(0.0, pace, 1.0, waiter), Turn)
+    for waiter in waiters[:-1]:
+        pacer.leave(waiter)
+    woken: list[bool] = []
+    waiters[-1].wake = lambda: woken.append(True)
+    pacer.gone(running, 1.0)
+    assert woken == [True]
+    assert isinstance(pacer.turn(1.0, pace, 1.0, waiters[-1]), Turn)
+    assert pacer.state(1.0).waiting == 0
+
+
+def test_waiters_that_stand_still_hold_nobody_up() -> None:
+    """Those whose event loop does not run lose their place after a moment, and have it again when they are back."""
+    clock = Clock()
+    pacer, pace = clock.pacer, Pace(max_concurrency=1)
+    running = clock.turn(0.0, pace)
+    still, last = [pacer.join(0.0) for _ in range(100)], pacer.join(0.0)
+    for waiter in (*still, last):
+        pacer.turn(0.0, pace, 1.0, waiter)
+    pacer.gone(running, 1.0)
+    assert not isinstance(pacer.turn(1.0, pace, 1.0, last), Turn)
+    turn = pacer.turn(7.0, pace, 1.0, last)
+    assert isinstance(turn, Turn)
+    late = pacer.join(7.0)
+    assert not isinstance(pacer.turn(7.0, pace, 1.0, still[0]), Turn)
+    pacer.gone(turn, 7.1)
+    assert isinstance(pacer.turn(7.1, pace, 1.0, still[0]), Turn)
+    pacer.leave(late)
+
+
+def test_a_finalizer_does_not_wait_for_its_own_thread() -> None:
+    """A turn that the garbage collector gives back while its thread takes another one is given back."""
+    pacer = Pacer(threading.Lock(), lambda: 0.5)
+    turn = pacer.turn(0.0, Pace(), 1.0)
+    assert isinstance(turn, Turn)
+    waiter = pacer.join(0.0)
+
+    def collect() -> None:
+        with pacer._held:
+            pacer.gone(turn, 1.0)
+            pacer.leave(waiter)
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    state = pacer.state(1.0)
+    assert (state.running, state.waiting) == (0, 0)
+
+
 def ended(act: Callable[[Pacer, Turn], None]) -> int:
     clock = Clock()
     act(clock.pacer, clock.turn(0.0))
@@ -247,7 +311,7 @@ def ended(act: Callable[[Pacer, Turn], None]) -> int:
     [
         lambda pacer, turn: pacer.gone(turn, 1.0),
         lambda pacer, turn: pacer.refused(turn, 1.0, None, 503, ""),
-        lambda pacer, turn: pacer.renew(nullcontext()),
+        lambda pacer, turn: pacer.renew(threading.Lock()),
     ],
 )
 def test_nothing_runs_when_all_is_over(act: Callable[[Pacer, Turn], None]) -> None:
@@ -259,7 +323,7 @@ def test_a_turn_of_the_parent_does_not_count_in_the_child() -> None:
     """What a parent's request comes to is nothing to a forked child."""
     clock = Clock()
     turn = clock.turn(0.0)
-    clock.pacer.renew(nullcontext())
+    clock.pacer.renew(threading.Lock())
     clock.pacer.gone(turn, 1.0)
     clock.pacer.refused(turn, 1.0, None, 429, "")
     assert (clock.pacer.state(1.0).running, clock.pacer.state(1.0).refused) == (0, 0)

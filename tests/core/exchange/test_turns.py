@@ -244,7 +244,7 @@ def test_a_forked_child_has_a_pace_of_its_own() -> None:
     kimi = client()
     pacer = kimi._shared.pacer
     Play(kimi, [EXHAUSTED, GOOD])
-    with pacer._lock:
+    with pacer._held:
         child = os.fork()
         if not child:
             os._exit(0 if kimi.pace_state.refused == 0 else 1)
