@@ -41,7 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--write",
         action="store_true",
-        help="put the figures into docs/measurements.md and docs/performance.md",
+        help="put the figures into docs/measurements.md and docs/performance.md; with --full into docs/bulk.md, too",
     )
     return parser.parse_args()
 
@@ -77,8 +77,9 @@ def main() -> int:
             made = max(len(found[probe].samples) for probe in section.probes)
             table[section.name] = report.lines(section, found)
             print(f"\n{report.render(section, table[section.name], made)}", flush=True)
-    if arguments.full:
-        print(f"\n{bars.table([bars.measure(bar) for bar in bars.BARS])}")
+    jobs = bars.everything() if arguments.full else ""
+    if jobs:
+        print(f"\n{jobs}")
     print(f"\n{time.monotonic() - start:.0f} seconds. Medians of the rounds, with the range of their ratios.")
     if arguments.json:
         report.write_json(arguments.json, where, found, table)
@@ -88,6 +89,8 @@ def main() -> int:
     if arguments.write:
         pages.write(docs / "measurements.md", pages.document(chosen, table, where))
         pages.write(docs / "performance.md", pages.short(table, where))
+        if jobs:
+            bars.write(jobs)
     return int(
         any(line.problem and "lost" in line.problem for measured in table.values() for line in measured)
     )

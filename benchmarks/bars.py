@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
+import math
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
-from kimi_vertex import Completion, KimiVertexClient
+from benchmarks import pages
+from benchmarks.report import machine
+from kimi_vertex import Completion, KimiVertexClient, Pace, RateLimitError
 from kimi_vertex_emulator import ChatRequest, Emulator, Exchange, Quota, Turn
+from tests.core.exchange.support_servers import START, Pool, Sliding, run
 
-__all__ = ["BARS", "Bar", "Outcome", "measure", "table"]
+__all__ = ["BARS", "Bar", "Outcome", "everything", "measure", "table", "write"]
 
+_PAGE: Final = Path(__file__).parents[1] / "docs" / "bulk.md"
+_MARKER: Final = "<!-- python -m benchmarks.bars --write -->"
 _START: Final = 5.0
 """Seconds whose refusals are the start's, and counted apart."""
 _KEY: Final = re.compile(r"row (\d+)")
+_WINDOWS: Final = 3
+"""Windows after which a change is followed; so many are looked at then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +41,44 @@ class Bar:
     name: str
     quota: Quota
     per_second: float
-    """What the service takes."""
+    """What the service takes; after the change, if there is one."""
     rows: int
     concurrency: int = 128
     latency: float = 0.2
     processes: int = 1
-    change: tuple[float, Quota] | None = None
-    """The quota from so many seconds on."""
+    via: Literal["core", "langchain", "llama_index"] = "core"
+    change: Quota | None = None
+    """The quota from `_CHANGE` on."""
     used: float | None = 0.9
+    """With a change: of the new quota, from three windows after it on."""
     wasted: float = 0.02
 
 
+_CHANGE: Final = 15.0
+"""Seconds after the first request."""
 _SLIDING: Final = Quota(requests=400, window=5.0)
+_SMALL: Final = Quota(requests=200, window=5.0)
 BARS: Final = (
     Bar("sliding window", _SLIDING, 80, 4000),
     Bar("fixed window", Quota(requests=400, window=5.0, kind="fixed"), 80, 4000),
     Bar("token bucket", Quota(requests=400, window=5.0, kind="bucket"), 80, 4000),
-    Bar("small quota", Quota(requests=200, window=5.0), 40, 2000, concurrency=32),
+    Bar("small quota", _SMALL, 40, 2000, concurrency=32),
+    Bar("LangChain's abatch", _SMALL, 40, 2000, via="langchain"),
+    Bar("LlamaIndex's run_jobs", _SMALL, 40, 2000, via="llama_index"),
     Bar("two processes", _SLIDING, 80, 4000, processes=2, used=0.85, wasted=0.03),
     Bar("prompt tokens", Quota(tokens=6000, window=5.0), 80, 4000, used=None),
     Bar("pool of 16", Quota(cap=16), 80, 4000, used=0.85),
     Bar("queue of 16", Quota(slots=16), 80, 2000, used=0.85),
     Bar("answers of 5 s", _SLIDING, 80, 4000, concurrency=800, latency=5.0),
+    Bar("quota × ¼", _SLIDING, 20, 2400, change=Quota(requests=100, window=5.0), used=0.75, wasted=0.03),
     Bar(
-        "quota × ¼ after 15 s",
+        "quota × 4",
         _SLIDING,
-        80,
-        2400,
-        change=(15.0, Quota(requests=100, window=5.0)),
-        used=None,
-        wasted=0.03,
-    ),
-    Bar(
-        "quota × 4 after 15 s",
-        _SLIDING,
-        80,
-        8000,
-        change=(15.0, Quota(requests=1600, window=5.0)),
-        used=None,
+        320,
+        12_000,
+        concurrency=256,
+        change=Quota(requests=1600, window=5.0),
+        used=0.75,
         wasted=0.03,
     ),
 )
@@ -78,10 +90,13 @@ class Outcome:
 
     bar: Bar
     answered: Counter[str] = field(default_factory=Counter)
+    answers: list[float] = field(default_factory=list)
+    """When, since the first request; as of the refusals."""
     refused: list[float] = field(default_factory=list)
+    taken: float = 0.0
+    """Seconds that requests which were answered had their places, all together."""
     requests: int = 0
     began: float = 0.0
-    ended: float = 0.0
 
     @property
     def lost(self) -> int:
@@ -101,7 +116,15 @@ class Outcome:
 
     @property
     def used(self) -> float:
-        return len(self.answered) / ((self.ended - self.began - self.bar.latency) * self.bar.per_second)
+        bar, last = self.bar, max(self.answers, default=math.inf)
+        if bar.quota.cap is not None:
+            return self.taken / (last * bar.quota.cap)
+        if bar.change is None:
+            return len(self.answered) / ((last - bar.latency) * bar.per_second)
+        begin = _CHANGE + _WINDOWS * bar.quota.window
+        seconds = min(_WINDOWS * bar.quota.window, last - begin)
+        found = sum(begin <= at < begin + seconds for at in self.answers)
+        return found / (seconds * bar.per_second) if seconds > 0 else 0.0
 
     @property
     def met(self) -> bool:
@@ -118,13 +141,18 @@ class Outcome:
         self.requests += 1
         if exchange.status == 200 and (key := _KEY.search(str(exchange.messages[-1]["content"]))):
             self.answered[key[1]] += 1
-            self.ended = now
+            self.answers.append(now - self.began)
+            self.taken += now - exchange.began
         elif exchange.status == 429:
             self.refused.append(now - self.began)
 
 
 def measure(bar: Bar) -> Outcome:
-    """Run the job in processes of its own."""
+    """Run the job in processes of its own.
+
+    Raises:
+        RuntimeError: One of them failed.
+    """
     outcome = Outcome(bar)
 
     def answer(_: ChatRequest) -> Turn:
@@ -133,26 +161,18 @@ def measure(bar: Bar) -> Outcome:
     with Emulator(brain=answer, quota=bar.quota, journal_limit=100) as emulator:
         emulator.watch(outcome.count)
         each = bar.rows // bar.processes
+        command = [sys.executable, "-m", "benchmarks.bars", "--worker", bar.via, emulator.base_url]
         workers = [
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "benchmarks.bars",
-                    "--worker",
-                    emulator.base_url,
-                    str(at),
-                    str(each),
-                    str(bar.concurrency),
-                ]
-            )
+            subprocess.Popen([*command, *map(str, (at, each, bar.concurrency))])
             for at in range(0, bar.rows, each)
         ]
-        begun, changed = time.monotonic(), bar.change is None
+        changed = bar.change is None
         while any(worker.poll() is None for worker in workers):
             time.sleep(0.05)
-            if bar.change is not None and not changed and time.monotonic() - begun >= bar.change[0]:
-                emulator.quota, changed = bar.change[1], True
+            if not changed and outcome.began and time.monotonic() - outcome.began >= _CHANGE:
+                emulator.quota, changed = bar.change, True
+    if any(worker.returncode for worker in workers):
+        raise RuntimeError(f"A process of the job {bar.name!r} failed; what it said stands above.")
     return outcome
 
 
@@ -177,15 +197,95 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-async def _work(base_url: str, first: int, rows: int, concurrency: int) -> int:
-    failed = 0
-    async with KimiVertexClient(base_url=base_url) as client:
-        todo = (
-            (number, f"Give the message of row {number} a label.") for number in range(first, first + rows)
+def _by_the_clock() -> str:
+    """What takes longer than a job over sockets should, and what one request does, as Markdown."""
+    long = run(Sliding(400), 16_000, seconds=20.0, concurrency=3200)
+    used = len(long.answered) / ((long.answered[-1] - 20) * 80)
+
+    class Dry(Pool):
+        def admits(self, now: float, running: int, size: float) -> bool:
+            return now - START >= 100
+
+    dry = run(Dry(0), 20, concurrency=20)
+    probes = [at for at in dry.refused if at > 0.1]  # the first ones were under way together
+    pauses = [after - before for before, after in itertools.pairwise([*probes, dry.answered[0]])]
+    with (
+        Emulator(quota=Quota(requests=0)) as emulator,
+        KimiVertexClient(base_url=emulator.base_url) as client,
+    ):
+        begun = time.monotonic()
+        with suppress(RateLimitError):
+            client.complete("Hi")
+        waited, asked = time.monotonic() - begun, len(emulator.chat_requests)
+    with Emulator() as emulator, KimiVertexClient(base_url=emulator.base_url) as client:
+        share = _turn(client) / _request(client)
+    rows = (
+        ("answers of 20 s, simulated", f"{long.at_start} refused at the start, {long.wasted():.1%} wasted, {used:.2f} used", "≤ 128, ≤ 2%, ≥ 0.90", long.at_start <= 128 and long.wasted() <= 0.02 and used >= 0.9),
+        ("a drought of 100 s, simulated", f"{len(probes)} probes, {min(pauses):.1f} to {max(pauses):.1f} s apart; {len(dry.answered)} of 20 answered", "one at a time, ≤ 15 s", max(pauses) <= 15.3 and len(dry.answered) == 20),
+        ("nothing but 429: one request", f"an error after {waited:.0f} s, asked {asked} times", "≤ 120 s", waited <= 121),
+        ("never a 429: a turn's CPU", f"{share:.2%} of a request's", "≤ 1%", share <= 0.01),
+    )  # fmt: skip
+    lines = ["| Bars | | goals |", "| --- | --- | --- |"]
+    lines += [
+        f"| {name} | {found} | {goal}: {'met' if met else '**not met**'} |" for name, found, goal, met in rows
+    ]
+    return "\n".join(lines)
+
+
+def everything() -> str:
+    """Measure all bars, which takes a quarter of an hour; give them as Markdown."""
+    return f"{table([measure(bar) for bar in BARS])}\n\n{_by_the_clock()}"
+
+
+def write(found: str) -> None:
+    """Put the figures into the page."""
+    where = machine()
+    text = f"Measured on {where['date']}: {where['machine']}, {where['python']}."
+    pages.write(_PAGE, f"\n{text}\n\n{found}\n\n", _MARKER)
+
+
+def _turn(client: KimiVertexClient) -> float:
+    """CPU seconds of a turn that is given at once."""
+    pacer, begun = client._shared.pacer, time.thread_time()  # noqa: SLF001 - what is measured
+    for number in range(2000):
+        turn: Any = pacer.turn(float(number), Pace(), 10.0)
+        pacer.admitted(turn, float(number))
+        pacer.gone(turn, float(number))
+    return (time.thread_time() - begun) / 2000
+
+
+def _request(client: KimiVertexClient) -> float:
+    """CPU seconds of a request."""
+    client.complete("Hi")
+    begun = time.thread_time()
+    for _ in range(50):
+        client.complete("Hi")
+    return (time.thread_time() - begun) / 50
+
+
+async def _work(via: str, base_url: str, first: int, rows: int, concurrency: int) -> int:
+    prompts = {number: f"Give the message of row {number} a label." for number in range(first, first + rows)}
+    if via == "langchain":
+        from langchain_kimi_vertex import ChatKimiVertex
+
+        found: list[Any] = await ChatKimiVertex(base_url=base_url).abatch(
+            list(prompts.values()), {"max_concurrency": concurrency}, return_exceptions=True
         )
-        async for _, answer in client.acomplete_many(todo, concurrency=concurrency):
-            failed += not isinstance(answer, Completion)
-    return min(failed, 1)
+        return sum(isinstance(answer, Exception) for answer in found)
+    if via == "llama_index":
+        from llama_index.core.async_utils import run_jobs
+
+        from llama_index_kimi_vertex import KimiVertex
+
+        llm = KimiVertex(base_url=base_url)
+        return rows - len(
+            await run_jobs([llm.acomplete(prompt) for prompt in prompts.values()], workers=concurrency)
+        )
+    async with KimiVertexClient(base_url=base_url) as client:
+        answers: AsyncIterator[tuple[Any, Any]] = client.acomplete_many(
+            prompts.items(), concurrency=concurrency
+        )
+        return sum([not isinstance(answer, Completion) async for _, answer in answers])
 
 
 def main() -> int:
@@ -194,14 +294,19 @@ def main() -> int:
     parser.add_argument(
         "names", nargs="*", metavar="BAR", help=f"default: all of {', '.join(bar.name for bar in BARS)}"
     )
-    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help="put all into docs/bulk.md")
+    parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        base_url, *numbers = arguments.worker
-        return asyncio.run(_work(base_url, *map(int, numbers)))
-    outcomes = [measure(bar) for bar in BARS if not arguments.names or bar.name in arguments.names]
-    print(table(outcomes))
-    return int(not all(outcome.met for outcome in outcomes))
+        via, base_url, *numbers = arguments.worker
+        return min(1, asyncio.run(_work(via, base_url, *map(int, numbers))))
+    if arguments.names:
+        print(found := table([measure(bar) for bar in BARS if bar.name in arguments.names]))
+    else:
+        print(found := everything())
+        if arguments.write:
+            write(found)
+    return int("not met" in found)
 
 
 if __name__ == "__main__":

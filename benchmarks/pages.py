@@ -44,10 +44,10 @@ def short(table: Mapping[str, list[Line]], where: Mapping[str, str]) -> str:
     return "\n".join([_when(where), "", *head, *rows]) + "\n"
 
 
-def write(page: Path, text: str) -> None:
+def write(page: Path, text: str, marker: str = MARKER) -> None:
     """Put a table into a page, in place of what is between its two markers."""
-    before, _, after = page.read_text(encoding="utf-8").split(MARKER)
-    page.write_text(f"{before}{MARKER}\n{text}{MARKER}{after}", encoding="utf-8")
+    before, _, after = page.read_text(encoding="utf-8").split(marker)
+    page.write_text(f"{before}{marker}\n{text}{marker}{after}", encoding="utf-8")
 
 
 def _when(where: Mapping[str, str]) -> str:
