@@ -155,6 +155,10 @@ def merge_options(*layers: RequestOptions) -> RequestOptions:
                 continue
             if name == "model":
                 check_model_text(value)
+            if name in ("thinking", "chat_template_kwargs") and not isinstance(value, Mapping):
+                raise ConfigurationError(
+                    f'{name} is {shown(value)}; it must be a mapping. reasoning_effort="none" switches thinking off.'
+                )
             if name == "max_completion_tokens":
                 name = "max_tokens"  # noqa: PLW2901 - OpenAI's newer name for the same
             if name in SENT_AS_THEY_ARE:

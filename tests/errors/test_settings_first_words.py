@@ -161,6 +161,15 @@ def test_a_switch_of_thinking(ask: Any, name: str, meant: str) -> None:
     assert f": use {meant}" in first_words(ask, {**HERE, name: False})
 
 
+@each_class
+@pytest.mark.parametrize("name", ["thinking", "chat_template_kwargs"])
+def test_a_switch_of_another_type(ask: Any, name: str) -> None:
+    """A server's own words are mappings: whoever writes `thinking=False` is told what switches it off."""
+    seen = first_words(ask, HERE, {name: False})
+    assert seen.startswith(f"{name} is False; it must be a mapping.")
+    assert 'reasoning_effort="none"' in seen
+
+
 OPTIONS = {
     "enable_thinking": "reasoning_effort",
     "temprature": "temperature",

@@ -141,7 +141,11 @@ class Rules:
         if effort == "none" and info.off_on_engines:
             # `reasoning_effort` would reach the template, but not the parser of the answer.
             return {"chat_template_kwargs": {"thinking": False}}
-        return {"reasoning_effort": effort} if "low" in levels else self._switch(on=effort != "none")
+        if "low" not in levels:
+            return self._switch(on=effort != "none")
+        # The level alone switches no Kimi off, and a model without a known name may be any of them: vLLM makes
+        # `enable_thinking` of it, which Kimi's templates do not read (https://github.com/vllm-project/vllm/pull/43401).
+        return {"reasoning_effort": effort, **(self._switch(on=False) if effort == "none" else {})}
 
     def _switch(self, *, on: bool) -> dict[str, Any]:
         """Thinking switched on or off, for models that have no levels between."""

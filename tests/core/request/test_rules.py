@@ -25,7 +25,7 @@ OFF: dict[str, Any] = {"chat_template_kwargs": {"thinking": False}}
 ON: dict[str, Any] = {"chat_template_kwargs": {"thinking": True, "preserve_thinking": True}}
 
 # The model, the kind of server, the effort, and the fields of the body that say it.
-EFFORT_FIELDS: list[tuple[str, Server | None, str, dict[str, Any]]] = [
+EFFORT_FIELDS: list[tuple[str | None, Server | None, str, dict[str, Any]]] = [
     *((model, server, level, {"reasoning_effort": level})
       for model in (K3, "kimi-k3.1-pro")
       for server in ("moonshot", "vllm", "sglang", None)
@@ -39,17 +39,20 @@ EFFORT_FIELDS: list[tuple[str, Server | None, str, dict[str, Any]]] = [
     ("kimi-k2.5", None, "none", {**OFF, "thinking": {"type": "disabled"}}),
     (K2_6, "vllm", "high", ON),
     (K2_6, None, "high", ON),
-    *(("my/model", server, level, {"reasoning_effort": level}) for server in ("vllm", None) for level in EFFORTS),
+    *((name, server, level, {"reasoning_effort": level})
+      for name in ("my/model", None) for server in ("vllm", None) for level in EFFORTS if level != "none"),
+    ("my/model", "vllm", "none", {"reasoning_effort": "none", **OFF}),
+    (None, None, "none", {"reasoning_effort": "none", **OFF, "thinking": {"type": "disabled"}}),
 ]  # fmt: skip
 
 
-def fields(model: str, server: Server | None, **options: Any) -> dict[str, Any]:
+def fields(model: str | None, server: Server | None, **options: Any) -> dict[str, Any]:
     written = body(model=model, server=server, target=SERVER, **options)
     return {name: value for name, value in written.items() if name not in ("model", "messages")}
 
 
 @pytest.mark.parametrize(("model", "server", "effort", "expected"), EFFORT_FIELDS)
-def test_effort(model: str, server: Server | None, effort: str, expected: dict[str, Any]) -> None:
+def test_effort(model: str | None, server: Server | None, effort: str, expected: dict[str, Any]) -> None:
     """One setting becomes what the model on its server understands, and nothing else."""
     assert fields(model, server, reasoning_effort=effort) == expected
 
