@@ -89,8 +89,13 @@ class Target:
 
     @property
     def is_direct(self) -> bool:
-        """Whether neither proxy nor certificate is on the way: a server on this machine, or an emulator over http."""
+        """Whether no proxy is on the way: a server on this machine, or an emulator over http."""
         return self.base_url_is_loopback or (self.emulator and (self.is_loopback or self.plain_http))
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether the server may show a certificate. A tunnel's end on this machine does: the server is elsewhere."""
+        return not self.is_direct or (self.base_url or "").startswith("https://")
 
     @property
     def needs_credentials(self) -> bool:

@@ -145,13 +145,15 @@ class Clients:
         self,
         *,
         loopback: bool,
+        tls: bool = False,
         given: tuple[httpx.Client | None, httpx.AsyncClient | None] = (None, None),
         ca_certs: str | None = None,
     ) -> None:
         """Start without any client.
 
         Args:
-            loopback: Whether the server is on this machine.
+            loopback: Whether the server is on this machine, so that no proxy is needed.
+            tls: Whether a certificate is to be checked; loading the authorities takes longer than a local request.
             given: The user's own clients.
             ca_certs: The certificates to trust: a PEM file, a directory, or `system`.
 
@@ -159,6 +161,7 @@ class Clients:
             ConfigurationError: One of them is something else.
         """
         self._loopback = loopback
+        self._tls = tls
         self._ca_certs = ca_certs
         self._given, self._given_async = given
         for name, value, kind in (
@@ -197,8 +200,9 @@ class Clients:
         )
         options: dict[str, Any] = {"limits": limits, "cookies": _NoCookies()}
         if self._loopback:
-            # A local server needs neither a proxy nor certificates, whose loading takes longer than a local request.
-            return {**options, "trust_env": False, "verify": False}
+            options["trust_env"] = False
+        if not self._tls:
+            return {**options, "verify": False}
         if self._certificates is None:
             self._certificates = certificates(self._ca_certs)
         return {**options, "verify": self._certificates}

@@ -63,6 +63,7 @@ class Shared:
         self.pacer = Pacer(threading.Lock(), random.random)
         _PACERS.add(self.pacer)
         self._loopback = target.is_direct
+        self._tls = target.has_certificate
         self._own = own
         self._ca_certs = ca_certs
         self._clients: Clients | None = None
@@ -92,7 +93,9 @@ class Shared:
 
         with _LOCK:
             if self._clients is None:
-                self._clients = Clients(loopback=self._loopback, given=self._own, ca_certs=self._ca_certs)
+                self._clients = Clients(
+                    loopback=self._loopback, tls=self._tls, given=self._own, ca_certs=self._ca_certs
+                )
             return self._clients
 
     def release(self, user: object) -> None:

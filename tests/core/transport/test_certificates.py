@@ -83,6 +83,18 @@ def test_an_authority_that_is_not_known(
 
 
 @each_form
+def test_this_machine(lenient_emulator: Emulator, authority: Authority, form: str) -> None:
+    """A certificate is checked on this machine, too, where a tunnel may end: it is trusted by setting, or not at all."""
+    with behind_tls(lenient_emulator, authority[1]) as origin:
+        at: dict[str, Any] = {"base_url": f"{origin}/v1", "access_token": "t", "max_retries": 0}
+        assert perform(KimiVertexClient(**at, ca_certs=authority[0]), form).error is None
+        error = perform(KimiVertexClient(**at), form).error
+    assert isinstance(error, APIConnectionError)
+    assert "certificate is not trusted" in error.message[:120]
+    assert len(lenient_emulator.chat_requests) == 1
+
+
+@each_form
 @pytest.mark.parametrize(
     ("name", "days", "words"),
     [
