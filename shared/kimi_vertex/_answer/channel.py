@@ -91,7 +91,7 @@ class Channel:
         return self._leaks.calls
 
     def _scan(self, text: str, out: list[Delta], *, last: bool = False) -> None:
-        scanner, leaks, elements = self._scanner, self._leaks, self._elements
+        scanner, elements = self._scanner, self._elements
         for item in scanner.feed(text, last=last):
             if self._ended:
                 continue
@@ -103,7 +103,11 @@ class Channel:
                     self._give_back(shown, out)
                 else:
                     self._read(current, out, last=last)
-            scanner.markdown = not (leaks.open or elements.open)
+            scanner.markdown = not self._in_call()
+
+    def _in_call(self) -> bool:
+        """Whether text belongs to a call, in which Markdown means nothing."""
+        return self._leaks.open or self._elements.open
 
     def _read(self, item: str | Token, out: list[Delta], *, last: bool) -> None:
         """Take text or a token outside of a tools section of K3's."""

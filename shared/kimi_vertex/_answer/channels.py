@@ -7,7 +7,7 @@ Both may hold leaked calls.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from kimi_vertex.events import TextDelta, ThinkingDelta
 
@@ -15,8 +15,12 @@ from .channel import Channel, Delta, merged
 from .leaked_calls import BareCalls, Judge, LeakedCall
 from .markers import (
     ARGUMENTS_BEGIN,
+    CALL_BEGIN,
+    CALL_END,
     HALF_TAG,
     HIDDEN,
+    SECTION_BEGIN,
+    SECTION_END,
     THINK_BEGIN,
     THINK_END,
     Markers,
@@ -24,6 +28,8 @@ from .markers import (
 )
 
 __all__ = ["ContentChannel", "ThinkingChannel"]
+
+_OF_K2_CALLS: Final = frozenset({SECTION_BEGIN, CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END, SECTION_END, HIDDEN})
 
 
 class ThinkingChannel(Channel):
@@ -120,13 +126,14 @@ class ContentChannel(Channel):
     """The answer's field, which may begin with thinking.
 
     - start: only white space so far.
-    - held: text that is thinking if a closing tag follows, and the answer if none does.
+    - held: text that is thinking if a closing tag follows, and the answer if none does. From the first call in it on,
+      everything is kept as it came: in the answer it is a call, in thinking that goes on a quotation.
     - thinking: between tags.
     - after: only white space since the closing tag, which is the template's and not the answer's.
     - text: the answer.
     """
 
-    __slots__ = ("_bare", "_before", "_gap", "_implicit", "_inline", "_separate", "_state")
+    __slots__ = ("_bare", "_before", "_gap", "_implicit", "_inline", "_kept", "_part", "_separate", "_state")
 
     def __init__(self, markers: Markers, judge: Judge, *, implicit: bool, tool_names: frozenset[str]) -> None:
         """Start a channel.
@@ -147,6 +154,8 @@ class ContentChannel(Channel):
         self._separate = False
         # start, after: white space that is not shown yet; held: undecided text; thinking: white space that may end it
         self._gap: list[str] = []
+        self._kept: list[str | Token] = []
+        self._part = SECTION_END  # the last token of a call in it
 
     def feed(self, text: str) -> list[Delta]:
         if self._flowing and (("<" not in text and text.isascii()) or self._is_plain(text)):
@@ -198,7 +207,36 @@ class ContentChannel(Channel):
             self._state = "text"
             for text in self._take_gap():
                 self._show(text, out)
+            self._read_kept(out)
         return merged(out)
+
+    def _in_call(self) -> bool:
+        return self._part not in (SECTION_END, HIDDEN) if self._kept else super()._in_call()
+
+    def _read(self, item: str | Token, out: list[Delta], *, last: bool) -> None:
+        kind = None if isinstance(item, str) else item.kind
+        if kind in _OF_K2_CALLS and self._state == "held" and (self._kept or kind != HIDDEN):
+            self._kept.append(item)
+            self._part = kind
+        elif not self._kept:
+            super()._read(item, out, last=last)
+        elif kind == THINK_END and self._part != ARGUMENTS_BEGIN:
+            held = "".join(self._take_gap())
+            self._open()
+            self._think(held, out)
+            self._read_kept(out)
+            super()._read(item, out, last=last)
+        elif kind in (None, THINK_BEGIN, THINK_END, HALF_TAG):
+            self._kept.append(item)
+        else:
+            out += self.decide()
+            super()._read(item, out, last=last)
+
+    def _read_kept(self, out: list[Delta]) -> None:
+        """Read what was kept, now that it is known where it stands."""
+        kept, self._kept, self._part = self._kept, [], SECTION_END
+        for item in kept:
+            super()._read(item, out, last=False)
 
     def _open_think(self, out: list[Delta]) -> None:
         out += self.decide()
@@ -364,6 +402,7 @@ class ContentChannel(Channel):
 
     def _end(self, out: list[Delta], *, cut: bool) -> None:
         out += self.decide()
+        self._give_back(self._leaks.flush(), out)
         rest = self._bare.finish(cut=cut) if self._bare is not None else ""
         if rest:
             out.append(TextDelta(rest))

@@ -29,6 +29,7 @@ def row(name: str, content: str, text: str | None = None, *calls: Call, **more: 
 LS = '{"command": "ls"}'
 CLOCK = leak("functions.clock:1", "{}")
 BASH = leak("functions.bash:0", LS)
+SEARCH = BEGIN + leak("functions.search:0", '{"query": "a"}') + END
 
 LEAKS = [
     Row(
@@ -208,6 +209,40 @@ LEAKS = [
         "",
         "xxxx",
         [("search", '{"query": "xxxx"}', "functions.search:0")],
+        reason="tool_calls",
+        implicit=True,
+    ),
+    Row(
+        "1.1 a call that thinking without an opening tag only mentions",
+        [say(f"I could write {SEARCH}, but no.</think>No.")],
+        "No.",
+        f"I could write {SEARCH}, but no.",
+        implicit=True,
+    ),
+    Row(
+        "1.1 one that it mentions, and one that it makes",
+        [say(f"Not {SEARCH} but this:</think>" + BEGIN + leak("functions.bash:0", LS) + END)],
+        "",
+        f"Not {SEARCH} but this:",
+        [("bash", LS)],
+        reason="tool_calls",
+        implicit=True,
+    ),
+    Row(
+        "1.1 a call in what turns out to be the answer",
+        [say(f"I look. {SEARCH} A moment.")],
+        "I look.  A moment.",
+        None,
+        [("search", '{"query": "a"}')],
+        reason="tool_calls",
+        implicit=True,
+    ),
+    Row(
+        "1.1 a closing tag and code within the arguments",
+        [say("I look. " + BEGIN + leak("functions.search:0", '{"query": "`a</think>`"}') + END)],
+        "I look. ",
+        None,
+        [("search", '{"query": "`a</think>`"}')],
         reason="tool_calls",
         implicit=True,
     ),
