@@ -22,12 +22,15 @@ _SHORT: Final = (
 
 
 def document(sections: Sequence[Section], table: Mapping[str, list[Line]], where: Mapping[str, str]) -> str:
-    """Every section as Markdown."""
+    """Every section as Markdown: the rows that have a goal; a run prints the others, too."""
     parts = [_when(where)]
     for section in sections:
+        lines = [line for line in table[section.name] if line.goal is not None]
+        if not lines:
+            continue
         excess = any(row.comparison == "excess" for row in section.rows)
         head = f"| {section.unit} | | against | | {'more' if excess else 'ratio'} | goal | |"
-        rows = [_row(line, excess=excess) for line in table[section.name]]
+        rows = [_row(line, excess=excess) for line in lines]
         parts.append("\n".join([f"### {section.title}", "", head, f"| {' | '.join(['---'] * 7)} |", *rows]))
     return "\n\n".join(parts) + "\n"
 

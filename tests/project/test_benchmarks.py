@@ -152,7 +152,7 @@ def test_lost_characters_are_reported() -> None:
 
 
 def test_a_run_writes_its_figures_into_the_pages(tmp_path: Path) -> None:
-    """`--write` puts every row, or the few that users ask for, between a page's two markers, and nothing else."""
+    """`--write` puts the rows with a goal, or the few that users ask for, between a page's two markers."""
     ours, floor = Probe("langchain", "stream", SMALL), Probe("langchain-floor", "stream", SMALL)
     size = {
         name: sum(len(text) for kind, text in SMALL.pieces() if kind == name) for name in ("thinking", "text")
@@ -160,7 +160,7 @@ def test_a_run_writes_its_figures_into_the_pages(tmp_path: Path) -> None:
     found = {
         probe: Outcome([Sample({"cpu": cpu}, **size)]) for probe, cpu in ((ours, 0.003), (floor, 0.0015))
     }
-    section = Section("langchain", "LangChain", "us", (Row(ours, floor, 2.3),), 1)
+    section = Section("langchain", "LangChain", "us", (Row(ours, floor, 2.3), Row(floor, ours)), 1)
     table = {"langchain": report.lines(section, found)}
     where = {"date": "2026-11-28", "machine": "m", "python": "p", "versions": "v"}
     for text in (pages.document([section], table, where), pages.short(table, where)):
@@ -171,6 +171,7 @@ def test_a_run_writes_its_figures_into_the_pages(tmp_path: Path) -> None:
         assert (above, below) == ("Above.\n", "\nBelow.\n")
         assert "Measured on 2026-11-28: m, p; v." in written
         assert "| LangChain floor |" in written
+        assert written.count("ChatKimiVertex") == 1
         assert "2.00" in written
         assert "old" not in written
 
