@@ -3,7 +3,7 @@
     pip install --no-deps --target FOLDER vllm==0.33.0 sglang==0.5.23
     python -m tests.oracles --engines FOLDER --runs 3000
 
-The exit status is 1 if a reading differs for a reason that is not on the list in docs/testing.md.
+The exit status is 1 if a reading differs for a reason that is not on the list in docs/compatibility.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where an engine is read differently on purpose: the table in docs/testing.md, as conditions.
+"""Where an engine is read differently on purpose: the table in docs/compatibility.md, as conditions.
 
 A difference holds for parts of a reading only, and a condition looks at the output, or at what the other reading
 has more. Those of damaged outputs explain nothing in an output that is whole or only broke off.
@@ -57,7 +57,7 @@ class Difference:
     """One kind of difference."""
 
     name: str
-    """As the table in docs/testing.md has it."""
+    """As the table in docs/compatibility.md has it."""
     parts: Sequence[Part]
     """What it changes."""
     holds: Callable[[Output, Reading, Reading, str], bool]

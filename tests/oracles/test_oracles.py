@@ -34,7 +34,9 @@ def test_skipped_without_engines() -> None:
 def test_documented() -> None:
     """Each intended difference is a row of the table in the documentation."""
     table = (
-        (_ROOT / "docs" / "testing.md").read_text(encoding="utf-8").partition("## How K3's markup is read")[2]
+        (_ROOT / "docs" / "compatibility.md")
+        .read_text(encoding="utf-8")
+        .partition("## How K3's markup is read")[2]
     )
     rows = {line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")}
     assert {difference.name for difference in DIFFERENCES} <= rows
