@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+DOCS = Path(__file__).parents[2] / "docs"
 PUBLIC = {
     "kimi_vertex": """
         APIConnectionError APIError APIResponseError APIStatusError APITimeoutError AsyncEventStream
@@ -101,3 +104,20 @@ def test_client_and_adapters_share_their_parameters(name: str, parameter: str) -
     made = getattr(importlib.import_module(package), cls)(**settings)
     with pytest.raises(Exception, match="no_such_parameter"):
         type(made)(**settings, no_such_parameter=1)
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_every_setting_is_in_the_documentation(name: str) -> None:
+    """The table of settings names what the classes share, and a framework's page what its class adds."""
+    package, _, cls = name.partition(":")
+    made = getattr(importlib.import_module(package), cls)
+    page = {"langchain_kimi_vertex": "langchain.md", "llama_index_kimi_vertex": "llama-index.md"}.get(package)
+    shown = "\n".join(
+        (DOCS / file).read_text(encoding="utf-8").partition("\n## Settings\n")[2]
+        for file in ("core.md", page)
+        if file
+    )
+    fields = getattr(made, "model_fields", None) or set(inspect.signature(made).parameters) - {"unknown"}
+    # What LlamaIndex passes to templates of models that complete prompts; Kimi chats.
+    prompts = {"messages_to_prompt", "completion_to_prompt", "query_wrapper_prompt"}
+    assert set(fields) - prompts - set(re.findall(r"`(\w+)`", shown)) == set()
