@@ -61,7 +61,7 @@ _LEAST_BETWEEN: Final = 60
 _SLACK: Final = 0.5
 """Seconds of the pace that a late sleeper is made good for."""
 _FORGET: Final = 300.0
-"""After so many seconds without a refusal nothing is known any more."""
+"""After so many seconds without a refusal nothing is known any more; no longer is a target left alone."""
 _ASIDE: Final = 4
 """How many places a request may go before its turn, while those before it sleep."""
 _LONGEST_SLEEP: Final = 5.0
@@ -317,7 +317,7 @@ class Pacer:
                 self._places.narrow(self._running, first=first)
                 self._left = min(self._left, self._running)
                 if closed and retry_after is not None:
-                    self._close_until(now, max(retry_after, self._gate - now))
+                    self._gate = self._probed_at = max(self._gate, now + min(retry_after, _FORGET))
             elif not closed:
                 limit = self._places.limit
                 crowded = math.inf > limit < turn.level / 0.9
@@ -332,12 +332,12 @@ class Pacer:
                 self._close_until(now, retry_after)
 
     def _close_until(self, now: float, retry_after: float | None) -> None:
+        """Keep the gate closed for as long as the target says, but neither for less than the next pause nor for ever."""
         self._refused_at = now
-        if retry_after is None:
-            self._gate = now + self._pause * (0.75 + self._random() / 2)
-            self._pause = min(_LONGEST_PROBE / 1.25, self._pause * _BACKOFF)
-        else:
-            self._gate = self._probed_at = now + retry_after
+        self._gate = now + self._pause * (0.75 + self._random() / 2)
+        self._pause = min(_LONGEST_PROBE / 1.25, self._pause * _BACKOFF)
+        if retry_after is not None:
+            self._gate = self._probed_at = max(self._gate, now + min(retry_after, _FORGET))
 
     def _open(self, probe: Turn, now: float) -> None:
         """Let all through again, at the pace that was measured."""

@@ -181,6 +181,14 @@ def test_a_refusal_holds_for_all() -> None:
     assert not isinstance(clock.pacer.turn(7.2, Pace(), 1.0), Turn)
 
 
+def test_a_wait_of_years_is_not_kept_by_all() -> None:
+    """A service that wants to be left alone for years is asked again by others after five minutes."""
+    clock = Clock()
+    clock.pacer.refused(clock.turn(0.0), 0.0, 1e9, 429, "")
+    assert not isinstance(clock.pacer.turn(299.0, Pace(), 1.0), Turn)
+    assert isinstance(clock.pacer.turn(301.0, Pace(), 1.0), Turn)
+
+
 def test_a_probe_that_is_lost_does_not_keep_the_gate_closed() -> None:
     """Where a probe's connection breaks, the next one asks."""
     clock = Clock()

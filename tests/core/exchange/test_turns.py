@@ -157,6 +157,17 @@ def test_the_wait_that_is_named_is_kept() -> None:
     assert sum(play.waits) == pytest.approx(12)
 
 
+@pytest.mark.parametrize(
+    "named", ["0", "-5", "0.001", "Wed, 21 Oct 2015 07:28:00 GMT", "nan", "inf", "soon", ""]
+)
+def test_a_wait_of_nothing_is_not_believed_twice(named: str) -> None:
+    """A service that names no wait, or one that is over, and refuses again is asked less and less often."""
+    play = endless(client(), Answer(429, body="{}", headers={"retry-after": named}))
+    assert isinstance(play.error, RateLimitError)
+    assert 8 <= len(play.sent) <= 25
+    assert play.now == pytest.approx(120)
+
+
 def test_a_target_that_starts_is_not_refusing() -> None:
     """No replica yet is a matter of `wake_timeout`: without it, of the usual retries."""
     play = Play(client(max_retries=1), [ZERO, ZERO])
