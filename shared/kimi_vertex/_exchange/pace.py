@@ -147,11 +147,10 @@ class Pacer:
         self._streak = 0
         """Refusals with nothing admitted in between."""
         self._left = 0
-        """How many were left running when the gate was closed."""
+        """How many were left running beside the last refusals that came together."""
         self._gate = self._probed_at = 0.0
         """When the next probe may go, and when the last one went."""
         self._probe: Turn | None = None
-        self._probes = 0
         self._pause = _FIRST_PROBE
 
     # Asking.
@@ -307,28 +306,26 @@ class Pacer:
             self._measure.take_back(turn.at, turn.tokens)
             closed = self._phase is _Phase.CLOSED
             if turn is self._probe:
-                self._probe, self._probes, self._probed_at = None, self._probes + 1, turn.at
+                self._probe, self._probed_at = None, turn.at
                 if turn.level <= min(0.9 * self._left, self._left - 2):
                     self._places.disprove()  # places were free
                 self._close_until(now, retry_after)
             elif turn.at <= max(self._refused_at, self._closed_at):
-                # Of the same moment: what is left running is what was admitted then.
-                first = closed and not self._probes and self._rate == math.inf
-                self._places.narrow(self._running, first=first)
-                self._left = min(self._left, self._running)
+                # Of the same moment: what is left is what was admitted then, also if it has ended since.
+                self._left -= 1
+                self._places.narrow(self._left)
                 if closed and retry_after is not None:
                     self._gate = self._probed_at = max(self._gate, now + min(retry_after, _FORGET))
             elif not closed:
-                limit = self._places.limit
-                crowded = math.inf > limit < turn.level / 0.9
-                if crowded or limit == math.inf:
-                    self._places.narrow(self._running, first=False)
+                self._left, crowded = self._running, self._places.may_explain(turn.level)
+                if crowded or self._places.limit == math.inf:
+                    self._places.narrow(self._left)
                 self._refused_at = now
                 self._streak += 1
                 if crowded and self._streak < 3 and retry_after is None:
                     return  # a pool, as it seems: fewer at a time will do
-                self._phase, self._closed_at, self._left = _Phase.CLOSED, now, self._running
-                self._probes, self._probed_at = 0, now
+                self._phase, self._closed_at = _Phase.CLOSED, now
+                self._probed_at = now
                 self._close_until(now, retry_after)
 
     def _close_until(self, now: float, retry_after: float | None) -> None:

@@ -18,26 +18,25 @@ class Places:
         self.limit = math.inf
         self.is_quota = False
         """Whether refusals were seen to have nothing to do with how many are running."""
-        self._top = math.inf
-        """What the limit was when it was first learned."""
+        self._proven = 0.0
+        """At which limit a number of requests were answered."""
         self._answers, self._missed, self._step = 0, False, 1.0
 
-    def narrow(self, running: int, *, first: bool) -> None:
-        """Requests were refused beside those that run: take these for all that there is room for, unless that cannot be.
-
-        Args:
-            running: How many.
-            first: Whether refusals of the same moment are still coming in.
-        """
+    def narrow(self, left: int) -> None:
+        """Requests were refused beside so many others: take these for all that there is room for, unless that cannot be."""
         if self.is_quota:
             return
-        first = first or self.limit == math.inf
-        self.limit = max(1.0, min(self.limit, running))
+        if left < 1:
+            self.disprove()
+            return
+        self.limit = min(self.limit, float(left))
         self._answers, self._missed, self._step = 0, False, 1.0
-        if first:
-            self._top = self.limit
-        elif self.limit <= 0.6 * self._top:
+        if self.limit <= 0.6 * self._proven:
             self.disprove()  # more than that have run before
+
+    def may_explain(self, level: int) -> bool:
+        """Whether a request may have been refused because so many were running: about the limit, or it is a guess so far."""
+        return self.limit < math.inf and (level > 0.9 * self.limit or self._proven < self.limit)
 
     def disprove(self) -> None:
         """It is a quota: there is no limit."""
@@ -55,6 +54,7 @@ class Places:
             return
         self._answers += 1
         if self._answers >= _LEAST_BETWEEN:
+            self._proven = max(self._proven, self.limit)
             if self._missed:
                 self.limit += self._step
                 self._step *= 2

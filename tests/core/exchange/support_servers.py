@@ -173,7 +173,8 @@ def run(
             if waiter is not None:
                 before = bisect_left(lines[process], waiter.number)
                 job.overtook.append(before)
-                del lines[process][before]
+                if lines[process][before : before + 1] == [waiter.number]:
+                    del lines[process][before]
             busy[process] = max(now, busy[process]) + work
             later(busy[process] - now, lambda: write(process, waiter, heft, turn))
             return

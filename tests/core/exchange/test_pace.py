@@ -70,6 +70,14 @@ def test_a_busy_process_does_not_run_ahead_of_its_requests(work: float) -> None:
     assert free.answered[999] <= 36 + 1.5 * max(1.0, 1000 * work)
 
 
+@pytest.mark.parametrize("quota", [Sliding, Fixed])
+def test_a_busy_process_does_not_take_a_quota_for_a_pool(quota: type[Sliding]) -> None:
+    """Where refusals are read when the answers beside them are over, these still count as what was admitted."""
+    job = run(quota(400), 4000, work=0.004)
+    assert job.wasted() <= 0.02
+    assert of_quota(job, 80) >= 0.9
+
+
 @pytest.mark.parametrize("latency", [0.2, 5.0])
 def test_a_pool_is_filled(latency: float) -> None:
     """A pool of 16 places is kept full to 0.85, with 2 % of the requests wasted at most."""
