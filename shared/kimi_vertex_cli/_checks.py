@@ -111,7 +111,9 @@ def _login(client: KimiVertexClient, _: Mapping[str, object], working: Working) 
         yield failure("login", error, client.place, "gcloud auth application-default login")
         return
     if login is None:
-        yield Line("login", "info", "none is needed for this address")
+        unused = os.environ.get("KIMI_VERTEX_ACCESS_TOKEN")
+        kept = " (KIMI_VERTEX_ACCESS_TOKEN is not sent there)" if unused else ""
+        yield Line("login", "info", f"none is needed for this address{kept}")
         return
     who = login.account or login.kind
     texts = [who] if login.source in who else [who, f"from {login.source}"]

@@ -153,6 +153,16 @@ def test_a_token_that_is_set_is_named_once(
     assert login.count("KIMI_VERTEX_ACCESS_TOKEN") == 1
 
 
+def test_a_token_that_is_not_sent_is_named(
+    kimi: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An emulator gets no token from the environment, which explains why one that wants a token refuses."""
+    monkeypatch.setenv("KIMI_VERTEX_ACCESS_TOKEN", "hidden-token")
+    main(["doctor", "--quick"])
+    assert "KIMI_VERTEX_ACCESS_TOKEN is not sent there" in capsys.readouterr().out
+    assert {request.bearer for request in kimi.requests} == {None}
+
+
 def test_a_refused_lookup_is_not_the_cause(kimi: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     """An account that may use the endpoint, but not look it up, is told so, and nothing is red."""
     kimi.enqueue(Fault("403"), route="endpoint")

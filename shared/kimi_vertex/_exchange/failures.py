@@ -187,8 +187,9 @@ def unreachable(
         return APIConnectionError(f"{_refused_by_proxy(words, host, proxy)} {words} ({place}).")
     if failure.kind == "connect":
         return APIConnectionError(f"{_unconnected(words, target, host, proxy)} {words} ({place}).")
+    tls = " Or does it want https?" if (target.base_url or "").startswith("http:") else ""
     return APIConnectionError(
-        f"The connection to {host} broke before the answer began: try again, or look at the server's log. {words}"
+        f"The connection to {host} broke before the answer began: try again, or look at the server's log.{tls} {words}"
         f"{through} ({place})."
     )
 

@@ -114,6 +114,16 @@ def test_a_certificate_that_is_trusted_and_wrong(
 
 
 @each_form
+def test_http_to_a_server_with_tls(lenient_emulator: Emulator, authority: Authority, form: str) -> None:
+    """A connection that breaks where http meets TLS is perhaps that."""
+    with behind_tls(lenient_emulator, authority[1]) as origin:
+        url = f"{origin.replace('https', 'http')}/v1"
+        error = perform(KimiVertexClient(base_url=url, max_retries=0), form).error
+    assert isinstance(error, APIConnectionError)
+    assert "Or does it want https?" in error.message
+
+
+@each_form
 def test_a_server_without_tls(lenient_emulator: Emulator, form: str) -> None:
     """A server that speaks plain http behind an https address is told from a certificate."""
     error = perform(KimiVertexClient(**settings(f"https://{lenient_emulator.host}")), form).error
