@@ -347,7 +347,7 @@ class Pacer:
         elif drought > 0.15 * cycle and self._growth(self._closed_at) < 1.5:
             self._window = max(0.97 * self._window, min(cycle, 2 * self._window))
         elif cycle > self._window:
-            self._window *= 0.97
+            self._window *= 0.97 if self._growth(self._closed_at) > 1.2 else 1.03
         self._window = min(LONGEST_WINDOW, max(_SHORTEST_WINDOW, self._window))
         since = max(opened - max(1.1 * self._window, 1.2 * drought), self._first or 0.0)
         seconds = max(0.25, opened - since)
