@@ -144,3 +144,13 @@ def test_the_pace_is_measured(form: str, emulator: Emulator, model: ChatKimiVert
     metrics = found.resource_metrics[0].scope_metrics[0].metrics
     [refused] = [metric for metric in metrics if metric.name == "kimi_vertex.pace.refused"]
     assert refused.data.data_points[0].value >= 1
+
+
+def test_a_batch_under_a_quota_loses_nothing(emulator: Emulator, model: ChatKimiVertex) -> None:
+    """`abatch` with default settings: each question is answered, once, whatever is refused in between."""
+    emulator.quota = Quota(requests=20, window=0.3)
+    answers = asyncio.run(model.abatch([f"Question {number}" for number in range(60)]))
+    answered = [exchange for exchange in emulator.exchanges if exchange.status == 200]
+    assert (len(answers), len(answered)) == (60, 60)
+    assert len({str(exchange.messages[-1]["content"]) for exchange in answered}) == 60
+    assert len(emulator.exchanges) > 60

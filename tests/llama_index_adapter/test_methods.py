@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
+from llama_index.core.async_utils import run_jobs
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -261,3 +262,15 @@ def test_the_pace_is_measured(emulator: Emulator, make_llm: MakeLLM, chat: Chat)
     metrics = found.resource_metrics[0].scope_metrics[0].metrics
     [refused] = [metric for metric in metrics if metric.name == "kimi_vertex.pace.refused"]
     assert refused.data.data_points[0].value >= 1
+
+
+def test_jobs_under_a_quota_lose_nothing(emulator: Emulator, make_llm: MakeLLM) -> None:
+    """`run_jobs` with default settings: each prompt is answered, once, whatever is refused in between."""
+    emulator.quota = Quota(requests=20, window=0.3)
+    llm = make_llm(pace="shared")
+    jobs = [llm.acomplete(f"Question {number}") for number in range(60)]
+    answers = asyncio.run(run_jobs(jobs, workers=60))
+    answered = [exchange for exchange in emulator.exchanges if exchange.status == 200]
+    assert (len(answers), len(answered)) == (60, 60)
+    assert len({str(exchange.messages[-1]["content"]) for exchange in answered}) == 60
+    assert len(emulator.exchanges) > 60
