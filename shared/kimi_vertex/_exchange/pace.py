@@ -307,8 +307,8 @@ class Pacer:
             closed = self._phase is _Phase.CLOSED
             if turn is self._probe:
                 self._probe, self._probed_at = None, turn.at
-                if turn.level <= min(0.9 * self._left, self._left - 2):
-                    self._places.disprove()  # places were free
+                if turn.level <= max(1, min(0.9 * self._left, self._left - 2)):
+                    self._places.disprove()  # places were free, or nothing else was running
                 self._close_until(now, retry_after)
             elif turn.at <= max(self._refused_at, self._closed_at):
                 # Of the same moment: what is left is what was admitted then, also if it has ended since.

@@ -73,9 +73,9 @@ def test_a_busy_process_does_not_run_ahead_of_its_requests(work: float) -> None:
 @pytest.mark.parametrize("quota", [Sliding, Fixed])
 def test_a_busy_process_does_not_take_a_quota_for_a_pool(quota: type[Sliding]) -> None:
     """Where refusals are read when the answers beside them are over, these still count as what was admitted."""
-    job = run(quota(400), 4000, work=0.004)
-    assert job.wasted() <= 0.02
-    assert of_quota(job, 80) >= 0.9
+    jobs = [run(quota(400), 4000, work=0.004, seed=seed) for seed in (1, 2)]
+    assert max(job.wasted() for job in jobs) <= 0.02
+    assert min(of_quota(job, 80) for job in jobs) >= 0.9
 
 
 @pytest.mark.parametrize("latency", [0.2, 5.0])
