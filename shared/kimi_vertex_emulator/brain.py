@@ -110,7 +110,7 @@ def _obedient(chat: ChatRequest) -> ChatRequest:
 
 
 def _next_tool(chat: ChatRequest, question: str, called: Sequence[str]) -> Tool | None:
-    """The tool that comes next: those that the question speaks of, in its order, each of them once."""
+    """The tool that comes next: the first one in the question that was not called yet, if there is one."""
     if not chat.tools or chat.tool_choice == "none":
         return None
     scores = {tool.name: _score(tool, question) for tool in chat.tools}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,37 +111,39 @@ def test_a_report_has_no_names(
     assert "kimi-vertex 0" in text
 
 
-def test_an_authority_that_is_not_known(
+@pytest.fixture
+def untrusted(
     emulator: Emulator,
     authority: tuple[Path, ssl.SSLContext],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     refused_connections: list[str],
-) -> None:
-    """A private endpoint whose certificate is not trusted is told from one that does not answer."""
+) -> Iterator[Callable[[], tuple[str, Any]]]:
+    """Examines a private endpoint whose certificate is not trusted: its address, and the first red line."""
     monkeypatch.setenv("KIMI_VERTEX_ACCESS_TOKEN", "hidden-token")
     with behind_tls(emulator, authority[1]) as origin:
-        assert main(["doctor", "--json", "--endpoint", ENDPOINT, "--endpoint-host", origin]) == 1
-    refused_connections.clear()  # the look-up at Google's own host
-    red = json.loads(capsys.readouterr().out)["first_red"]
+
+        def examined() -> tuple[str, Any]:
+            assert main(["doctor", "--json", "--endpoint", ENDPOINT, "--endpoint-host", origin]) == 1
+            refused_connections.clear()  # the look-up at Google's own host
+            return origin, json.loads(capsys.readouterr().out)["first_red"]
+
+        yield examined
+
+
+def test_an_authority_that_is_not_known(untrusted: Callable[[], tuple[str, Any]]) -> None:
+    """A private endpoint whose certificate is not trusted is told from one that does not answer."""
+    _, red = untrusted()
     assert "its certificate is not trusted" in red["text"]
     assert red["command"] == "export KIMI_VERTEX_CA_CERTS=system"
 
 
 def test_an_authority_of_ones_own_that_does_not_vouch(
-    emulator: Emulator,
-    authority: tuple[Path, ssl.SSLContext],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    refused_connections: list[str],
+    untrusted: Callable[[], tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has set certificates already is shown who signed the server's."""
-    monkeypatch.setenv("KIMI_VERTEX_ACCESS_TOKEN", "hidden-token")
     monkeypatch.setenv("KIMI_VERTEX_CA_CERTS", "system")
-    with behind_tls(emulator, authority[1]) as origin:
-        assert main(["doctor", "--json", "--endpoint", ENDPOINT, "--endpoint-host", origin]) == 1
-    refused_connections.clear()  # the look-up at Google's own host
-    red = json.loads(capsys.readouterr().out)["first_red"]
+    origin, red = untrusted()
     assert red["command"].startswith(f"openssl s_client -connect {origin.removeprefix('https://')} ")
 
 
