@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from kimi_vertex_emulator._http import Connection, Handler
 
-__all__ = ["Server"]
+__all__ = ["Server", "is_new_port"]
 
 _BACKLOG = 1024
+_PORTS: Final[deque[int]] = deque(maxlen=4096)
+
+
+def is_new_port(port: int) -> bool:
+    """Whether this process has not had the port lately; from now on it has.
+
+    The system soon gives a free port out again, and clients know a server by its port: what they had learned of one server
+    they would believe of another.
+    """
+    if port in _PORTS:
+        return False
+    _PORTS.append(port)
+    return True
 
 
 class Server:
@@ -21,7 +35,7 @@ class Server:
     Args:
         handler: Answers a request.
         host: Address to bind.
-        port: Port to bind; 0: a free one.
+        port: Port to bind; 0: a free one, which this process has not had lately.
         closed: Awaited in the loop when every connection is closed.
     """
 
@@ -113,8 +127,7 @@ class Server:
 
     async def _serve(self, started: Future[tuple[str, int]]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(self._connection, *self._bind, backlog=_BACKLOG)
-        name: Any = server.sockets[0].getsockname()
+        server, name = await self._listen(self._loop)
         started.set_result((str(name[0]), int(name[1])))
         try:
             await self._stopping.wait()
@@ -124,6 +137,14 @@ class Server:
             await server.wait_closed()
             if self._closed is not None:
                 await self._closed()
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Server, Any]:
+        while True:
+            server = await loop.create_server(self._connection, *self._bind, backlog=_BACKLOG)
+            name: Any = server.sockets[0].getsockname()
+            if is_new_port(name[1]) or self._bind[1]:
+                return server, name
+            server.close()
 
     async def _close_all(self) -> None:
         # An aborted transport reports its end on a later round of the loop, and a connection that was

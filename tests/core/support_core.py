@@ -21,6 +21,7 @@ import pytest
 
 from kimi_vertex import Completion, Event, KimiVertexClient, KimiVertexError, accumulate
 from kimi_vertex_emulator import Emulator, Part, Raw
+from kimi_vertex_emulator._server import is_new_port
 
 FORMS = ("sync-stream", "sync-whole", "async-stream", "async-whole")
 STREAMS = ("sync-stream", "async-stream")
@@ -222,9 +223,13 @@ class RawServer:
 
     def __init__(self, handle: Callable[[socket.socket], None], backlog: int = 100) -> None:
         self._handle = handle
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        while True:
+            self._socket = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+            self.port = int(self._socket.getsockname()[1])
+            if is_new_port(self.port):
+                break
+            self._socket.close()
         self._threads: list[threading.Thread] = []
-        self.port = int(self._socket.getsockname()[1])
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> Self:

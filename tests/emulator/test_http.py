@@ -274,3 +274,12 @@ def test_a_failure_inside_is_answered_and_logged(
         response = http.post(emulator.origin + CHAT, json=BODY)
     assert (response.status_code, response.json()["error"]["status"]) == (500, "INTERNAL")
     assert "boom" in caplog.text
+
+
+def test_no_port_comes_twice() -> None:
+    """A client of the process that knows an earlier emulator by its port does not take the next one for it."""
+    ports = set()
+    for _ in range(400):
+        with Emulator() as emulator:
+            ports.add(emulator.host)
+    assert len(ports) == 400

@@ -61,7 +61,9 @@ _LEAST_BETWEEN: Final = 60
 _SLACK: Final = 0.5
 """Seconds of the pace that a late sleeper is made good for."""
 _FORGET: Final = 300.0
-"""After so many seconds without a refusal nothing is known any more; no longer is a target left alone."""
+"""After so many seconds without a refusal nothing is known any more."""
+_ALONE: Final = 60.0
+"""No longer is a target left alone: who waits for two minutes shall have asked, and quotas are per minute."""
 _ASIDE: Final = 4
 """How many places a request may go before its turn, while those before it sleep."""
 _LONGEST_SLEEP: Final = 5.0
@@ -315,7 +317,7 @@ class Pacer:
                 self._left -= 1
                 self._places.narrow(self._left)
                 if closed and retry_after is not None:
-                    self._gate = self._probed_at = max(self._gate, now + min(retry_after, _FORGET))
+                    self._gate = self._probed_at = max(self._gate, now + min(retry_after, _ALONE))
             elif not closed:
                 self._left, crowded = self._running, self._places.may_explain(turn.level)
                 if crowded or self._places.limit == math.inf:
@@ -334,7 +336,7 @@ class Pacer:
         self._gate = now + self._pause * (0.75 + self._random() / 2)
         self._pause = min(_LONGEST_PROBE / 1.25, self._pause * _BACKOFF)
         if retry_after is not None:
-            self._gate = self._probed_at = max(self._gate, now + min(retry_after, _FORGET))
+            self._gate = self._probed_at = max(self._gate, now + min(retry_after, _ALONE))
 
     def _open(self, probe: Turn, now: float) -> None:
         """Let all through again, at the pace that was measured."""
