@@ -26,13 +26,12 @@ from kimi_vertex import (
     RequestOptions,
 )
 
-from ._lines import Lines, Output
+from ._lines import JobError, Lines, Output
 
 __all__ = ["Job"]
 
 _FATAL: Final = (
     AuthenticationError,
-    ConfigurationError,
     CredentialsError,
     NotFoundError,
     PermissionDeniedError,
@@ -96,7 +95,7 @@ class Job:
         return 130 if self.interrupted else 2 if self.fatal else 1 if self.aside else 0
 
     async def _ask(self, client: KimiVertexClient) -> None:
-        async for (number, key, row), answer in client.acomplete_many(
+        async for (number, key, row, options), answer in client.acomplete_many(
             self._rows(), concurrency=self.concurrency
         ):
             mark = {**self.lines.mark(number), "custom_id": key}
@@ -105,24 +104,27 @@ class Job:
                 self._count(answer)
                 response = {"status_code": 200, "request_id": answer.response_id, "body": completion(answer)}
                 self.out.write({**mark, "response": response, "error": None})
-            elif _is_final(answer):
+            elif _is_final(answer, options):
                 self.fatal = self.fatal or answer
             else:
                 self.aside += 1
                 self.errors.write({**mark, **failure(answer), "row": row})
 
     def _rows(self) -> Iterator[Any]:
-        for number, line in self.lines.left():
-            if self.interrupted or self.fatal:
-                return
-            try:
-                key, row, messages, options = read(number, line)
-            except ValueError as error:
-                self.aside += 1
-                dead = failure(InvalidRequestError(f"Line {number} cannot be read: {error}"))
-                self.errors.write({**self.lines.mark(number), "custom_id": None, **dead, "row": None})
-                continue
-            yield (number, key, row), messages, options
+        try:
+            for number, line in self.lines.left():
+                if self.interrupted or self.fatal:
+                    return
+                try:
+                    key, row, messages, options = read(number, line)
+                except ValueError as error:
+                    self.aside += 1
+                    dead = failure(InvalidRequestError(f"Line {number} cannot be read: {error}"))
+                    self.errors.write({**self.lines.mark(number), "custom_id": None, **dead, "row": None})
+                else:
+                    yield (number, key, row, options), messages, options
+        except JobError as error:  # what runs is still written
+            self.fatal = self.fatal or error
 
     async def _show(self) -> None:
         while True:
@@ -153,12 +155,18 @@ def read(number: int, line: bytes) -> tuple[str, Any, Any, dict[str, Any]]:
     options = {name: value for name, value in body.items() if name in known}
     rest = {name: value for name, value in body.items() if name not in known and name not in own}
     if rest:
-        options["extra_body"] = {**rest, **(options.get("extra_body") or {})}
-    return str(row.get("custom_id", number)), row, body["messages"], options
+        extra = options.get("extra_body") or {}
+        if not isinstance(extra, dict):
+            raise ValueError('"extra_body" must be an object')
+        options["extra_body"] = {**rest, **extra}
+    key = row.get("custom_id")
+    return str(number if key is None else key), row, body["messages"], options
 
 
-def _is_final(error: KimiVertexError) -> bool:
+def _is_final(error: KimiVertexError, options: dict[str, Any]) -> bool:
     """Whether no other row would fare better: a login, a target or a quota that is spent."""
+    if isinstance(error, ConfigurationError):
+        return not options  # the client was made, so what is wrong is an option of the row, where it has any
     return isinstance(error, _FATAL) or (isinstance(error, RateLimitError) and not error.is_retryable)
 
 

@@ -66,12 +66,14 @@ def batch(
     try:
         with Output(out) as answers, Output(errors) as dead:
             lines = Lines(source, out, *([] if retry_errors else [errors]))
+            client = target.client(pace=Pace(max_wait=max_wait))
             if retry_errors:
                 dead.empty()
+            answers.cut()
+            dead.cut()
             job = Job(lines, answers, dead, concurrency)
             with errors.open("rb") as letters:
                 job.aside = sum(1 for _ in letters)
-            client = target.client(pace=Pace(max_wait=max_wait))
             job.progress = progress = _Progress(job, client)
             status = asyncio.run(job.run(client))
     except (JobError, OSError) as error:

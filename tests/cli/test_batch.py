@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from collections import Counter
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 from kimi_vertex_cli import main
-from kimi_vertex_cli._lines import Lines, Output
+from kimi_vertex_cli._lines import JobError, Lines, Output
 from kimi_vertex_emulator import ChatRequest, Emulator, Quota, Raw, Turn
 
 from .support_cli import on_terminal
@@ -216,6 +218,121 @@ def test_two_runs_at_a_time_are_refused(files: Files, capsys: pytest.CaptureFixt
     files.write(numbered(1))
     with Output(files.out):
         assert "is being written by another run" in refused(files, capsys)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({"custom_id": 5}, {"custom_id": 5}, "line 1 has the custom_id 5, which is not a text"),
+        ({"custom_id": {"a": 1}}, {}, "line 1 has the custom_id {'a': 1}, which is not a text"),
+        ({"custom_id": "2"}, {}, "'2' twice: in line 1 and in line 2"),
+    ],
+    ids=["a number", "an object", "the number of a line without one"],
+)
+def test_an_id_that_would_be_ambiguous_is_refused(
+    files: Files,
+    kimi: Emulator,
+    capsys: pytest.CaptureFixture[str],
+    first: dict[str, Any],
+    second: dict[str, Any],
+    words: str,
+) -> None:
+    """Answers are told apart by their ids, so no two rows may get the same one."""
+    files.write([ask("a", **first), ask("b", **second)])
+    assert words in refused(files, capsys)
+    assert kimi.chat_requests == []
+
+
+def test_an_id_of_null_is_none(files: Files) -> None:
+    """Such rows are called by their lines, as rows without an id are."""
+    files.write([ask("a", custom_id=None), ask("b", custom_id=None)])
+    assert files.run() == 0
+    assert sorted(files.keys) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"my": "notes"}', b"my notes\nlast line"], ids=["one line", "a last line without an end"]
+)
+@pytest.mark.parametrize("option", ["-o", "--errors", "--retry-errors"])
+def test_a_file_that_is_not_the_jobs_stays_as_it_is(
+    files: Files, kimi: Emulator, content: bytes, option: str
+) -> None:
+    """Nothing is cut off or thrown away that another program wrote."""
+    files.write(numbered(1))
+    file = files.out if option == "-o" else files.errors
+    file.write_bytes(content)
+    assert files.run(*([option] if option == "--retry-errors" else [])) == 2
+    assert file.read_bytes() == content
+    assert kimi.chat_requests == []
+
+
+def test_a_pipe_is_refused(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """It can be read once only, so no row of it would be asked."""
+    os.mkfifo(files.rows)
+    writer = threading.Thread(target=lambda: files.rows.open("w").close(), daemon=True)
+    writer.start()
+    assert "write what a pipe gives to a file first" in refused(files, capsys)
+
+
+@pytest.mark.parametrize("device", ["/dev/full", "/dev/null"])
+def test_a_device_is_refused(files: Files, capsys: pytest.CaptureFixture[str], device: str) -> None:
+    """The next run could not read there what is done."""
+    files.write(numbered(1))
+    assert files.run("--errors", device) == 2
+    assert f"{device} is not a regular file" in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_is_skipped(files: Files) -> None:
+    """Editors on Windows write one."""
+    files.rows.write_bytes(b"\xef\xbb\xbf" + json.dumps(numbered(1)[0]).encode() + b"\r\n")
+    assert files.run() == 0
+    assert files.keys == ["r0"]
+
+
+def test_utf_16_is_refused(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of its rows would be dead letters."""
+    files.rows.write_text(json.dumps(numbered(1)[0]), encoding="utf-16")
+    assert "is UTF-16. Write it as UTF-8" in refused(files, capsys)
+
+
+def test_empty_lines_are_not_rows(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """The count of rows is reached."""
+    files.write([numbered(1)[0], "", "  "])
+    assert files.run() == 0
+    assert capsys.readouterr().err.startswith("1/1 · ")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": "hot"}, {"extra_body": 5, "seed": 1, "unknown": 2}],
+    ids=["a wrong value", "an extra_body that is not an object"],
+)
+def test_a_row_with_wrong_options_is_put_aside(files: Files, options: dict[str, Any]) -> None:
+    """What is wrong in one row does not stop the others."""
+    files.write([ask("a", **options), *numbered(2)])
+    assert files.run() == 1
+    assert sorted(files.keys) == ["r0", "r1"]
+    assert [letter["line"] for letter in files.lines(files.errors)] == [1]
+
+
+@pytest.mark.parametrize("now", ["row X.", ""], ids=["changed", "shorter"])
+def test_a_row_that_changes_while_the_job_runs_is_not_asked(files: Files, now: str) -> None:
+    """Its answer would be written under the checksum of the row that was there."""
+    files.write(numbered(3))
+    lines = Lines(files.rows)
+    files.write([*numbered(2), *([ask(now)] if now else [])])
+    left = lines.left()
+    assert [number for number, _ in itertools.islice(left, 2)] == [1, 2]
+    with pytest.raises(JobError, match=r"line 3 of .* was changed while the job ran"):
+        next(left)
+
+
+def test_rows_that_are_added_meanwhile_wait_for_the_next_run(files: Files) -> None:
+    """They were not checked."""
+    files.write(numbered(2))
+    lines = Lines(files.rows)
+    files.write(numbered(3))
+    assert [number for number, _ in lines.left()] == [1, 2]
 
 
 def killed(files: Files, kimi: Emulator, rows: int, after: int) -> None:
