@@ -11,13 +11,13 @@ from typing import Any, Final, Self
 
 from kimi_vertex_emulator._http import Connection, Handler
 
-__all__ = ["Server", "is_new_port"]
+__all__ = ["Server"]
 
 _BACKLOG = 1024
 _PORTS: Final[deque[int]] = deque(maxlen=4096)
 
 
-def is_new_port(port: int) -> bool:
+def _is_new(port: int) -> bool:
     """Whether this process has not had the port lately; from now on it has.
 
     The system soon gives a free port out again, and clients know a server by its port: what they had learned of one server
@@ -142,7 +142,7 @@ class Server:
         while True:
             server = await loop.create_server(self._connection, *self._bind, backlog=_BACKLOG)
             name: Any = server.sockets[0].getsockname()
-            if is_new_port(name[1]) or self._bind[1]:
+            if _is_new(name[1]) or self._bind[1]:
                 return server, name
             server.close()
 

@@ -21,7 +21,6 @@ import pytest
 
 from kimi_vertex import Completion, Event, KimiVertexClient, KimiVertexError, accumulate
 from kimi_vertex_emulator import Emulator, Part, Raw
-from kimi_vertex_emulator._server import is_new_port
 
 FORMS = ("sync-stream", "sync-whole", "async-stream", "async-whole")
 STREAMS = ("sync-stream", "async-stream")
@@ -214,6 +213,10 @@ def answer(form: str, stream: Sequence[Part], whole: Sequence[Part]) -> Raw:
     return Raw(stream) if is_stream(form) else Raw(whole, headers=JSON_HEAD)
 
 
+_PORTS: set[int] = set()
+"""Each port is given out once: clients of the process know a server by it."""
+
+
 class RawServer:
     """A TCP server that treats each connection as it is told: for what the emulator cannot do.
 
@@ -223,13 +226,13 @@ class RawServer:
 
     def __init__(self, handle: Callable[[socket.socket], None], backlog: int = 100) -> None:
         self._handle = handle
-        while True:
-            self._socket = socket.create_server(("127.0.0.1", 0), backlog=backlog)
-            self.port = int(self._socket.getsockname()[1])
-            if is_new_port(self.port):
-                break
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        while self._socket.getsockname()[1] in _PORTS:
             self._socket.close()
+            self._socket = socket.create_server(("127.0.0.1", 0), backlog=backlog)
         self._threads: list[threading.Thread] = []
+        self.port = int(self._socket.getsockname()[1])
+        _PORTS.add(self.port)
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> Self:
