@@ -100,46 +100,27 @@ class TokenSource:
     expired makes callers wait for a single refresh. `refresh` and `apply` are used rather than
     `before_request`, which adds a lookup of the account's regions and blocking calls to the metadata server.
 
-    Copies share the source. Only application default credentials and a path can be pickled: anything else would put
-    a secret into the pickle.
-
     Args:
-        credentials: A google-auth credentials object, the content of a credentials file of any type as a
-            mapping, the path of one, or `None` for application default credentials.
-        access_token: A static bearer token instead; never refreshed.
-
-    Raises:
-        ConfigurationError: If what is given cannot be credentials.
+        settings: What the user gave, checked.
     """
 
     __slots__ = (
         "__weakref__",
         "_load_lock",
         "_loaded",
-        "_project",
         "_project_flight",
         "_quiet_until",
-        "_settings",
         "_token_flight",
         "_universe",
+        "project",
+        "settings",
     )
 
-    def __init__(self, credentials: Any = None, *, access_token: str | None = None) -> None:
-        own, token = Hidden(credentials), Hidden(access_token)
-        del credentials, access_token
-        self._begin(CredentialSettings.checked(own, token))
-
-    @classmethod
-    def of(cls, settings: CredentialSettings) -> TokenSource:
-        """A source of what has been checked already."""
-        source = cls.__new__(cls)
-        source._begin(settings)  # noqa: SLF001 - its own class
-        return source
-
-    def _begin(self, settings: CredentialSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: CredentialSettings) -> None:
+        self.settings = settings
         self._loaded: Loaded | None = None
-        self._project: str | None = None
+        self.project: str | None = None
+        """The credentials' own project, known after `load()`; `None` if they have none."""
         self._universe: str | None = None
         self._quiet_until = 0.0
         self._reset_locks()
@@ -151,14 +132,9 @@ class TokenSource:
         self._project_flight = _SingleFlight()
 
     @property
-    def settings(self) -> CredentialSettings:
-        """What the user gave."""
-        return self._settings
-
-    @property
     def can_refresh(self) -> bool:
         """Whether a refused token may be replaced: not if it is static."""
-        return not self._settings.is_static
+        return not self.settings.is_static
 
     @property
     def account(self) -> str | None:
@@ -173,16 +149,11 @@ class TokenSource:
     @property
     def login(self) -> Login:
         """Whose credentials these are, known after `headers()`."""
-        settings, loaded = self._settings, self._loaded
+        settings, loaded = self.settings, self._loaded
         if loaded is None:
             return Login(settings.kind, settings.token_variable or "access_token")
         login: Login = _load_google().describe(loaded, settings, self.account)
         return login
-
-    @property
-    def project(self) -> str | None:
-        """The credentials' own project, known after `load()`; `None` if they have none."""
-        return self._project
 
     @property
     def universe_domain(self) -> str:
@@ -280,7 +251,7 @@ class TokenSource:
         return now != Hidden(rejected.reveal().removeprefix("Bearer "))
 
     def _headers(self) -> dict[str, str]:
-        settings = self._settings
+        settings = self.settings
         headers: dict[str, str] = {}
         if settings.is_static:
             headers["authorization"] = f"Bearer {settings.token}"
@@ -290,7 +261,7 @@ class TokenSource:
 
     def _obtain(self, timeout: float | None) -> KimiVertexError | None:
         failure = self._attempt(lambda: self._refresh(timeout, always=False))
-        if failure is not None and self._settings.is_reference:
+        if failure is not None and self.settings.is_reference:
             self._loaded = (
                 None  # the next attempt sees it if the user has logged in again, or replaced the file
             )
@@ -314,7 +285,7 @@ class TokenSource:
         except Exception as error:  # noqa: BLE001 - google-auth and its plug-ins raise what they like
             _google = _load_google()
 
-            failure: KimiVertexError = _google.explain(error, self._settings)
+            failure: KimiVertexError = _google.explain(error, self.settings)
             return failure
         return None
 
@@ -325,14 +296,14 @@ class TokenSource:
         # much, nor is cut too short for the others.
         longest = _google.LONGEST_WAIT
         seconds = longest if timeout is None else min(max(timeout, _SHORTEST_WAIT), longest)
-        with _google.open_transport(self._settings.ca_certs, seconds) as request:
+        with _google.open_transport(self.settings.ca_certs, seconds) as request:
             credentials = self._load().credentials
             if always or self._state() != "FRESH":
                 credentials.refresh(request)
                 if credentials.token is None and not credentials.valid:
-                    raise CredentialsError(f"Google's answer held no access token for {self._settings.kind}.")
+                    raise CredentialsError(f"Google's answer held no access token for {self.settings.kind}.")
                 _LOG.debug(
-                    "access token renewed (%s), expires %s UTC", self._settings.kind, credentials.expiry
+                    "access token renewed (%s), expires %s UTC", self.settings.kind, credentials.expiry
                 )
 
     def _load(self) -> Loaded:
@@ -342,7 +313,7 @@ class TokenSource:
         with self._load_lock:
             loaded = self._loaded
             if loaded is None:
-                loaded = _google.load(self._settings)
+                loaded = _google.load(self.settings)
                 # On Compute Engine this asks the metadata server. A name that is none would lead tokens elsewhere.
                 universe = str(loaded.credentials.universe_domain)
                 self._universe = check_universe(universe, "the credentials' universe_domain")
@@ -350,10 +321,10 @@ class TokenSource:
             return loaded
 
     def _project_needed(self) -> _Flight | None:
-        if not self.can_refresh or self._project is not None:
+        if not self.can_refresh or self.project is not None:
             return None
         return self._project_flight.join(
-            lambda: self._attempt(self._find_project), unless=lambda: self._project is not None
+            lambda: self._attempt(self._find_project), unless=lambda: self.project is not None
         )
 
     def _find_project(self) -> None:
@@ -362,28 +333,18 @@ class TokenSource:
         loaded = self._load()
         if loaded.project is None and callable(getattr(loaded.credentials, "get_project_id", None)):
             self.headers()  # the shared refresh; the lookup would otherwise start one of its own
-        with _google.open_transport(self._settings.ca_certs) as request:
-            self._project = _google.find_project(loaded, request)
+        with _google.open_transport(self.settings.ca_certs) as request:
+            self.project = _google.find_project(loaded, request)
 
     def _after_fork(self) -> None:
         """Forget the parent's threads and locks: the child has none of the former, and maybe held latter."""
         interrupted = self._token_flight.busy or self._project_flight.busy
-        if interrupted and not callable(getattr(self._settings.credentials, "refresh", None)):
+        if interrupted and not callable(getattr(self.settings.credentials, "refresh", None)):
             self._loaded = None
         self._reset_locks()
 
     def __repr__(self) -> str:
-        return f"TokenSource({self._settings.kind})"
-
-    def __copy__(self) -> TokenSource:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TokenSource:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        self._settings.check_portable()
-        return (TokenSource.of, (self._settings,))
+        return f"TokenSource({self.settings.kind})"
 
 
 def _load_google() -> Any:

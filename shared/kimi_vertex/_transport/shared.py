@@ -218,7 +218,7 @@ def share(
     with _LOCK:
         tokens = _TOKENS.get(identity) if credentials is not None else None
         if tokens is None and credentials is not None:
-            tokens = _TOKENS[identity] = TokenSource.of(credentials)
+            tokens = _TOKENS[identity] = TokenSource(credentials)
         if any(client is not None for client in own):
             return Shared(target, tokens, own, ca_certs)
         network = tuple(map(os.environ.get, _NETWORK))

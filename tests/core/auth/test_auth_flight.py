@@ -23,6 +23,8 @@ from kimi_vertex._secrets import Hidden
 from kimi_vertex.errors import CredentialsError
 from kimi_vertex_emulator import Emulator, Raw
 
+from .support_source import source_of
+
 FIRST, SECOND = "Bearer emulator-token-1", "Bearer emulator-token-2"
 
 
@@ -35,7 +37,7 @@ def credentials(emulator: Emulator) -> Credentials:
 
 @pytest.fixture
 def source(credentials: Credentials) -> TokenSource:
-    return TokenSource(credentials)
+    return source_of(credentials)
 
 
 def slow_token(token: str, pause: float = 0.2, lifetime: int = 3600) -> Raw:
@@ -201,7 +203,7 @@ async def test_refused_again(source: TokenSource, emulator: Emulator) -> None:
 
 def test_a_refused_static_token_stays() -> None:
     """A static token cannot be replaced, and the source says so."""
-    source = TokenSource(access_token="abc")
+    source = source_of(access_token="abc")
     assert source.headers(force=True, rejected=Hidden("abc")) == {"authorization": "Bearer abc"}
     assert not source.can_refresh
 
@@ -229,10 +231,12 @@ def test_fork(emulator: Emulator) -> None:
 import os, threading, time, warnings
 import kimi_vertex._auth.google
 from google.oauth2.credentials import Credentials
+from kimi_vertex._auth.credentials import CredentialSettings
 from kimi_vertex._auth.tokens import TokenSource
+from kimi_vertex._secrets import Hidden
 warnings.simplefilter("ignore", DeprecationWarning)
-source = TokenSource(Credentials(None, refresh_token="r", client_id="c", client_secret="s",
-                                 token_uri={emulator.token_uri!r}))
+given = Credentials(None, refresh_token="r", client_id="c", client_secret="s", token_uri={emulator.token_uri!r})
+source = TokenSource(CredentialSettings.checked(Hidden(given), Hidden(None)))
 caller = threading.Thread(target=source.headers)
 caller.start()
 time.sleep(0.15)

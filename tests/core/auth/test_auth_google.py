@@ -23,6 +23,8 @@ from kimi_vertex._auth.tokens import TokenSource
 from kimi_vertex.errors import CredentialsError
 from kimi_vertex_emulator import Emulator, Raw
 
+from .support_source import source_of
+
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TARGET = "agent@my-proj.iam.gserviceaccount.com"
 Get = Callable[[TokenSource], dict[str, str]]
@@ -81,7 +83,7 @@ def paths(emulator: Emulator) -> list[str]:
 
 def test_service_account_info(get: Get, account: dict[str, str], emulator: Emulator) -> None:
     """A key's info is exchanged for a token with the cloud-platform scope."""
-    assert get(TokenSource(account)) == {"authorization": "Bearer emulator-token-1"}
+    assert get(source_of(account)) == {"authorization": "Bearer emulator-token-1"}
     [request] = emulator.requests
     assert claims(request.form["assertion"])["scope"] == SCOPE
 
@@ -89,33 +91,33 @@ def test_service_account_info(get: Get, account: dict[str, str], emulator: Emula
 @pytest.mark.parametrize("kind", [str, Path])
 def test_service_account_file(get: Get, kind: type, key_file: Path, emulator: Emulator) -> None:
     """The path of a key file works like its content."""
-    assert get(TokenSource(kind(key_file)))["authorization"] == "Bearer emulator-token-1"
+    assert get(source_of(kind(key_file)))["authorization"] == "Bearer emulator-token-1"
 
 
 def test_application_default(get: Get, key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without credentials, google-auth finds those of GOOGLE_APPLICATION_CREDENTIALS and they are scoped."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file))
-    assert get(TokenSource())["authorization"] == "Bearer emulator-token-1"
+    assert get(source_of())["authorization"] == "Bearer emulator-token-1"
 
 
 def test_service_account_object(get: Get, account: dict[str, str], emulator: Emulator) -> None:
     """A credentials object that still needs scopes gets them."""
     given = service_account.Credentials.from_service_account_info(account)  # type: ignore[no-untyped-call]
-    assert get(TokenSource(given))["authorization"] == "Bearer emulator-token-1"
+    assert get(source_of(given))["authorization"] == "Bearer emulator-token-1"
     assert claims(emulator.requests[0].form["assertion"])["scope"] == SCOPE
 
 
 def test_self_signed_jwt(get: Get, account: dict[str, str], emulator: Emulator) -> None:
     """A service account that signs its own tokens, as google-auth lets it, asks no token endpoint."""
     given = service_account.Credentials.from_service_account_info(account)  # type: ignore[no-untyped-call]
-    headers = get(TokenSource(given.with_always_use_jwt_access(True)))
+    headers = get(source_of(given.with_always_use_jwt_access(True)))
     assert claims(headers["authorization"])["scope"] == SCOPE
     assert emulator.requests == []
 
 
 def test_user(get: Get, emulator: Emulator) -> None:
     """A user's login is refreshed with its refresh token, and its quota project is sent."""
-    headers = get(TokenSource(user(emulator, quota_project_id="quota-proj")))
+    headers = get(source_of(user(emulator, quota_project_id="quota-proj")))
     assert headers == {"authorization": "Bearer emulator-token-1", "x-goog-user-project": "quota-proj"}
     assert emulator.requests[0].form["grant_type"] == "refresh_token"
 
@@ -123,7 +125,7 @@ def test_user(get: Get, emulator: Emulator) -> None:
 def test_quota_project(get: Get, account: dict[str, str], emulator: Emulator) -> None:
     """The quota project that google-auth's credentials were given is sent."""
     given = service_account.Credentials.from_service_account_info(account)  # type: ignore[no-untyped-call]
-    assert get(TokenSource(given.with_quota_project("mine")))["x-goog-user-project"] == "mine"
+    assert get(source_of(given.with_quota_project("mine")))["x-goog-user-project"] == "mine"
 
 
 @pytest.mark.parametrize("kind", ["info", "file", "default"])
@@ -134,20 +136,21 @@ def test_quota_project_of_the_environment(
     monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "payer")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file))
     given = {"info": account, "file": key_file, "default": None}[kind]
-    assert get(TokenSource(given))["x-goog-user-project"] == "payer"
+    assert get(source_of(given))["x-goog-user-project"] == "payer"
 
 
 def test_pickled_path(get: Get, key_file: Path) -> None:
     """The other side of a pickle reads the file and gets a token of its own, although this side has one already."""
-    source = TokenSource(key_file)
-    tokens = [get(each)["authorization"] for each in (source, pickle.loads(pickle.dumps(source)))]
+    source = source_of(key_file)
+    other = TokenSource(pickle.loads(pickle.dumps(source.settings)))
+    tokens = [get(each)["authorization"] for each in (source, other)]
     assert tokens == ["Bearer emulator-token-1", "Bearer emulator-token-2"]
 
 
 def test_a_new_login_is_seen(get: Get, account: dict[str, str], key_file: Path, emulator: Emulator) -> None:
     """After a refused refresh the file is read again: whoever does what the error says need not restart."""
     emulator.enqueue(Raw([b'{"error": "invalid_grant"}'], status=400), route="token")
-    source = TokenSource(key_file)
+    source = source_of(key_file)
     with pytest.raises(CredentialsError, match="gcloud auth application-default login"):
         get(source)
     key_file.write_text(json.dumps({**account, "client_email": "new@key-proj.iam.gserviceaccount.com"}))
@@ -157,13 +160,13 @@ def test_a_new_login_is_seen(get: Get, account: dict[str, str], key_file: Path, 
 
 def test_impersonation(get: Get, emulator: Emulator) -> None:
     """Impersonation takes two steps and sends the second one's token."""
-    assert get(TokenSource(impersonated(emulator)))["authorization"] == "Bearer emulator-token-2"
+    assert get(source_of(impersonated(emulator)))["authorization"] == "Bearer emulator-token-2"
     assert paths(emulator) == ["/token", f"/v1/projects/-/serviceAccounts/{TARGET}:generateAccessToken"]
 
 
 def test_workload_identity_federation(get: Get, federation: dict[str, Any], emulator: Emulator) -> None:
     """A foreign token is exchanged at the STS, and nothing else is asked: no project, no regions."""
-    assert get(TokenSource(federation))["authorization"] == "Bearer emulator-token-1"
+    assert get(source_of(federation))["authorization"] == "Bearer emulator-token-1"
     assert paths(emulator) == ["/sts"]
     assert emulator.requests[0].form["subject_token"] == "their-jwt"
 
@@ -171,24 +174,24 @@ def test_workload_identity_federation(get: Get, federation: dict[str, Any], emul
 def test_federation_with_impersonation(get: Get, federation: dict[str, Any], emulator: Emulator) -> None:
     """Federation may go on to impersonate a service account."""
     url = f"{emulator.origin}/v1/projects/-/serviceAccounts/{TARGET}:generateAccessToken"
-    source = TokenSource({**federation, "service_account_impersonation_url": url})
+    source = source_of({**federation, "service_account_impersonation_url": url})
     assert get(source)["authorization"] == "Bearer emulator-token-2"
 
 
 def test_anonymous(get: Get) -> None:
     """Anonymous credentials send no token and are never refreshed."""
-    assert get(TokenSource(google_credentials.AnonymousCredentials())) == {}  # type: ignore[no-untyped-call]
+    assert get(source_of(google_credentials.AnonymousCredentials())) == {}  # type: ignore[no-untyped-call]
 
 
 def test_static_token(get: Get) -> None:
     """A static token is sent as it is, without the line break and the word that users paste with it."""
-    assert get(TokenSource(access_token="Bearer abc\n")) == {"authorization": "Bearer abc"}
+    assert get(source_of(access_token="Bearer abc\n")) == {"authorization": "Bearer abc"}
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_project_and_universe(asynchronous: bool, account: dict[str, str], emulator: Emulator) -> None:
     """`load` finds the project and the universe without asking for a token."""
-    source = TokenSource({**account, "universe_domain": "example.test"})
+    source = source_of({**account, "universe_domain": "example.test"})
     assert (source.project, source.universe_domain) == (None, "googleapis.com")
     if asynchronous:
         asyncio.run(source.aload())
@@ -202,7 +205,7 @@ def test_environment_project(key_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     """For application default credentials, GOOGLE_CLOUD_PROJECT goes before the key's project."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file))
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "env-proj")
-    source = TokenSource()
+    source = source_of()
     source.load()
     assert source.project == "env-proj"
 
@@ -210,14 +213,15 @@ def test_environment_project(key_file: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_universe_of_a_static_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """A static token does not say its universe; the environment does."""
     monkeypatch.setenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "example.test")
-    assert TokenSource(access_token="abc").universe_domain == "example.test"
+    assert source_of(access_token="abc").universe_domain == "example.test"
 
 
 def test_metadata_server(emulator: Emulator, tmp_path: Path) -> None:
     """On Compute Engine, token, project and universe come from the metadata server."""
     script = (
+        "from kimi_vertex._auth.credentials import CredentialSettings\n"
         "from kimi_vertex._auth.tokens import TokenSource\n"
-        "source = TokenSource()\n"
+        "source = TokenSource(CredentialSettings())\n"
         "source.load()\n"
         "print(source.headers()['authorization'], source.project, source.universe_domain)\n"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import pickle
@@ -20,6 +19,8 @@ from kimi_vertex import KimiVertexClient
 from kimi_vertex._auth.tokens import TokenSource
 from kimi_vertex.errors import ConfigurationError, CredentialsError
 from kimi_vertex_emulator import Emulator, Raw
+
+from .support_source import source_of
 
 SECRET = "ya29.SECRET"
 ACCOUNT = "agent@my-proj.iam.gserviceaccount.com"
@@ -53,44 +54,37 @@ class Unpicklable:
 
 
 def test_pickled_settings(tmp_path: Path) -> None:
-    """Application default credentials and a path travel in a pickle."""
+    """Application default credentials and a path travel in a client's pickle."""
     for given in (None, tmp_path / "key.json", str(tmp_path / "key.json")):
-        source = TokenSource(given)
-        assert pickle.loads(pickle.dumps(source)).settings == source.settings
+        client = KimiVertexClient(base_url="https://127.0.0.1:9/v1", audience="https://a", credentials=given)
+        twin = pickle.loads(pickle.dumps(client))
+        assert twin._credentials == client._credentials is not None
 
 
 @pytest.mark.parametrize(
-    "make",
+    "given",
     [
-        lambda: TokenSource(access_token=SECRET),
-        lambda: TokenSource(Credentials(SECRET)),  # type: ignore[no-untyped-call]
-        lambda: TokenSource({"type": "authorized_user", "client_secret": SECRET}),
-        lambda: TokenSource(Unpicklable()),
+        {"access_token": SECRET},
+        {"credentials": Credentials(SECRET)},  # type: ignore[no-untyped-call]
+        {"credentials": {"type": "authorized_user", "client_secret": SECRET}},
+        {"credentials": Unpicklable()},
     ],
     ids=["token", "object", "mapping", "foreign"],
 )
-def test_secrets_are_not_pickled(make: Any) -> None:
+def test_secrets_are_not_pickled(given: dict[str, Any]) -> None:
     """A pickle that would hold a secret is refused, with the ways out in the first 120 characters, without it."""
     with pytest.raises(ConfigurationError) as caught:
-        pickle.dumps(make())
+        pickle.dumps(KimiVertexClient(base_url="https://127.0.0.1:9/v1", **given))
     seen = str(caught.value)[:120]
     for way in ("application default credentials", "credentials=PATH", "build the model in the worker"):
         assert way in seen
     assert SECRET not in str(caught.value)
 
 
-def test_copies_share_the_token(emulator: Emulator) -> None:
-    """Copies, shallow and deep, use the token that is there already."""
-    source = TokenSource(user(emulator))
-    source.headers()
-    assert copy.copy(source).headers() == copy.deepcopy(source).headers()
-    assert len(emulator.requests) == 1
-
-
 def test_the_callers_mapping_is_not_kept() -> None:
     """Later changes to an info mapping change nothing, and the mapping itself is never changed."""
     info = {"type": "authorized_user", "client_id": "c"}
-    source = TokenSource(info)
+    source = source_of(info)
     info["client_id"] = "other"
     assert source.settings.credentials["client_id"] == "c"
 
@@ -106,7 +100,7 @@ def test_the_callers_mapping_is_not_kept() -> None:
 )
 def test_repr(given: dict[str, Any], shown: str) -> None:
     """The repr of a source and of its settings says what kind of credentials these are, and no secret."""
-    source = TokenSource(**given)
+    source = source_of(**given)
     assert shown in repr(source)
     assert SECRET not in repr(source) + repr(source.settings)
 
@@ -115,7 +109,7 @@ def test_logs(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """Even at DEBUG, the log says that a token was renewed, and nothing of the token."""
     emulator.enqueue(secret_token(), route="token")
     with caplog.at_level(logging.DEBUG, "kimi_vertex"):
-        TokenSource(user(emulator)).headers()
+        source_of(user(emulator)).headers()
     text = "\n".join(
         record.getMessage() for record in caplog.records if record.name.startswith("kimi_vertex.auth")
     )
@@ -140,7 +134,7 @@ def test_logs(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
 def test_bad_settings(settings: dict[str, Any], text: str) -> None:
     """What cannot be credentials is refused when the source is made, without repeating it."""
     with pytest.raises(ConfigurationError, match=text) as caught:
-        TokenSource(**settings)
+        source_of(**settings)
     assert "SECRET" not in str(caught.value)
 
 
@@ -149,7 +143,7 @@ def test_asynchronous_credentials() -> None:
     from google.auth.aio.credentials import StaticCredentials
 
     with pytest.raises(ConfigurationError, match="Pass ordinary ones"):
-        TokenSource(StaticCredentials("t"))  # type: ignore[no-untyped-call]
+        source_of(StaticCredentials("t"))  # type: ignore[no-untyped-call]
 
 
 def error_of(source: TokenSource) -> CredentialsError:
@@ -161,7 +155,7 @@ def error_of(source: TokenSource) -> CredentialsError:
 
 def test_nothing_found() -> None:
     """Without any credentials the error names the command to run and the variable to set."""
-    error = error_of(TokenSource())
+    error = error_of(source_of())
     assert "gcloud auth application-default login" in error.message
     assert "GOOGLE_APPLICATION_CREDENTIALS" in error.message
     assert not error.is_retryable
@@ -175,8 +169,8 @@ def test_bad_file(content: str | None, text: str, tmp_path: Path) -> None:
     path = tmp_path / "key.json"
     if content is not None:
         path.write_text(content)
-    assert text in error_of(TokenSource(path)).message
-    assert str(path) in error_of(TokenSource(str(path))).message
+    assert text in error_of(source_of(path)).message
+    assert str(path) in error_of(source_of(str(path))).message
 
 
 @pytest.mark.parametrize(
@@ -190,7 +184,7 @@ def test_bad_file(content: str | None, text: str, tmp_path: Path) -> None:
 )
 def test_bad_info(info: Mapping[str, Any]) -> None:
     """An info mapping that google-auth cannot use is refused without its content."""
-    error = error_of(TokenSource(info))
+    error = error_of(source_of(info))
     assert "cannot be used" in error.message
     assert "SECRET" not in error.message
 
@@ -204,7 +198,7 @@ def test_login_expired(emulator: Emulator) -> None:
     """An expired login names the command to run, and is not worth a retry."""
     body = b'{"error": "invalid_grant", "error_description": "Token has been expired or revoked."}'
     emulator.enqueue(Raw([body], status=400), route="token")
-    error = error_of(TokenSource(user(emulator)))
+    error = error_of(source_of(user(emulator)))
     assert "Token has been expired or revoked" in error.message
     assert "run `gcloud auth application-default login`" in error.message
     assert not error.is_retryable
@@ -214,7 +208,7 @@ def test_unreachable_token_service(emulator: Emulator) -> None:
     """A token service that cannot be reached is worth a retry, and the error says so."""
     credentials = user(emulator)
     emulator.stop()
-    error = error_of(TokenSource(credentials))
+    error = error_of(source_of(credentials))
     assert "could not be reached" in error.message
     assert error.is_retryable
 
@@ -226,13 +220,13 @@ def test_impersonation_refused(emulator: Emulator) -> None:
     credentials = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
         user(emulator), ACCOUNT, ["s"], iam_endpoint_override=url
     )
-    assert "roles/iam.serviceAccountTokenCreator" in error_of(TokenSource(credentials)).message
+    assert "roles/iam.serviceAccountTokenCreator" in error_of(source_of(credentials)).message
 
 
 def test_token_only_credentials_expired(emulator: Emulator) -> None:
     """Credentials that are only a token, and an expired one, are told apart from a failed login."""
     past = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=1)
-    error = error_of(TokenSource(Credentials(SECRET, expiry=past)))  # type: ignore[no-untyped-call]
+    error = error_of(source_of(Credentials(SECRET, expiry=past)))  # type: ignore[no-untyped-call]
     assert "nothing but an access token that has expired" in error.message
 
 
@@ -242,7 +236,7 @@ def test_an_answer_with_secrets(emulator: Emulator) -> None:
         {"id_token": "eyJa.SECRET.b", "refresh_token": "1//SECRETSECRET", "expires_in": 1}
     ).encode()
     emulator.enqueue(Raw([body]), Raw([f"Bad token={SECRET}".encode()], status=400), route="token")
-    source = TokenSource(user(emulator))
+    source = source_of(user(emulator))
     for _ in range(2):
         error = error_of(source)
         assert "SECRET" not in error.message + repr(error) + pickle.dumps(error).decode("latin-1")
