@@ -19,6 +19,7 @@ __all__ = [
     "SAMPLING",
     "Effort",
     "ModelInfo",
+    "Parser",
     "Server",
     "ThinkingMode",
     "model_info",
@@ -36,6 +37,8 @@ Effort: TypeAlias = Literal["none", "low", "medium", "high", "max"]
 """How much the model thinks, of all that any model knows."""
 Server: TypeAlias = Literal["vllm", "sglang", "moonshot"]
 """What serves a model: an engine, or Moonshot's own service."""
+Parser: TypeAlias = Literal["kimi_k2", "kimi_k3"]
+"""The name of the engines' parsers for a model's calls and thinking."""
 EFFORTS: Final[tuple[Effort, ...]] = get_args(Effort)
 
 _DOCS: Final = "https://docs.cloud.google.com/gemini-enterprise-agent-platform/models"
@@ -103,10 +106,23 @@ class ModelInfo:
     """Whether a vLLM without parsers spoils the answer, unless the request asks for its special tokens."""
     public_image_urls: bool = True
     """Whether Moonshot's service takes the public URL of an image, not only its data."""
+    parser: Parser | None = "kimi_k2"
+    """The parser that an engine has for the model's calls and thinking; `None` for unknown models."""
 
     def efforts_on(self, server: Server | None) -> tuple[Effort, ...]:
         """The levels of `reasoning_effort` that a request to this kind of server may have."""
         return ("none", *self.efforts) if self.off_on_engines and server != "moonshot" else self.efforts
+
+    def flags_on(self, server: Server | None) -> str:
+        """The flags with which an engine takes the model's calls and thinking apart.
+
+        They are vLLM's, unless the server is SGLang, which needs one less. For an unknown model, both parsers are named.
+        """
+        parser = self.parser or "kimi_k2"
+        flags = f"--tool-call-parser {parser} --reasoning-parser {parser}"
+        if server != "sglang":
+            flags = f"--enable-auto-tool-choice {flags}"
+        return flags if self.parser else f"{flags} (Kimi K3: kimi_k3 for both)"
 
 
 _NO_IMAGES: Final = "Vertex answers a request with an image with a guess instead of an error."
@@ -128,6 +144,7 @@ _UNKNOWN: Final = ModelInfo(
     thinking="switchable",
     video=True,
     efforts=EFFORTS,
+    parser=None,
 )
 
 # Limits and inputs are those of the weights: https://github.com/anomalyco/models.dev/tree/36dbbd6/models/moonshotai
@@ -188,6 +205,7 @@ _K3: Final = replace(
     keeps_markers_if_asked=True,
     output_limit="max_completion_tokens",
     public_image_urls=False,
+    parser="kimi_k3",
     notes=(_EFFORT,),
 )
 # Post-trained from K3 (released 23 October 2026); limits from litellm 1.110.2, the rest inferred from K3.

@@ -115,9 +115,9 @@ def _thinking(client: KimiVertexClient, answer: Completion) -> Line:
         return Line("thinking", "ok", f"in the field {learned[-1]}: the reasoning parser is on")
     text = (
         "Thinking comes inside the answer: the server runs without its reasoning parser. This client takes it apart, others "
-        "do not. Start the server with --reasoning-parser kimi_k2 (Kimi K3: kimi_k3)."
+        f"do not. Start the server with {client.model_info.flags_on(client.server)}."
     )
-    return Line("thinking", "red", text, command_for(text, None, server=_server(client)))
+    return Line("thinking", "red", text, command_for(text, None, server=client.server))
 
 
 def _tools(card: _Card) -> Iterator[Line]:
@@ -141,17 +141,11 @@ def _tools(card: _Card) -> Iterator[Line]:
     ):
         text = (
             "Tool calls come as text: the server runs without its tool parser. This client reads them, others do not. Start "
-            "the server with --tool-call-parser kimi_k2 (Kimi K3: kimi_k3; vLLM also --enable-auto-tool-choice)."
+            f"the server with {literal.model_info.flags_on(literal.server)}."
         )
-        yield Line("tools", "red", text, command_for(text, None, server=_server(literal)))
+        yield Line("tools", "red", text, command_for(text, None, server=literal.server))
     else:
         yield Line("tools", "warn", "the model called none, though it was asked to")
-
-
-def _server(client: KimiVertexClient) -> str | None:
-    """The kind of server, if its answers have shown it."""
-    fact = client.facts.get("server")
-    return None if fact is None else str(fact.value)
 
 
 def _forced(card: _Card) -> Iterator[Line]:

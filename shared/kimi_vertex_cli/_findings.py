@@ -19,7 +19,6 @@ _IN_TEXT: Final = re.compile(r"`((?:gcloud|python|export|unset|kimi-vertex) [^`]
 _LOGIN: Final = "gcloud auth application-default login"
 _STRONGER: Final = ("KIMI_VERTEX_ACCESS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")
 """Variables that win over a login."""
-_PARSERS: Final = "--tool-call-parser kimi_k2 --reasoning-parser kimi_k2"
 _CERTIFICATE: Final = (
     "openssl s_client -connect {address} </dev/null | openssl x509 -noout -issuer -dates -ext subjectAltName"
 )
@@ -44,8 +43,7 @@ _COMMANDS: Final[tuple[tuple[str, str], ...]] = (
         "gcloud alpha services quota list --service=aiplatform.googleapis.com --consumer=projects/{project}",
     ),
     (r"wake_timeout", "kimi-vertex ask --wake-timeout 1800 Hello"),
-    (r"runs without tool calls", f"vllm serve MODEL --enable-auto-tool-choice {_PARSERS}"),
-    (r"parser", "{serve} " + _PARSERS),
+    (r"parser (?P<parser>kimi_k\d)", "{serve} --tool-call-parser {parser} --reasoning-parser {parser}"),
     (r"has another model", "unset KIMI_VERTEX_MODEL"),
     (r"has retired|manages no model|no model: pass", "kimi-vertex endpoints"),
     (r"certificate is not trusted", "{trust}"),

@@ -158,3 +158,18 @@ def test_next_steps(status: int, message: str, target: Target, text: str | None)
     """Errors that have a known remedy name it; the others are left to the server's own text."""
     explanation = explain(Said(status, message, target, MANAGED_MODEL))
     assert (explanation is None) if text is None else (explanation is not None and text in explanation)
+
+
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        ("moonshotai/Kimi-K2.7-Code", "--tool-call-parser kimi_k2 --reasoning-parser kimi_k2"),
+        ("kimi-k3.1-pro", "--tool-call-parser kimi_k3 --reasoning-parser kimi_k3"),
+        (None, "--tool-call-parser kimi_k2 --reasoning-parser kimi_k2 (Kimi K3: kimi_k3 for both)"),
+    ],
+)
+def test_an_engine_is_started_with_the_models_own_parsers(model: str | None, flags: str) -> None:
+    """The flags name the parsers of the model, both where it is not known, and vLLM's further one unless it is SGLang."""
+    info = model_info(model)
+    assert info.flags_on("sglang") == flags
+    assert info.flags_on("vllm") == info.flags_on(None) == f"--enable-auto-tool-choice {flags}"

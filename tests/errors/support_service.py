@@ -188,7 +188,7 @@ ROWS: dict[str, tuple[dict[str, Any], int, bytes, list[str]]] = {
         HERE,
         400,
         vllm(400, "BadRequestError", TOOLS),
-        ["--enable-auto-tool-choice --tool-call-parser kimi_k2"],
+        ["vLLM with --enable-auto-tool-choice --tool-call-parser kimi_k2"],
     ),
     "nothing deployed": (
         HERE,

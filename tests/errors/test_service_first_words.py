@@ -12,7 +12,7 @@ from kimi_vertex_emulator import Emulator, Raw
 
 from .support_errors import ENDPOINT, REGION, Rerouted, each_class, first_words
 from .support_page import PAGE, written
-from .support_service import DNS, ROWS, SERVER, SHARED, google
+from .support_service import DNS, HERE, ROWS, SERVER, SHARED, TOOLS, google, vllm
 
 
 @pytest.fixture
@@ -31,6 +31,31 @@ def test_statuses(ask: Any, row: Any, lenient_emulator: Emulator, google_client:
     common = {"access_token": "t", "max_retries": 0, "http_client": google_client}
     seen = first_words(ask, {**settings, **common})
     assert [word for word in words if word not in seen] == [], seen
+
+
+@each_class
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"model": "moonshotai/Kimi-K2.6"},
+            "start vLLM with --enable-auto-tool-choice --tool-call-parser kimi_k2",
+        ),
+        (
+            {"model": "moonshotai/Kimi-K3"},
+            "start vLLM with --enable-auto-tool-choice --tool-call-parser kimi_k3",
+        ),
+        ({"model": "kimi-k3.1-pro", "server": "sglang"}, "start SGLang with --tool-call-parser kimi_k3"),
+    ],
+    ids=["K2", "K3", "SGLang"],
+)
+def test_the_flags_are_the_models_own(
+    ask: Any, settings: Any, words: str, lenient_emulator: Emulator, google_client: httpx.Client
+) -> None:
+    """A server without a tool parser is to be started with that of the model and the engine that are in use."""
+    lenient_emulator.enqueue(*[Raw([vllm(400, "BadRequestError", TOOLS)], status=400)] * 4)
+    common = {"access_token": "t", "max_retries": 0, "http_client": google_client}
+    assert words in first_words(ask, {**HERE, **settings, **common})
 
 
 @each_class

@@ -17,7 +17,6 @@ from .said import Said
 __all__ = ["dedicated_dns", "explain", "explain_overflow", "is_waking", "may_be_elsewhere", "names_model"]
 
 _LOGIN: Final = "`gcloud auth application-default login`"
-_FLAGS: Final = "--enable-auto-tool-choice --tool-call-parser kimi_k2 --reasoning-parser kimi_k2"
 _TIME_LIMIT: Final = (
     "A shared endpoint breaks off after 60 s; a dedicated one after 10 minutes, or up to an hour with "
     "clientConnectionConfig.inferenceTimeout, set when it is created."
@@ -118,10 +117,11 @@ def _explain_bad_request(said: Said) -> str | None:
     if said.lookup_refused is not None and "dedicated" in text:
         return _explain_lookup(said)
     if "enable-auto-tool-choice" in text or "tool-call-parser" in text:
-        return (
-            f"The server runs without tool calls: start vLLM with {_FLAGS}. SGLang needs the two parsers only; Kimi K3 "
-            "has parsers of its own (kimi_k3)."
+        engine, flags = (
+            "SGLang" if said.server == "sglang" else "vLLM",
+            model_info(said.model).flags_on(said.server),
         )
+        return f"The server runs without tool calls: start {engine} with {flags}."
     if "api key not valid" in text or "api_key_invalid" in text:
         return _explain_unauthenticated(said)
     if "multimodal" in text or "only accepts text" in text or "does not support image" in text:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from kimi_vertex import _wire
 from kimi_vertex._target.target import Target
 from kimi_vertex._text import plain
+from kimi_vertex.models import Server
 
 __all__ = ["Said", "read", "short"]
 
@@ -41,6 +42,8 @@ class Said:
     """How long the attempt took."""
     waited: float = 0.0
     """For how long the endpoint has been waited for, because it starts."""
+    server: Server | None = None
+    """The kind of server, as far as it is known."""
     lookup_refused: int | None = None
     """The status of the lookup of the endpoint's own host, if it failed."""
 

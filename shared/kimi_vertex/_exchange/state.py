@@ -234,6 +234,7 @@ class Exchange:
             can_refresh=identity is not None and identity.can_refresh,
             seconds=now - self.attempted,
             waited=now - self.waking_since if self.waking_since is not None else 0.0,
+            server=self.settings.server or self.target.server or self.facts.value("server"),
             lookup_refused=self.lookup_refused,
         )
         return status_error(self.said, error, headers=head.headers, now=self.today(), partial=partial)
