@@ -14,7 +14,7 @@ from typing import Any, Final
 from langchain_core import exceptions as lc
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall
-from langchain_core.output_parsers import BaseCumulativeTransformOutputParser, BaseOutputParser
+from langchain_core.output_parsers import BaseCumulativeTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.json import parse_json_markdown
@@ -23,7 +23,7 @@ from pydantic import SkipValidation
 from kimi_vertex import find_json_object
 from langchain_kimi_vertex._schemas import Wanted
 
-__all__ = ["json_parser", "structured", "tool_parser"]
+__all__ = ["structured"]
 
 _logger: Final = logging.getLogger(__name__)
 _FENCE: Final = re.compile(r"^```[a-zA-Z]*\n|\n?```$")
@@ -32,9 +32,17 @@ _NOTHING: Final = object()
 
 
 def structured(
-    llm: Runnable[Any, AIMessage], parser: Runnable[Any, Any], *, include_raw: bool
+    llm: Runnable[Any, AIMessage], wanted: Wanted | None, *, is_call: bool = False, include_raw: bool
 ) -> Runnable[Any, Any]:
-    """Join a bound model and a parser; with `include_raw`, parse errors are returned instead of raised."""
+    """Read the answers of a bound model.
+
+    Args:
+        llm: The model, which has been told what to answer.
+        wanted: What is read; `None` for an object of any kind.
+        is_call: Whether the answer is given as the arguments of a tool.
+        include_raw: Whether parse errors are returned instead of raised.
+    """
+    parser = _Answer(wanted=wanted, is_call=is_call)
     if not include_raw:
         return llm | parser
     parsed: Runnable[Any, Any] = RunnablePassthrough.assign(
@@ -42,16 +50,6 @@ def structured(
     )
     failed: Runnable[Any, Any] = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
-
-
-def json_parser(wanted: Wanted | None) -> BaseOutputParser[Any]:
-    """The parser for an answer whose text is the JSON; without a schema, an object of any kind."""
-    return _Answer(wanted=wanted)
-
-
-def tool_parser(wanted: Wanted) -> BaseOutputParser[Any]:
-    """The parser for an answer given as the arguments of a tool."""
-    return _Answer(wanted=wanted, is_call=True)
 
 
 class _Answer(BaseCumulativeTransformOutputParser[Any]):

@@ -430,7 +430,7 @@ class ChatKimiVertex(KimiVertexSettings):
         if schema is None and method != "json_mode":
             raise ValueError(f"method={method!r} needs a schema.")
         # LangChain's output parsers cost more to import than this package.
-        from langchain_kimi_vertex import _structured  # noqa: PLC0415
+        from langchain_kimi_vertex._structured import structured  # noqa: PLC0415
 
         wanted = None if schema is None else read_schema(schema)
         traced: Any = schema
@@ -449,9 +449,9 @@ class ChatKimiVertex(KimiVertexSettings):
             # Of several calls, only one can be the object.
             kwargs.setdefault("parallel_tool_calls", False)
             bound = self.bind_tools([schema_tool(wanted, strict=strict)], tool_choice=wanted.name, **kwargs)
-            return _structured.structured(bound, _structured.tool_parser(wanted), include_raw=include_raw)
+            return structured(bound, wanted, is_call=True, include_raw=include_raw)
         asked = (
             {"type": "json_object"} if method == "json_mode" else to_response_format(schema, strict=strict)
         )
         bound = self.bind(response_format=asked, **kwargs)
-        return _structured.structured(bound, _structured.json_parser(wanted), include_raw=include_raw)
+        return structured(bound, wanted, include_raw=include_raw)
