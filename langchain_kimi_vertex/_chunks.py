@@ -6,7 +6,7 @@ Pure functions; no callbacks, no I/O.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
@@ -124,13 +124,14 @@ class Chunks:
         requested_model: The model's name, for a server that does not report it.
     """
 
-    __slots__ = ("_requested_model",)
+    __slots__ = ("_invalid", "_requested_model")
 
     def __init__(self, requested_model: str | None) -> None:
         self._requested_model = requested_model
+        self._invalid: Iterable[int] = ()
 
     def add(self, event: Event) -> Sequence[ChatGenerationChunk]:
-        """The chunk for a delta; nothing for usage, which rides on the last chunk."""
+        """The chunk for a delta; nothing for the other events, of which `finish` makes the last chunk."""
         if isinstance(event, ThinkingDelta):
             return (_SILENT_CHUNK.fill(message=_THINKING.fill(additional_kwargs={THINKING_KEY: event.text})),)
         if isinstance(event, TextDelta):
@@ -138,9 +139,11 @@ class Chunks:
             return (_TEXT_CHUNK.fill(message=message, text=_as_text(event.text)),)
         if isinstance(event, ToolCallDelta):
             return (_SILENT_CHUNK.fill(message=_call_message(event)),)
+        if isinstance(event, Finish):
+            self._invalid = event.invalid_calls
         return ()
 
-    def finish(self, finish: Finish, completion: Completion) -> Sequence[ChatGenerationChunk]:
+    def finish(self, completion: Completion) -> Sequence[ChatGenerationChunk]:
         """The last chunk: usage, metadata, and what makes invalid calls stay invalid in the sum."""
         message = AIMessageChunk(
             content="",
@@ -149,19 +152,13 @@ class Chunks:
             usage_metadata=usage_metadata(completion.usage),
             tool_call_chunks=[
                 tool_call_chunk(args=refusing_fragment(call.arguments), index=index)
-                for index, call in zip(
-                    sorted(finish.invalid_calls), completion.invalid_tool_calls, strict=False
-                )
+                for index, call in zip(sorted(self._invalid), completion.invalid_tool_calls, strict=False)
                 if not is_for_its_tool(call, completion)
             ],
             chunk_position="last",
         )
         info = {"finish_reason": completion.finish_reason}
         return (ChatGenerationChunk(message=message, generation_info=info),)
-
-    def end(self) -> Sequence[ChatGenerationChunk]:
-        """Nothing comes after the last chunk."""
-        return ()
 
 
 def _call_message(delta: ToolCallDelta) -> AIMessageChunk:

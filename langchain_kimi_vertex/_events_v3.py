@@ -7,7 +7,7 @@ ends, because only its end tells which of them may be executed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from kimi_vertex import (
@@ -42,7 +42,7 @@ class ProtocolEvents:
         requested_model: The model's name, for a server that does not report it.
     """
 
-    __slots__ = ("_calls", "_completion", "_next", "_open", "_requested_model", "_started", "_text")
+    __slots__ = ("_calls", "_invalid", "_next", "_open", "_requested_model", "_started", "_text")
 
     def __init__(self, requested_model: str | None) -> None:
         self._requested_model = requested_model
@@ -53,10 +53,10 @@ class ProtocolEvents:
         self._text: list[str] = []
         self._calls: list[int] = []
         """The blocks' indices of the calls, by the calls' positions."""
-        self._completion: Completion | None = None
+        self._invalid: Container[int] = ()
 
     def add(self, event: Event) -> Sequence[MessagesData]:
-        """The protocol events for a delta; nothing for usage, which rides on the last event."""
+        """The protocol events for a delta; usage and the end are for `finish`."""
         out = self._begin()
         if isinstance(event, ThinkingDelta):
             if event.text:
@@ -65,16 +65,18 @@ class ProtocolEvents:
             self._write("text", event.text, out)
         elif isinstance(event, ToolCallDelta):
             self._call(event, out)
+        elif isinstance(event, Finish):
+            self._invalid = event.invalid_calls
+            self._close(out)
         return _typed(out)
 
-    def finish(self, finish: Finish, completion: Completion) -> Sequence[MessagesData]:
-        """The ends of all blocks."""
-        out = self._begin()
-        self._close(out)
+    def finish(self, completion: Completion) -> Sequence[MessagesData]:
+        """The ends of the calls and of the message."""
+        out: list[dict[str, Any]] = []
         good: Iterator[ToolCall | InvalidToolCall] = iter(completion.tool_calls)
         bad: Iterator[ToolCall | InvalidToolCall] = iter(completion.invalid_tool_calls)
         for position, index in enumerate(self._calls):
-            call = next(bad if position in finish.invalid_calls else good)
+            call = next(bad if position in self._invalid else good)
             block = {"id": call.id, "name": call.name}
             if isinstance(call, InvalidToolCall) and not is_for_its_tool(call, completion):
                 invalid = {"type": "invalid_tool_call", "args": call.arguments, "error": call.error}
@@ -86,13 +88,6 @@ class ProtocolEvents:
             index = self._index()
             out.append(_start(index, {"type": "refusal", "refusal": ""}))
             out.append(_finish(index, {"type": "refusal", "refusal": completion.refusal or ""}))
-        self._completion = completion
-        return _typed(out)
-
-    def end(self) -> Sequence[MessagesData]:
-        """The last event."""
-        completion = self._completion
-        assert completion is not None, "a stream of the core ends with Finish or an error"
         message: dict[str, Any] = {
             "event": "message-finish",
             **finish_fields(completion),
@@ -103,7 +98,7 @@ class ProtocolEvents:
             message["usage"] = usage
         if extras:
             message["additional_kwargs"] = extras
-        return _typed([message])
+        return _typed([*out, message])
 
     def _begin(self) -> list[dict[str, Any]]:
         """The events that come before an event of the core: the first one, before the first."""

@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ConfigDict
 
-from kimi_vertex import Completion, Event, Finish, ThinkingListener, check_tool_choice
+from kimi_vertex import Completion, Event, ThinkingListener, check_tool_choice
 from langchain_kimi_vertex import _translator
 from langchain_kimi_vertex._cached import Uncached
 from langchain_kimi_vertex._chunks import Chunks, chat_result
@@ -47,15 +47,11 @@ class Renderer(Protocol[ItemT_co]):
     """Turns the core's events of one turn into items of a stream of LangChain's: chunks, or protocol events."""
 
     def add(self, event: Event) -> Sequence[ItemT_co]:
-        """The items for an event before the last one."""
+        """The items for an event."""
         ...
 
-    def finish(self, finish: Finish, completion: Completion) -> Sequence[ItemT_co]:
-        """The items for the last event."""
-        ...
-
-    def end(self) -> Sequence[ItemT_co]:
-        """What follows when the stream is closed."""
+    def finish(self, completion: Completion) -> Sequence[ItemT_co]:
+        """The last items, with the connection free again: LangChain does not come back after v3's last event."""
         ...
 
 
@@ -331,12 +327,8 @@ class ChatKimiVertex(KimiVertexSettings):
             request = self._prepare(messages, stop, kwargs)
             with self._client.stream(request.messages, **request.options) as stream:
                 for event in stream:
-                    if isinstance(event, Finish):
-                        yield from renderer.finish(event, stream.completion)
-                    else:
-                        yield from renderer.add(event)
-            # Only now, with the connection free again: LangChain does not come back after v3's last event.
-            yield from renderer.end()
+                    yield from renderer.add(event)
+            yield from renderer.finish(stream.completion)
 
     async def _arender(
         self,
@@ -349,13 +341,9 @@ class ChatKimiVertex(KimiVertexSettings):
             request = self._prepare(messages, stop, kwargs)
             async with self._client.astream(request.messages, **request.options) as stream:
                 async for event in stream:
-                    if isinstance(event, Finish):
-                        items = renderer.finish(event, stream.completion)
-                    else:
-                        items = renderer.add(event)
-                    for item in items:
+                    for item in renderer.add(event):
                         yield item
-            for item in renderer.end():
+            for item in renderer.finish(stream.completion):
                 yield item
 
     # Tools and structured output

@@ -162,9 +162,8 @@ _DELTAS = st.lists(
 def test_pieces_are_heard_as_their_blocks_say(deltas: list[Event], refusal: str | None) -> None:
     """Chunks of this model, which are read without making blocks of them, are heard as their blocks would be."""
     by_chunk, by_blocks = Recorder(), Recorder()
-    finish = Finish("stop", refusal=refusal)
-    chunks, whole = Chunks("m"), accumulate([*deltas, finish])
-    for chunk in [*(chunk for delta in deltas for chunk in chunks.add(delta)), *chunks.finish(finish, whole)]:
+    chunks, whole = Chunks("m"), accumulate([*deltas, Finish("stop", refusal=refusal)])
+    for chunk in [*(chunk for delta in deltas for chunk in chunks.add(delta)), *chunks.finish(whole)]:
         by_chunk.on_llm_new_token(chunk.text, chunk=chunk, run_id=UUID(int=1))
         chunk.message.content = chunk.message.content_blocks  # type: ignore[assignment]
         chunk.message.response_metadata["output_version"] = "v1"

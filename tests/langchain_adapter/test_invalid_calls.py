@@ -55,11 +55,8 @@ def test_no_rubbish_is_repaired(text: str) -> None:
 
 
 def _rendered(renderer: Any, events: Sequence[Event]) -> list[Any]:
-    items: list[Any] = []
-    for event in events:
-        ends = isinstance(event, Finish)
-        items += renderer.finish(event, accumulate(events)) if ends else renderer.add(event)
-    return items
+    items = [item for event in events for item in renderer.add(event)]
+    return [*items, *renderer.finish(accumulate(events))]
 
 
 def _sum(events: Sequence[Event]) -> AIMessageChunk:
