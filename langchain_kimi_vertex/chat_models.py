@@ -16,9 +16,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ConfigDict
 
-from kimi_vertex import Completion, Event, ThinkingListener, check_tool_choice
+from kimi_vertex import Completion, Event, check_tool_choice
 from langchain_kimi_vertex import _translator
-from langchain_kimi_vertex._cached import Uncached
 from langchain_kimi_vertex._chunks import Chunks, chat_result
 from langchain_kimi_vertex._errors import langchain_errors
 from langchain_kimi_vertex._events_v3 import ProtocolEvents
@@ -27,6 +26,7 @@ from langchain_kimi_vertex._schemas import read_schema
 from langchain_kimi_vertex._settings import KimiVertexSettings
 from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools, schema_tool
 from langchain_kimi_vertex._tools import response_format as to_response_format
+from langchain_kimi_vertex._untold import Untold
 from langchain_kimi_vertex.callbacks import ThinkingCallbackHandler
 
 if TYPE_CHECKING:
@@ -183,8 +183,10 @@ class ChatKimiVertex(KimiVertexSettings):
     ) -> Request:
         kwargs.update(hidden_headers(kwargs))  # the caller's variable is in a traceback, too
         on_thinking = kwargs.get("on_thinking") or self.on_thinking
-        if isinstance(on_thinking, Uncached):
-            on_thinking = on_thinking.begin()
+        if isinstance(on_thinking, Untold):
+            # Where streaming is forbidden, it is told when the answer is there.
+            live = self._should_stream(async_api=False, **{"stream": True, **kwargs})
+            on_thinking = on_thinking.begin() if live else None
         arguments = {**kwargs, "on_thinking": on_thinking}
         if stop is not None:
             arguments["stop"] = stop
@@ -203,13 +205,6 @@ class ChatKimiVertex(KimiVertexSettings):
             kwargs.setdefault("stream", True)
         return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
 
-    def _late_listener(self, request: Request, kwargs: Mapping[str, Any]) -> ThinkingListener | None:
-        """Where streaming is forbidden: what `on_thinking` is told with when the answer is there, all at once."""
-        if self._should_stream(async_api=False, **{"stream": True, **kwargs}):
-            return None
-        callback = request.options.pop("on_thinking")
-        return None if callback is None else ThinkingListener(callback)
-
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -219,11 +214,7 @@ class ChatKimiVertex(KimiVertexSettings):
     ) -> ChatResult:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)
-            listener = self._late_listener(request, kwargs)
             completion = self._client.complete(request.messages, **request.options)
-        if listener is not None and completion.thinking:
-            with listener:
-                listener.notify(completion.thinking)
         return chat_result(completion, self._model_label(kwargs))
 
     async def _agenerate(
@@ -235,13 +226,10 @@ class ChatKimiVertex(KimiVertexSettings):
     ) -> ChatResult:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)
-            listener = self._late_listener(request, kwargs)
             completion = await self._client.acomplete(request.messages, **request.options)
-        if listener is not None and completion.thinking:
-            await listener.anotify(completion.thinking)
         return chat_result(completion, self._model_label(kwargs))
 
-    # LangChain's cache answers without a request. `on_thinking` is told then, too.
+    # LangChain's cache answers without a request.
 
     def _generate_with_cache(
         self,
@@ -251,13 +239,9 @@ class ChatKimiVertex(KimiVertexSettings):
         **kwargs: Any,
     ) -> ChatResult:
         kwargs.update(hidden_headers(kwargs))
-        uncached = Uncached.of(kwargs.get("on_thinking") or self.on_thinking)
-        if uncached is not None:
-            kwargs["on_thinking"] = uncached
+        untold = kwargs["on_thinking"] = Untold(kwargs.get("on_thinking") or self.on_thinking)
         result = super()._generate_with_cache(messages, stop, run_manager, **kwargs)
-        if uncached is not None and (thinking := uncached.missed(result)):
-            with ThinkingListener(uncached.callback) as listener:
-                listener.notify(thinking)
+        untold.tell(result)
         return result
 
     async def _agenerate_with_cache(
@@ -268,12 +252,9 @@ class ChatKimiVertex(KimiVertexSettings):
         **kwargs: Any,
     ) -> ChatResult:
         kwargs.update(hidden_headers(kwargs))
-        uncached = Uncached.of(kwargs.get("on_thinking") or self.on_thinking)
-        if uncached is not None:
-            kwargs["on_thinking"] = uncached
+        untold = kwargs["on_thinking"] = Untold(kwargs.get("on_thinking") or self.on_thinking)
         result = await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
-        if uncached is not None and (thinking := uncached.missed(result)):
-            await ThinkingListener(uncached.callback).anotify(thinking)
+        await untold.atell(result)
         return result
 
     # Streams. No callbacks are fired in here: LangChain fires them for each chunk and event that it gets.
