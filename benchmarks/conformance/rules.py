@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from benchmarks.conformance.base import QUESTION, TOOL, Peer, Reply
 from benchmarks.conformance.wire import ANSWER, INDEXED, INDEXLESS, SPLIT_TEXT, SPLIT_TEXT_STREAM
-from kimi_vertex_emulator import Call, Dialect, Emulator, Fault, Turn
+from kimi_vertex_emulator import Call, Dialect, Emulator, Fault, Rules, Turn
 
 __all__ = ["RULES", "Rule", "Verdict"]
 
@@ -274,7 +274,7 @@ def _line_separator(make: Make) -> Verdict:
 
 
 def _forced_choice(make: Make) -> Verdict:
-    emulator = Emulator(refuse_forced_tool_choice=True)
+    emulator = Emulator(rules=Rules(refuse_forced_tool_choice=True))
     emulator.enqueue(Turn(thinking=_THINKING, tool_calls=[_CALL]))
     with _talk(make, emulator) as peer:
         reply = peer.ask([peer.user(QUESTION)], force=True)

@@ -35,7 +35,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8085, help="port to bind, 0 for a free one (default: %(default)s)")
     add("--lenient", action="store_true", help="accept what Kimi's servers refuse")
     add("--require-token", action="store_true", help="answer requests without a bearer token with 401")
-    add("--refuse-forced-tool-choice", action="store_true", help="refuse a forced tool_choice while thinking")
     add("--token-lifetime", type=int, default=3600, help="seconds (default: %(default)s)")
     add("--pace", type=float, default=0.02, help="seconds between deltas (default: %(default)s)")
     add("--script", help="a YAML file with rules that answer before the brain does")
@@ -121,7 +120,6 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         host=options.host,
         port=options.port,
         require_token=options.require_token,
-        refuse_forced_tool_choice=options.refuse_forced_tool_choice,
         token_lifetime=options.token_lifetime,
         pace=options.pace,
         script=Script.from_yaml(options.script) if options.script else None,

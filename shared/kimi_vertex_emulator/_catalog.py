@@ -22,17 +22,16 @@ _PUBLISHER = re.compile(
 )
 
 
-def list_models(request: Recorded, models: Collection[str] | None, retired: Collection[str]) -> Reply | None:
+def list_models(request: Recorded, models: Collection[str] | None) -> Reply | None:
     """Answers a request for models; `None` if it is something else.
 
     Args:
         request: The request.
         models: What there is as `publisher/model`; `None`: Kimi K2 Thinking.
-        retired: What was there once and no longer is.
     """
     if request.method != "GET":
         return None
-    names = [name for name in (_MODELS if models is None else models) if name not in retired]
+    names = _MODELS if models is None else models
     if match := _PUBLISHER.fullmatch(request.path):
         return _publisher(match["publisher"], match["model"], names)
     if match := _OPENAI.fullmatch(request.path):

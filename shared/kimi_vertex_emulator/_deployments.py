@@ -12,17 +12,13 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from kimi_vertex_emulator._reply import Reply, body_reply, google_error, json_reply
-from kimi_vertex_emulator._requests import ENDPOINT, Recorded
-from kimi_vertex_emulator.answers import Dialect
+from kimi_vertex_emulator._requests import Recorded
 from kimi_vertex_emulator.deployments import Deployment, Refusal
 
-__all__ = ["dialect_of", "find", "forbidden", "models_at", "refuse", "resource"]
+__all__ = ["find", "forbidden", "models_at", "refuse", "resource"]
 
-_PARENT: Final = r"/v1(?:beta1)?/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)"
-_LIST: Final = re.compile(rf"{_PARENT}/endpoints")
-_MODEL: Final = re.compile(rf"{_PARENT}/models/(?P<id>[^/:]+)")
-_NAME: Final = re.compile(
-    r"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/endpoints/(?P<id>[^/]+)"
+_RESOURCE: Final = re.compile(
+    r"/v1(?:beta1)?/(?P<parent>projects/[^/]+/locations/[^/]+)/(?:(?P<kind>endpoints|models)/(?P<id>[^/:]+)|endpoints)"
 )
 _CLOUD_SDK: Final = "764086051850"
 _REFUSALS: Final[dict[Refusal, tuple[str, str, dict[str, str]]]] = {
@@ -75,9 +71,9 @@ _REFUSALS: Final[dict[Refusal, tuple[str, str, dict[str, str]]]] = {
 }
 
 
-def find(deployments: Sequence[Deployment], name: str) -> Deployment | None:
-    """The endpoint of that name."""
-    return next((deployment for deployment in deployments if deployment.name == name), None)
+def find(deployments: Sequence[Deployment], place: re.Match[str] | None) -> Deployment | None:
+    """The endpoint that a match of `ENDPOINT` names."""
+    return next((found for found in deployments if place is not None and found.name == place["name"]), None)
 
 
 def forbidden(refusal: Refusal, request: Recorded, *, wrapped: bool = False) -> Reply:
@@ -90,23 +86,26 @@ def forbidden(refusal: Refusal, request: Recorded, *, wrapped: bool = False) -> 
     return google_error(403, "PERMISSION_DENIED", message, reason=reason, metadata=filled, wrapped=wrapped)
 
 
-def resource(request: Recorded, deployments: Sequence[Deployment]) -> Reply | None:
-    """Answers a request for an endpoint, a list of endpoints or a model; `None` if it is something else."""
-    if request.method != "GET":
+def resource(request: Recorded, deployments: Sequence[Deployment] | None) -> Reply | None:
+    """Answers a request for an endpoint, a list of endpoints or a model; `None` if it is something else.
+
+    Without `deployments`, any endpoint that is asked for exists.
+    """
+    match = _RESOURCE.fullmatch(request.path)
+    if request.method != "GET" or match is None:
         return None
-    if match := _LIST.fullmatch(request.path):
-        here = f"projects/{match['project']}/locations/{match['location']}/"
-        return _page([d for d in deployments if d.name.startswith(here)], request.query)
-    if (match := ENDPOINT.fullmatch(request.path)) and match["verb"] is None:
-        found = find(deployments, match["name"])
-        return json_reply(_endpoint(found)) if found is not None else _missing("Endpoint", match["name"])
-    if match := _MODEL.fullmatch(request.path):
-        here = f"projects/{match['project']}/locations/{match['location']}/endpoints/{match['id']}"
-        found = find(deployments, here)
-        if found is None or found.state == "undeployed":
-            return _missing("Model", here.replace("/endpoints/", "/models/"))
-        return json_reply(_model(found))
-    return None
+    here, kind, name = match["parent"], match["kind"], match["id"]
+    if name is None:
+        return _page(
+            [found for found in deployments or () if found.name.startswith(f"{here}/")], request.query
+        )
+    wanted = f"{here}/endpoints/{name}"
+    known = [Deployment(wanted)] if deployments is None else deployments
+    found = next((one for one in known if one.name == wanted), None)
+    if found is None or (kind == "models" and found.state == "undeployed"):
+        words = f"The {kind.removesuffix('s').title()} resource {here}/{kind}/{name} is not found."
+        return google_error(404, "NOT_FOUND", words)
+    return json_reply(_endpoint(found) if kind == "endpoints" else _model(found))
 
 
 def models_at(request: Recorded, deployments: Sequence[Deployment]) -> tuple[str, ...]:
@@ -158,20 +157,21 @@ def _model(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def _missing(kind: str, name: str) -> Reply:
-    return google_error(404, "NOT_FOUND", f"The {kind} resource {name} is not found.")
-
-
 def refuse(
-    request: Recorded, body: Mapping[str, Any] | None, deployments: Sequence[Deployment]
+    request: Recorded, body: Mapping[str, Any], place: re.Match[str] | None, found: Deployment | None
 ) -> Reply | None:
-    """What Google or the endpoint's server refuses of a chat request; `None` if the model gets to see it."""
-    match = ENDPOINT.fullmatch(request.path)
-    if match is None or match["endpoint"] == "openapi":
+    """What Google or the endpoint's server refuses of a chat request; `None` if the model gets to see it.
+
+    Args:
+        request: The request.
+        body: Its JSON object.
+        place: The match of `ENDPOINT`, if it goes to an endpoint.
+        found: That endpoint, if there is one.
+    """
+    if place is None or place["endpoint"] == "openapi":
         return None
-    found = find(deployments, match["name"])
     if found is None:
-        return _missing("Endpoint", match["name"])
+        return google_error(404, "NOT_FOUND", f"The Endpoint resource {place['name']} is not found.")
     host = request.headers.get("host", "")
     if found.dns and host.partition(":")[0].endswith("aiplatform.googleapis.com"):
         return google_error(
@@ -180,7 +180,7 @@ def refuse(
             f"Dedicated Endpoint cannot be accessed through the shared Vertex AI domain {host}. Please access the endpoint "
             f"using its dedicated dns name '{found.dns}'.",
         )
-    return _not_ready(found) or _served(found, body or {})
+    return _not_ready(found) or _served(found, body)
 
 
 def _not_ready(found: Deployment) -> Reply | None:
@@ -214,16 +214,3 @@ def _served(found: Deployment, body: Mapping[str, Any]) -> Reply | None:
 
 def _engine(code: int, kind: str, message: str) -> Reply:
     return json_reply({"error": {"message": message, "type": kind, "param": None, "code": code}}, code)
-
-
-def dialect_of(request: Recorded, deployments: Sequence[Deployment]) -> Dialect | None:
-    """How the endpoint's server spells its answers: without parsers, thinking and calls are in the text."""
-    match = ENDPOINT.fullmatch(request.path)
-    found = find(deployments, match["name"]) if match is not None else None
-    if found is None:
-        return None
-    if not found.has("--reasoning-parser"):
-        return "vllm-no-parser"
-    if found.server == "vllm":
-        return "vllm-new"
-    return "vertex" if found.has("--tool-call-parser") else "sglang-no-tool-parser"

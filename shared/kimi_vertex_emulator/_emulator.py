@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -44,15 +44,11 @@ class Emulator(Server):
         port: Port to bind; default 0, a free one.
         require_token: Answer chat requests without a bearer token with Google's 401; default `False`.
         valid_tokens: The bearer tokens that are accepted; default `None`, any.
-        token_lifetime: Seconds that tokens of the token endpoint claim to live; default 3600.
-        refuse_forced_tool_choice: Answer a forced `tool_choice` with the 400 that Moonshot's own
-            servers send while the model thinks; default `False`.
-        dedicated_dns: What `GET endpoints/ID` names as the endpoint's own DNS name; default `""`.
+        token_lifetime: Seconds after which tokens of the token endpoint are refused; default 3600.
         pace: Seconds between two deltas of turns that do not say it themselves (`Turn.pause`); default 0.
         script: Rules that answer when the queue is empty; default none, see also `on`.
         brain: A function that answers what neither queue nor script does; default the built-in brain.
         dialect: Which server's spelling the answers have, `"random"` draws one for each; default `"vertex"`.
-        dialects: Dialects of single routes: patterns of paths (`*` is a wildcard), the first that fits counts.
         chunking: How a `str` of a turn is cut into deltas; default `"default"`.
         seed: Where everything random comes from; default 0.
         rules: Rules that hold beyond those of strict mode; default none.
@@ -75,13 +71,10 @@ class Emulator(Server):
         require_token: bool = False,
         valid_tokens: Collection[str] | None = None,
         token_lifetime: int = 3600,
-        refuse_forced_tool_choice: bool = False,
-        dedicated_dns: str = "",
         pace: float = 0.0,
         script: Script | None = None,
         brain: Brain | None = None,
         dialect: Dialect | Literal["random"] = "vertex",
-        dialects: Mapping[str, Dialect] | None = None,
         chunking: Chunking = "default",
         seed: int = 0,
         rules: Rules | None = None,
@@ -97,18 +90,13 @@ class Emulator(Server):
         known(chunking, CHUNKINGS, "chunking")
         if refusal is not None:
             known(refusal, REFUSALS, "refusal")
-        for name in (dialects or {}).values():
-            known(name, DIALECTS, "dialect")
         self.strict = strict
         self.require_token = require_token
         self.valid_tokens = valid_tokens
         self.token_lifetime = token_lifetime
-        self.refuse_forced_tool_choice = refuse_forced_tool_choice
-        self.dedicated_dns = dedicated_dns
         self.pace = pace
         self.brain = brain
         self.dialect: Dialect | Literal["random"] = dialect
-        self.dialects: dict[str, Dialect] = dict(dialects or {})
         self.chunking: Chunking = chunking
         self.seed = seed
         self.rules = rules or Rules()

@@ -11,7 +11,7 @@ from kimi_vertex_emulator._dialects import event
 from kimi_vertex_emulator._reply import EVENT_STREAM, Reply, body_reply, json_reply
 from kimi_vertex_emulator.answers import Fault, Part
 
-__all__ = ["INVALID_CREDENTIALS", "NO_CREDENTIALS", "breaks_an_answer", "early_reply", "exhausted", "strike"]
+__all__ = ["INVALID_CREDENTIALS", "NO_CREDENTIALS", "breaks_an_answer", "early_reply", "strike"]
 
 _EXPECTED: Final = "Expected OAuth 2 access token, login cookie or other valid authentication credential."
 INVALID_CREDENTIALS: Final = f"Request had invalid authentication credentials. {_EXPECTED}"
@@ -173,11 +173,6 @@ def early_reply(fault: Fault, *, streaming: bool, token: bool = False) -> Reply:
         return json_reply({"error": name, "error_description": words}, int(fault.kind), _retry_after(fault))
     error = _error(fault.kind)
     return json_reply([error] if streaming else error, int(fault.kind), _retry_after(fault))
-
-
-def exhausted(*, streaming: bool, retry_after: str | None) -> Reply:
-    """The 429 of a quota that is used up."""
-    return early_reply(Fault("429", retry_after=retry_after), streaming=streaming)
 
 
 def strike(fault: Fault, reply: Reply, *, streaming: bool) -> Reply:

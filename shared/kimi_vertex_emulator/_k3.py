@@ -10,9 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from kimi_vertex_emulator._reply import Reply, moonshot_error
-
-__all__ = ["is_k3", "k3_turn", "refuse_k3"]
+__all__ = ["is_k3", "k3_breaches", "k3_turn"]
 
 _MODEL: Final = re.compile(r"(?<![a-z0-9])kimi-?k3", re.IGNORECASE)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,255}")
@@ -74,13 +72,8 @@ def _argument(key: str, value: Any) -> str:
     return _begin("argument", key=key, type=kind) + text + _end("argument")
 
 
-def refuse_k3(body: Mapping[str, Any]) -> Reply | None:
-    """The refusal of a request to Kimi K3 by Moonshot's rules, or `None`."""
-    message = next(_breaches(body), None)
-    return None if message is None else moonshot_error(f"Invalid request: {message}")
-
-
-def _breaches(body: Mapping[str, Any]) -> Iterator[str]:
+def k3_breaches(body: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a request to Kimi K3 by Moonshot's rules."""
     yield from _wrong_tools(body)
     yield from _wrong_choice(body)
     yield from _wrong_format(body.get("response_format"))

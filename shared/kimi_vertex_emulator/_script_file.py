@@ -1,4 +1,4 @@
-"""Scripts as plain data, as YAML and JSON files hold them, checked by pydantic.
+"""Scripts as YAML files hold them, checked by pydantic.
 
 rules:
   - match: {text: weather, turn: 0}      # or just: match: weather
@@ -42,7 +42,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError('Scripts in files need the extra: pip install "kimi-vertex[testing]"') from error
 
-__all__ = ["read_rules", "read_yaml"]
+__all__ = ["read_rules"]
 
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True, arbitrary_types_allowed=True)
 _COMMANDS = ("reset", "cut", "end")
@@ -139,31 +139,21 @@ class _Rule(BaseModel):
 _RULES = TypeAdapter(list[_Rule])
 
 
-def read_rules(data: Any, source: str) -> list[Rule]:
-    """The rules of a script: a mapping with `rules`, or the list itself.
+def read_rules(path: str | Path) -> list[Rule]:
+    """The rules of a YAML file: a mapping with `rules`, or the list itself.
 
     Raises:
-        ValueError: The data is something else; the text begins with the source and says where.
+        OSError: The file cannot be read.
+        ValueError: It holds something else; the text begins with the path and says where.
     """
-    if isinstance(data, Mapping) and set(data) == {"rules"}:
-        data = data["rules"]
     try:
-        return [rule.made() for rule in _RULES.validate_python(data)]
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        given = data["rules"] if isinstance(data, Mapping) and set(data) == {"rules"} else data
+        return [rule.made() for rule in _RULES.validate_python(given)]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
         words = f"{first['msg']}, got {reprlib.repr(first['input'])}"
-        raise ValueError(" ".join(f"{source}: rules{place}: {words}".split())) from error
-
-
-def read_yaml(path: str | Path) -> Any:
-    """The data of a YAML file.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is not YAML.
-    """
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(" ".join(f"{path}: rules{place}: {words}".split())) from error

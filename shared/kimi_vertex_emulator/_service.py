@@ -9,23 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import re
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kimi_vertex_emulator import _auth
 from kimi_vertex_emulator._catalog import list_models
 from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._deployments import dialect_of, find, forbidden, models_at, refuse, resource
+from kimi_vertex_emulator._deployments import find, forbidden, models_at, refuse, resource
 from kimi_vertex_emulator._faults import (
     INVALID_CREDENTIALS,
     NO_CREDENTIALS,
     breaks_an_answer,
     early_reply,
-    exhausted,
     strike,
 )
 from kimi_vertex_emulator._pieces import estimate
@@ -35,7 +31,8 @@ from kimi_vertex_emulator._requests import ENDPOINT, Recorded, instance, is_chat
 from kimi_vertex_emulator._sources import Sources, improvised
 from kimi_vertex_emulator.answers import DIALECTS, Dialect, Fault, Raw, Turn
 from kimi_vertex_emulator.quota import Meter
-from kimi_vertex_emulator.rules import check, degraded, refuse_by_rules, refuse_place
+from kimi_vertex_emulator.rules import degraded, unreadable
+from kimi_vertex_emulator.rules import refuse as refuse_by_rules
 
 if TYPE_CHECKING:
     from kimi_vertex_emulator._emulator import Emulator
@@ -77,19 +74,14 @@ class Service:
             return json_reply({"status": "ok"}), False
         match = ENDPOINT.fullmatch(request.path)
         deployments = self._settings.deployments
-        if match is not None and match["verb"] is None and request.method == "GET":
-            reply = self._sources.early("endpoint") or self._denied(request, False)
-            if reply is None and deployments is None:
-                reply = self._sources.late("endpoint", self._describe(match))
-            if reply is not None:
-                return reply, False
-        if deployments is not None and (found := resource(request, deployments)):
+        listed = models_at(request, deployments or ()) or self._settings.rules.models
+        found = resource(request, deployments) or list_models(request, listed)
+        if found is None:
+            return self._token(request)
+        if match is None or match["verb"]:
             return self._denied(request, False) or found, False
-        rules = self._settings.rules
-        listed = models_at(request, deployments or ()) or rules.models
-        if models := list_models(request, listed, rules.retired_models):
-            return self._denied(request, False) or models, False
-        return self._token(request)
+        early = self._sources.early("endpoint") or self._denied(request, False)
+        return early or self._sources.late("endpoint", found), False
 
     def reset(self) -> None:
         """Starts the random draws of the requests over."""
@@ -112,8 +104,9 @@ class Service:
         return self._sources.late("token", issued.reply), False
 
     def _chat(self, request: Recorded) -> tuple[Reply, bool]:
-        match = ENDPOINT.fullmatch(request.path)
-        verb = (match["verb"] if match else None) or "/chat/completions"
+        settings, rules = self._settings, self._settings.rules
+        place = ENDPOINT.fullmatch(request.path)
+        verb = place["verb"] if place else None
         body = json_object(request)
         streaming = bool(body and body.get("stream", verb == ":streamRawPredict"))
         if early := self._denied(request, streaming) or self._sources.early("chat", streaming=streaming):
@@ -122,77 +115,48 @@ class Service:
             return replayed, False
         if verb == ":predict":
             body, streaming = instance(body), False
-        dialect = self._dialect_of(request)
-        if refused := self._refused(request, body, match, dialect, streaming):
+        endpoint = find(settings.deployments or (), place)
+        if settings.deployments is not None and (refused := refuse(request, body or {}, place, endpoint)):
             return refused, False
-        assert body is not None, "the rules refuse what is not an object"
-        quota, leave = self._settings.quota, self._meter.leave
+        if rules.max_payload is not None and len(request.body) > rules.max_payload:
+            message = f"Request payload size exceeds the limit: {rules.max_payload} bytes."
+            return google_error(400, "INVALID_ARGUMENT", message), False
+        if refused := unreadable(body):
+            return refused, False
+        assert body is not None, "what is not an object is unreadable"
+        model = endpoint.model if endpoint else place["endpoint"] if place else ""
+        chat = ChatRequest.from_body(body, model=str(body.get("model") or model), stream=streaming)
+        dialect = endpoint.dialect if endpoint else self._dialect()
+        refused = refuse_by_rules(body, chat, rules, dialect, place, strict=settings.strict)
+        if refused := refused or self._over_quota(chat):
+            return refused, False
         try:
-            reply, unscripted = self._admitted(request, body, match, dialect, streaming)
+            reply, unscripted = self._admitted(request, chat, dialect, wrapped=verb == ":predict")
         except BaseException:
-            leave()
+            self._meter.leave()
             raise
-        if quota is not None and quota.slots is not None:
-            reply = replace(reply, delay=self._meter.queue(quota.slots, reply.delay, time.monotonic()))
-        return replace(reply, done=leave), unscripted
+        if settings.quota is not None and settings.quota.slots is not None:
+            wait = self._meter.queue(settings.quota.slots, reply.delay, time.monotonic())
+            reply = replace(reply, delay=wait)
+        return replace(reply, done=self._meter.leave), unscripted
 
     def _admitted(
-        self,
-        request: Recorded,
-        body: Mapping[str, Any],
-        match: re.Match[str] | None,
-        dialect: Dialect,
-        streaming: bool,
+        self, request: Recorded, chat: ChatRequest, dialect: Dialect, *, wrapped: bool
     ) -> tuple[Reply, bool]:
-        verb = (match["verb"] if match else None) or "/chat/completions"
-        served = find(self._settings.deployments or (), match["name"]) if match else None
-        model = served.model if served else match["endpoint"] if match else ""
-        chat = ChatRequest.from_body(body, model=str(body.get("model") or model), stream=streaming)
         answer = self._sources.next(chat, request, self._settings.brain)
         unscripted = answer is None
         if answer is None:
             answer = self._sources.unscripted(chat, request)
         if isinstance(answer, Raw):
             return raw_reply(answer), unscripted
-        fault = answer if isinstance(answer, Fault) else None
-        if fault is not None and not breaks_an_answer(fault):
-            return early_reply(fault, streaming=streaming), False
-        turn = answer if isinstance(answer, Turn) else answer.turn or improvised(chat)
-        reply = self._send(turn, chat, dialect, wrapped=verb == ":predict")
-        return reply if fault is None else strike(fault, reply, streaming=streaming), unscripted
+        if isinstance(answer, Turn):
+            return self._send(answer, chat, dialect, wrapped=wrapped), unscripted
+        if not breaks_an_answer(answer):
+            return early_reply(answer, streaming=chat.stream), False
+        reply = self._send(answer.turn or improvised(chat), chat, dialect, wrapped=wrapped)
+        return strike(answer, reply, streaming=chat.stream), False
 
-    def _refused(
-        self,
-        request: Recorded,
-        body: Mapping[str, Any] | None,
-        match: re.Match[str] | None,
-        dialect: Dialect,
-        streaming: bool,
-    ) -> Reply | None:
-        settings, rules = self._settings, self._settings.rules
-        if settings.deployments is not None and (late := refuse(request, body, settings.deployments)):
-            return late
-        if rules.max_payload is not None and len(request.body) > rules.max_payload:
-            message = f"Request payload size exceeds the limit: {rules.max_payload} bytes."
-            return google_error(400, "INVALID_ARGUMENT", message)
-        managed = match is not None and match["endpoint"] == "openapi"
-        refused = check(
-            body,
-            strict=settings.strict,
-            managed=managed,
-            refuse_forced_tool_choice=settings.refuse_forced_tool_choice,
-        )
-        if refused or body is None:
-            return refused
-        model = str(body.get("model") or "")
-        if match is not None and (
-            refused := refuse_place(rules, model, match["project"], match["location"], managed=managed)
-        ):
-            return refused
-        chat = ChatRequest.from_body(body, model=model)
-        return refuse_by_rules(body, chat, rules, dialect) or self._over_quota(chat, streaming)
-
-    def _over_quota(self, chat: ChatRequest, streaming: bool) -> Reply | None:
+    def _over_quota(self, chat: ChatRequest) -> Reply | None:
         quota = self._settings.quota
         if quota is None:
             self._meter.running += 1
@@ -202,15 +166,10 @@ class Service:
         if wait is None:
             return None
         retry_after = str(max(1, math.ceil(wait))) if quota.retry_after else None
-        return exhausted(streaming=streaming, retry_after=retry_after)
+        return early_reply(Fault("429", retry_after=retry_after), streaming=chat.stream)
 
-    def _dialect_of(self, request: Recorded) -> Dialect:
+    def _dialect(self) -> Dialect:
         settings = self._settings
-        if settings.deployments is not None and (spelt := dialect_of(request, settings.deployments)):
-            return spelt
-        for pattern, dialect in settings.dialects.items():
-            if fnmatchcase(request.path, pattern):
-                return dialect
         if settings.dialect == "random":
             return random.Random(f"{settings.seed}/dialect/{self._arrived}").choice(DIALECTS)
         return settings.dialect
@@ -232,35 +191,17 @@ class Service:
 
     def _denied(self, request: Recorded, streaming: bool) -> Reply | None:
         settings, token = self._settings, request.bearer
-        known_token = settings.valid_tokens is None or token in settings.valid_tokens
-        deadline = self._deadlines.get(token or "", math.inf)
-        expired = settings.rules.expiring_tokens and deadline <= time.monotonic()
-        if (token is None and not settings.require_token) or (
-            token is not None and known_token and not expired
-        ):
-            refusal = settings.refusal
-            return None if refusal is None else forbidden(refusal, request, wrapped=streaming)
-        words, reason = INVALID_CREDENTIALS, "ACCESS_TOKEN_TYPE_UNSUPPORTED"
-        if token is None:
+        expired = self._deadlines.get(token or "", math.inf) <= time.monotonic()
+        words, reason = INVALID_CREDENTIALS, ""
+        if token is None and settings.require_token:
             words, reason = NO_CREDENTIALS, "CREDENTIALS_MISSING"
         elif expired:
             reason = "ACCESS_TOKEN_EXPIRED"
-        return google_error(
-            401,
-            "UNAUTHENTICATED",
-            words,
-            reason=reason,
-            metadata=_METHOD,
-            wrapped=streaming,
-        )
-
-    def _describe(self, match: re.Match[str]) -> Reply:
-        dns = self._settings.dedicated_dns
-        return json_reply(
-            {
-                "name": match["name"],
-                "displayName": "Kimi (kimi-vertex emulator)",
-                "dedicatedEndpointEnabled": bool(dns),
-                "dedicatedEndpointDns": dns,
-            }
-        )
+        elif token is not None and settings.valid_tokens is not None and token not in settings.valid_tokens:
+            reason = "ACCESS_TOKEN_TYPE_UNSUPPORTED"
+        if reason:
+            return google_error(
+                401, "UNAUTHENTICATED", words, reason=reason, metadata=_METHOD, wrapped=streaming
+            )
+        refusal = settings.refusal
+        return None if refusal is None else forbidden(refusal, request, wrapped=streaming)

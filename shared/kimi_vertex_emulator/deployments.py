@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-from kimi_vertex_emulator.answers import known
+from kimi_vertex_emulator.answers import Dialect, known
 
 __all__ = ["REFUSALS", "Deployment", "Refusal", "State"]
 
@@ -65,3 +65,12 @@ class Deployment:
     def has(self, flag: str) -> bool:
         """Whether the server was started with a flag, with or without a value behind it."""
         return any(argument.partition("=")[0] == flag for argument in self.arguments)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the server spells its answers: without parsers, thinking and calls are in the text."""
+        if not self.has("--reasoning-parser"):
+            return "vllm-no-parser"
+        if self.server == "vllm":
+            return "vllm-new"
+        return "vertex" if self.has("--tool-call-parser") else "sglang-no-tool-parser"

@@ -266,18 +266,6 @@ class Script:
         return Script(rule.copy() for rule in self.rules)
 
     @classmethod
-    def from_data(cls, data: Any) -> Script:
-        """A script from plain data: what a YAML or JSON file holds.
-
-        Raises:
-            ImportError: pydantic is not installed.
-            ValueError: The data is not a script; the text says where.
-        """
-        from kimi_vertex_emulator._script_file import read_rules  # noqa: PLC0415  # pydantic is slow to import
-
-        return cls(read_rules(data, "script"))
-
-    @classmethod
     def from_yaml(cls, path: str | Path) -> Script:
         """A script from a YAML file.
 
@@ -286,9 +274,9 @@ class Script:
             OSError: The file cannot be read.
             ValueError: The file is not a script; the text says where.
         """
-        from kimi_vertex_emulator._script_file import read_rules, read_yaml  # noqa: PLC0415  # see from_data
+        from kimi_vertex_emulator._script_file import read_rules  # noqa: PLC0415  # pydantic is slow to import
 
-        return cls(read_rules(read_yaml(path), str(path)))
+        return cls(read_rules(path))
 
 
 def as_answer(value: object) -> Answer:

@@ -187,7 +187,7 @@ BROKEN: Final[dict[str, Setup]] = {
         "Google has retired kimi-k2-thinking-maas",
         "kimi-vertex endpoints",
         environ={"KIMI_VERTEX_ENDPOINT": "", "KIMI_VERTEX_MODEL": MANAGED, "GOOGLE_CLOUD_PROJECT": "acme"},
-        emulator={"rules": Rules(retired_models=[MANAGED])},
+        emulator={"rules": Rules(models=[])},
     ),
     # its server
     "served name": Setup("The server has another model", "unset KIMI_VERTEX_MODEL", ("--model", "kimi")),
@@ -260,7 +260,7 @@ GOOD: Final[dict[str, Setup]] = {
     "the managed model": Setup(
         environ={"KIMI_VERTEX_ENDPOINT": "", "KIMI_VERTEX_MODEL": MANAGED, "GOOGLE_CLOUD_PROJECT": "acme"}
     ),
-    "forced calls refused": Setup(card=True, emulator={"refuse_forced_tool_choice": True}),
+    "forced calls refused": Setup(card=True, emulator={"rules": Rules(refuse_forced_tool_choice=True)}),
 }
 
 

@@ -24,7 +24,7 @@ from kimi_vertex import (
 from kimi_vertex import (
     client as client_module,
 )
-from kimi_vertex_emulator import Emulator, Raw
+from kimi_vertex_emulator import Deployment, Emulator, Raw
 
 from .support_core import each_form, good, is_stream, perform
 
@@ -94,7 +94,7 @@ def test_the_dedicated_host_is_asked_for_once(
     lenient_emulator: Emulator, google: httpx.Client, route: Rerouted
 ) -> None:
     """The endpoint's own DNS name is looked up on the region's host, remembered, and used."""
-    lenient_emulator.dedicated_dns = DEDICATED
+    lenient_emulator.deployments = [Deployment(ENDPOINT, dns=DEDICATED)]
     client = KimiVertexClient(endpoint=ENDPOINT, access_token="t", http_client=google)
     client.complete("Hi")
     list(client.stream("Hi"))
@@ -132,7 +132,7 @@ def test_a_lookup_that_is_not_allowed(
         NotFoundError, match=r"^The endpoint's own host could not be looked up .*pass endpoint_host="
     ):
         client.complete("Hi")
-    lenient_emulator.dedicated_dns = DEDICATED
+    lenient_emulator.deployments = [Deployment(ENDPOINT, dns=DEDICATED)]
     client.complete("Hi")
     assert [DEDICATED in url for url in route.urls] == [False, False, False, False, False, True]
 
@@ -149,7 +149,7 @@ def test_a_lookup_that_fails_is_retried(
     lenient_emulator: Emulator, google: httpx.Client, route: Rerouted, fault: Raw
 ) -> None:
     """A lookup that breaks is tried again, and never mistaken for an endpoint without a host of its own."""
-    lenient_emulator.dedicated_dns = DEDICATED
+    lenient_emulator.deployments = [Deployment(ENDPOINT, dns=DEDICATED)]
     lenient_emulator.enqueue(fault, route="endpoint")
     KimiVertexClient(endpoint=ENDPOINT, access_token="t", http_client=google).complete("Hi")
     assert [url.partition(" ")[0] for url in route.urls] == ["GET", "GET", "POST"]

@@ -128,10 +128,8 @@ def test_the_command_takes_every_rule() -> None:
         "temperature": ("true", True),
         "context_window": ("1000", 1000),
         "max_payload": ("2000", 2000),
-        "project": ("mine", "mine"),
         "models": ("a/b, c/d", ["a/b", "c/d"]),
-        "retired_models": ("e/f", ["e/f"]),
-        "expiring_tokens": ("true", True),
+        "refuse_forced_tool_choice": ("true", True),
     }
     assert set(given) == {field.name for field in fields(Rules)}
     read = rules_of([f"{name}={spelt}" for name, (spelt, _) in given.items()])

@@ -15,7 +15,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
 
-from kimi_vertex_emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from langchain_kimi_vertex import ChatKimiVertex, ThinkingCallbackHandler
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
@@ -190,7 +190,7 @@ def test_response_format(refuses: bool) -> None:
     With a `response_format` beside tools, vLLM and SGLang let the model write nothing but the schema.
     """
     verdict = Turn(thinking="Done.", tool_calls=[Call("Verdict", {"larger": "Oslo"})])
-    with Emulator(refuse_forced_tool_choice=refuses) as emulator:
+    with Emulator(rules=Rules(refuse_forced_tool_choice=refuses)) as emulator:
         emulator.enqueue(ROUNDS[0], verdict)
         agent: Any = create_agent(
             ChatKimiVertex(base_url=emulator.base_url), [population], response_format=Verdict

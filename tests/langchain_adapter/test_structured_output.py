@@ -11,7 +11,7 @@ from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from kimi_vertex_emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
@@ -147,7 +147,7 @@ def test_objects_stream(emulator: Emulator, model: ChatKimiVertex) -> None:
 
 def test_forced_tool_that_the_server_refuses() -> None:
     """Where forcing a tool is refused beside thinking, `function_calling` still gets its object."""
-    with Emulator(refuse_forced_tool_choice=True) as emulator:
+    with Emulator(rules=Rules(refuse_forced_tool_choice=True)) as emulator:
         emulator.enqueue(Turn(thinking="Hm.", tool_calls=[Call("Answer", OBJECT)]))
         model = ChatKimiVertex(base_url=emulator.base_url)
         result = model.with_structured_output(Answer, method="function_calling").invoke(

@@ -22,7 +22,7 @@ from llama_index.core.memory import Memory
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
-from kimi_vertex_emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]
@@ -211,7 +211,7 @@ async def test_initial_tool_choice_that_the_server_refuses(
     make_llm: MakeLLM, memory: Memory, streaming: bool
 ) -> None:
     """A first call that was to be forced and came as JSON text is a call all the same."""
-    with Emulator(refuse_forced_tool_choice=True) as strict:
+    with Emulator(rules=Rules(refuse_forced_tool_choice=True)) as strict:
         strict.enqueue(Turn(thinking="t", text=['{"a": 1,', ' "b": 2}']), Turn(text="It is 3."))
         agent = FunctionAgent(
             tools=[add, multiply],

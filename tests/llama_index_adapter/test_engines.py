@@ -39,7 +39,7 @@ from llama_index.core.tools import QueryEngineTool
 from llama_index.retrievers.bm25 import BM25Retriever
 from pydantic import BaseModel
 
-from kimi_vertex_emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]
@@ -285,7 +285,7 @@ def test_router_with_several_choices(
 @PLAIN
 def test_router_where_forced_choice_is_refused(make_llm: MakeLLM, index: VectorStoreIndex, how: str) -> None:
     """A router works on a server that refuses a forced tool while the model thinks."""
-    with Emulator(strict=True, refuse_forced_tool_choice=True) as strict:
+    with Emulator(strict=True, rules=Rules(refuse_forced_tool_choice=True)) as strict:
         llm = make_llm(base_url=strict.base_url)
         strict.enqueue(
             Turn(thinking="S", tool_calls=[Call("SingleSelection", SELECT)]), Turn(text="Marta Soler.")

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter
 from typing_extensions import TypedDict
 
 from kimi_vertex import InvalidRequestError
-from kimi_vertex_emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
 
 MakeLLM: TypeAlias = Callable[..., KimiVertex]
@@ -120,7 +120,7 @@ def test_system_prompt_is_honored(make_llm: MakeLLM, emulator: Emulator, predict
 
 def test_refused_forced_choice(make_llm: MakeLLM, predict: Any) -> None:
     """Where a forced tool is refused while the model thinks, the object comes all the same."""
-    with Emulator(strict=True, refuse_forced_tool_choice=True) as strict:
+    with Emulator(strict=True, rules=Rules(refuse_forced_tool_choice=True)) as strict:
         strict.enqueue(CALL)
         assert predict(make_llm(base_url=strict.base_url))[-1] == Album(**BLUE)
         assert [request.json["tool_choice"] for request in strict.requests] == ["required", "auto"]

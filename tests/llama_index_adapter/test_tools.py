@@ -12,7 +12,7 @@ from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
-from kimi_vertex_emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 Chat: TypeAlias = Callable[..., list[ChatResponse]]
@@ -274,7 +274,7 @@ def test_text_instead_of_calls(
 
 def test_refused_forced_choice(make_llm: MakeLLM, with_tools: Any) -> None:
     """Where the server refuses a forced choice, the call comes all the same."""
-    with Emulator(strict=True, refuse_forced_tool_choice=True) as strict:
+    with Emulator(strict=True, rules=Rules(refuse_forced_tool_choice=True)) as strict:
         llm = make_llm(base_url=strict.base_url)
         response = with_tools(llm, [ADD], user_msg="Add 1 and 2.", tool_required=True)
         assert [call.tool_name for call in llm.get_tool_calls_from_response(response)] == ["add"]

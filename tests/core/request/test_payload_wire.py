@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kimi_vertex import InvalidRequestError, KimiVertexClient, Message, RequestOptions, ToolCall
-from kimi_vertex_emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 
 TOOL = {
     "type": "function",
@@ -175,7 +175,7 @@ def test_prefill(emulator: Emulator) -> None:
 @pytest.mark.parametrize("choice", ["required", "weather"])
 def test_forced_choice_falls_back(emulator: Emulator, choice: str) -> None:
     """A server that refuses a forced call is asked again with an instruction, and from then on at once."""
-    emulator.refuse_forced_tool_choice = True
+    emulator.rules = Rules(refuse_forced_tool_choice=True)
     call = Turn(thinking="t", tool_calls=[Call("weather", {"city": "Oslo"})])
     emulator.enqueue(call, call)
     with client_of(emulator) as client:
