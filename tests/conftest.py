@@ -6,6 +6,7 @@ No fixture starts anything that a test did not ask for.
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import ipaddress
 import os
@@ -77,6 +78,7 @@ def _clear_environment() -> None:
 
 
 _clear_environment()
+gc.disable()  # until all is collected
 # Many short runs find what few long ones do: the examples differ from run to run.
 settings.register_profile("suite", max_examples=25, deadline=None)
 settings.load_profile("suite")
@@ -91,6 +93,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if live:
         config.hook.pytest_deselected(items=live)
         items[:] = [item for item in items if not item.get_closest_marker("live")]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of each later garbage collection: it lives as long as the process."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
