@@ -136,7 +136,7 @@ def error_in(form: str, text: str) -> bytes:
 
 def bomb(content: bytes, times: int) -> bytes:
     packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=9) as file:
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1) as file:
         for _ in range(times):
             file.write(content)
     return packed.getvalue()

@@ -126,7 +126,7 @@ SHAPES: list[Shape] = [
     packed("a bomb of events", EVENTS, "gzip", words="(times its size|longer than)"),
     packed(
         "a bomb of deflate",
-        zlib.compress(b"0" * LARGE * MILLION, 9),
+        zlib.compress(b"0" * LARGE * MILLION, 1),
         "deflate",
         words="(times its size|longer than)",
     ),

@@ -52,7 +52,7 @@ def test_a_quota_of_a_minute_is_learned() -> None:
     assert of_quota(job, 50) >= 0.9
 
 
-@pytest.mark.parametrize(("latency", "rows"), [(5.0, 8000), (20.0, 16_000)])
+@pytest.mark.parametrize(("latency", "rows"), [(5.0, 5000), (20.0, 9000)])
 def test_long_answers_change_nothing(latency: float, rows: int) -> None:
     """The bars hold for answers of 5 and 20 seconds, if twice as many may run as the quota admits in that time."""
     job = run(Sliding(400), rows, seconds=latency, concurrency=int(2 * 80 * latency))
@@ -127,7 +127,7 @@ def test_a_quota_that_falls_to_a_quarter_is_followed(quota: type[Sliding]) -> No
 @pytest.mark.parametrize("quota", QUOTAS)
 def test_a_quota_that_grows_fourfold_is_followed(quota: type[Sliding]) -> None:
     """Within three windows the pace is that of the larger quota, and 3 % are wasted at most."""
-    job = run(quota(400), 16_000, changes=((15.0, 1600),), concurrency=256)
+    job = run(quota(400), 12_000, changes=((15.0, 1600),), concurrency=256)
     assert job.wasted() <= 0.03
     assert job.between(30, 45) >= 0.75 * 3 * 1600
 
