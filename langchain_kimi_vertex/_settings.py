@@ -1,45 +1,31 @@
-"""The settings of `ChatKimiVertex`: fields, validation, the client, metadata made of them, copies, serialization."""
+"""The settings of `ChatKimiVertex`: what LangChain adds to those of the client, metadata, copies, serialization."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, cast
+from typing import Any, Final, Self, cast
 
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
 from langchain_core.utils import from_env
-from pydantic import (
-    AliasChoices,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    StrictBool,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 
 from kimi_vertex import (
     CLIENT_SETTINGS,
     ConfigurationError,
-    KimiVertexClient,
-    KimiVertexError,
     ModelInfo,
     Pace,
-    RequestStats,
     Timeouts,
-    Wait,
     __version__,
-    check_names,
     estimate_conversation_tokens,
     estimate_tokens,
 )
+from kimi_vertex.fields import ClientFields
 from kimi_vertex.models import Server
 from langchain_kimi_vertex._keys import PROVIDER
 from langchain_kimi_vertex._messages import to_core_messages
@@ -73,24 +59,6 @@ _ENVIRONMENT: Final = {"project": "GOOGLE_CLOUD_PROJECT", "location": "GOOGLE_CL
 """Fields whose default is in the environment."""
 
 
-def _check_given(owner: type[BaseChatModel], given: Mapping[str, Any]) -> None:
-    """Refuse names that the model does not have, and two names of one setting.
-
-    Raises:
-        ConfigurationError: One is unknown, or two mean the same.
-    """
-    known: set[str] = set()
-    for name, field in owner.model_fields.items():
-        names = [name, field.alias or name]
-        if isinstance(field.validation_alias, AliasChoices):
-            names += [alias for alias in field.validation_alias.choices if isinstance(alias, str)]
-        known.update(names)
-        twice = [alias for alias in dict.fromkeys(names) if given.get(alias) is not None]
-        if len(twice) > 1:
-            raise ConfigurationError(f"{twice[0]} and {twice[1]} mean the same: pass one.")
-    check_names(given, known, owner=owner.__name__)
-
-
 def _set_here(owner: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any]:
     """What was set: LangChain's configurable fields build a model of all the fields of another, as if each had been."""
     fields = owner.model_fields
@@ -104,20 +72,7 @@ def _set_here(owner: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _explained(error: KimiVertexError | ValidationError) -> KimiVertexError:
-    """Pydantic's error as one of this library's; what the validator raised says it best."""
-    if isinstance(error, KimiVertexError):
-        return error
-    details = error.errors(include_input=False, include_url=False)
-    for detail in details:
-        cause = detail.get("ctx", {}).get("error")
-        if isinstance(cause, KimiVertexError):
-            return cause
-    place = ".".join(str(part) for part in details[0]["loc"])
-    return ConfigurationError(f"{place} is wrong: {details[0]['msg']}." if place else f"{details[0]['msg']}.")
-
-
-class KimiVertexSettings(BaseChatModel):
+class KimiVertexSettings(ClientFields, BaseChatModel):
     """Every parameter of `ChatKimiVertex`, checked when the model is made.
 
     Raises:
@@ -132,153 +87,34 @@ class KimiVertexSettings(BaseChatModel):
         defer_build=True,
     )
 
-    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
-    """Model id, such as `moonshotai/kimi-k2-thinking-maas`. The managed service needs one; an endpoint has its own."""
     project: str | int | None = Field(default_factory=from_env(_ENVIRONMENT["project"], default=None))
-    """Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials."""
     location: str | None = Field(default_factory=from_env(_ENVIRONMENT["location"], default=None))
-    """Google Cloud location. Default: `GOOGLE_CLOUD_LOCATION`, then `global`."""
-    endpoint: str | int | None = None
-    """Self-deployed endpoint: its full resource name, or its id. Default: `KIMI_VERTEX_ENDPOINT`."""
-    endpoint_host: str | None = None
-    """The endpoint's dedicated DNS name or private address. Default: asked of Google."""
-    base_url: str | None = None
-    """URL of another server: everything before `/chat/completions`, used as it is."""
-    api: Literal["auto", "chat", "invoke", "rawPredict", "predict"] = "auto"
-    """How an endpoint is called; `auto` finds out, `predict` cannot stream. Default: `KIMI_VERTEX_API`, then `auto`."""
-    audience: str | None = None
-    """Whom ID tokens are for, at a `base_url` on Cloud Run or behind IAP. Default: `KIMI_VERTEX_AUDIENCE`."""
-    ca_certs: str | os.PathLike[str] | None = None
-    """The certificates to trust: a PEM file or directory, or `"system"`. Default: `KIMI_VERTEX_CA_CERTS`."""
-    insecure_http: StrictBool | Literal["with_token"] | None = None
-    """Whether http is accepted in private networks. Default: `KIMI_VERTEX_INSECURE_HTTP`, then not."""
-    credentials: Any = Field(default=None, exclude=True, repr=False)
-    """google-auth credentials, a credentials mapping, or a file's path. Default: application default credentials."""
-    access_token: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("access_token", "api_key")
-    )
-    """Static bearer token, for servers that are not Google's and for tests."""
-
-    temperature: float | None = None
-    """Sampling temperature; sent only if set. Moonshot recommends 1.0 for thinking."""
-    top_p: float | None = None
-    """Nucleus sampling; sent only if set."""
-    max_tokens: int | None = Field(
-        default=None, validation_alias=AliasChoices("max_tokens", "max_completion_tokens")
-    )
-    """Limit of thinking and answer together; sent only if set. Kimi needs room: 16,000 or more."""
-    stop: str | list[str] | None = None
-    """Texts that end the answer; sent only if set."""
-    seed: int | None = None
-    """Makes answers repeatable, as far as the server can; sent only if set."""
-    extra_body: dict[str, Any] | None = None
-    """Further fields of every request's body; they win over everything else."""
-    extra_headers: dict[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """Further headers of every request. They may be secret: dumps do not have them."""
-
-    replay_thinking: Literal["all", "tools", "none"] = "all"
-    """Which assistant turns are sent back with their thinking: all, those with tool calls, or none."""
-    empty_turn: Literal["flag", "retry", "raise", "promote"] = "flag"
-    """What to do with a turn that has neither answer nor call; `flag` sets `response_metadata["empty_turn"]`."""
-    implicit_thinking: bool | None = None
-    """Whether text before a lone `</think>` is thinking. Default: for models that think."""
-    recover_calls: bool = True
-    """Whether a call that the server let through as text becomes one."""
-    break_tokens: bool = True
-    """Whether special tokens in messages and tools are broken up by an invisible sign; `False` sends them as they are."""
-    reasoning_effort: Literal["none", "low", "medium", "high", "max"] | None = None
-    """How much the model thinks, in the words of model and server; refused if the model does not have the level."""
-    server: Literal["vllm", "sglang", "moonshot"] | None = None
-    """What serves the model. Default: learned from the answers."""
-    tool_validation: Literal["off", "flag", "repair", "reask"] = "reask"
-    """What to do about calls that do not fit their tool's schema. Whole schemas need `kimi-vertex[validate]`."""
-
-    timeout: Annotated[float | Timeouts | None, BeforeValidator(Timeouts.of)] = None
-    """Seconds, `kimi_vertex.Timeouts` or `httpx.Timeout`. Default: `KIMI_VERTEX_TIMEOUT`, then 10 to connect, 600 to the
-    first byte, 300 between pieces."""
-    max_retries: int | None = None
-    """How often a failed request is repeated, before its first output only. Default: `KIMI_VERTEX_MAX_RETRIES`, then 2."""
-    max_retry_seconds: float = 120.0
-    """When to stop repeating, counted from the start of the request."""
-    wake_timeout: float | None = None
-    """Seconds to wait for an endpoint that starts from zero. Default: `KIMI_VERTEX_WAKE_TIMEOUT`, then not at all."""
-    pace: Literal["shared"] | Pace | None = "shared"
-    """How requests keep to what the service takes: a pace that all clients of a target share, or `Pace` with limits."""
     streaming: bool = False
     """`True`: `invoke` uses the streaming API."""
-    on_thinking: Callable[[str], Any] | None = Field(default=None, exclude=True, repr=False)
-    """A function, or a coroutine function, that is told each piece of thinking; also `invoke(..., on_thinking=...)`."""
-    on_request: Callable[[RequestStats], None] | None = Field(default=None, exclude=True, repr=False)
-    """Called with `kimi_vertex.RequestStats` after every request."""
-    on_wait: Callable[[Wait], Any] | None = Field(default=None, exclude=True, repr=False)
-    """A function, or a coroutine function, that is told of waits before another attempt as `kimi_vertex.Wait`."""
-    http_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx.Client` of your own, never closed here, not pickled."""
-    http_async_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx.AsyncClient` of your own; likewise."""
 
-    _kimi_client: KimiVertexClient | None = PrivateAttr(default=None)
-
-    if not TYPE_CHECKING:  # type checkers see the fields, as they do with every pydantic model
-
-        def __init__(self, model: str | None = None, /, **kwargs: Any) -> None:
-            failed: KimiVertexError | None = None
-            try:
-                if model is not None:
-                    if kwargs.keys() & {"model", "model_name"}:
-                        raise ConfigurationError(
-                            "The model is given twice: once by its place, once by its name."
-                        )
-                    kwargs["model"] = model
-                _check_given(type(self), kwargs)
-                super().__init__(**_set_here(type(self), kwargs))
-            except (KimiVertexError, ValidationError) as error:
-                failed = _explained(error).with_traceback(None)
-            if failed is not None:
-                # Crash reporters print the variables of this frame, and all of its context: both have the secrets.
-                kwargs.clear()
-                raise failed
+    @model_validator(mode="before")
+    @classmethod
+    def _read_given(cls, given: dict[str, Any]) -> dict[str, Any]:
+        credentials = given.get("credentials")
+        if isinstance(credentials, str) and credentials == _NOT_DUMPED:
+            raise ConfigurationError(
+                "The model was dumped with credentials that do not travel. Dump one with default credentials or with "
+                "credentials=PATH, or build the model where it is used."
+            )
+        return _set_here(cls, given)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in CLIENT_SETTINGS:
-            self._kimi_client = None  # the next request builds a new one
         if name in ("model", "server"):
             self._renew_profile()
 
     @property
     def model_name(self) -> str | None:
         """The model's id, by the name that other integrations use."""
-        return self._client.model
+        return self.client.model
 
-    @property
-    def _client(self) -> KimiVertexClient:
-        if self._kimi_client is None:
-            self._kimi_client = self._build_client()
-        return self._kimi_client
-
-    def close(self) -> None:
-        """Close the connections of synchronous requests. The model stays usable."""
-        self._client.close()
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop's requests. The model stays usable."""
-        await self._client.aclose()
-
-    def _build_client(self) -> KimiVertexClient:
-        # What is not set, or only by the environment, is left to the core to weigh against the other settings.
-        names = self.model_fields_set.intersection(CLIENT_SETTINGS) - {"on_thinking"}
-        return KimiVertexClient(**{name: getattr(self, name) for name in names})
-
-    @model_validator(mode="after")
-    def _check_kimi_vertex_settings(self) -> Self:
-        if isinstance(self.credentials, str) and self.credentials == _NOT_DUMPED:
-            raise ConfigurationError(
-                "The model was dumped with credentials that do not travel. Dump one with default credentials or with "
-                "credentials=PATH, or build the model where it is used."
-            )
-        _ = self._client
-        return self
+    def _client_settings(self) -> dict[str, Any]:
+        return {**super()._client_settings(), "on_thinking": None}  # each request says whether it tells it
 
     @model_validator(mode="after")
     def _set_kimi_vertex_version(self) -> Self:
@@ -290,14 +126,14 @@ class KimiVertexSettings(BaseChatModel):
     def _requested_model(self, kwargs: Mapping[str, Any]) -> str | None:
         """The model that a request asks for; what the server reports has precedence."""
         given = kwargs.get("model")
-        return given if given and isinstance(given, str) else self._client.model
+        return given if given and isinstance(given, str) else self.client.model
 
     def _model_label(self, kwargs: Mapping[str, Any]) -> str:
         """What a model is called where no name was given: LangChain counts usage by this."""
         return str(self._requested_model(kwargs) or self.endpoint or "kimi")
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        client = self._client
+        client = self.client
         info = client.model_info
         known = ModelProfile.__annotations__
         profile = {
@@ -339,7 +175,7 @@ class KimiVertexSettings(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        client = self._client
+        client = self.client
         names = [name for name in CLIENT_SETTINGS if name in type(self).model_fields]
         params = {name: getattr(self, name) for name in names if name not in _NOT_IDENTITY}
         params.update(model=client.model, project=client.project, location=client.location)
@@ -420,7 +256,7 @@ class KimiVertexSettings(BaseChatModel):
         return {name: asdict(value) for name, value in held.items() if isinstance(value, Pace | Timeouts)}
 
     def __getstate__(self) -> dict[Any, Any]:
-        self._client.__getstate__()  # refuses to let a secret travel
+        self.client.__getstate__()  # refuses to let a secret travel
         state = dict(super().__getstate__())
         state["__dict__"] = {**state["__dict__"], "http_client": None, "http_async_client": None}
         return state
@@ -434,10 +270,8 @@ class KimiVertexSettings(BaseChatModel):
         return super().__deepcopy__(memo)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the model; with `update`, the copy builds a client from the changed settings."""
+        """Copy the model; with `update`, the copy has the client and the profile of the changed settings."""
         same = super().model_copy(update=update, deep=deep)
         if update:
-            same._kimi_client = None  # noqa: SLF001
-            _ = same._client  # noqa: SLF001
             same._renew_profile()  # noqa: SLF001
         return same

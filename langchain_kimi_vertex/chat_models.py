@@ -214,7 +214,7 @@ class ChatKimiVertex(KimiVertexSettings):
     ) -> ChatResult:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)
-            completion = self._client.complete(request.messages, **request.options)
+            completion = self.client.complete(request.messages, **request.options)
         return chat_result(completion, self._model_label(kwargs))
 
     async def _agenerate(
@@ -226,7 +226,7 @@ class ChatKimiVertex(KimiVertexSettings):
     ) -> ChatResult:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)
-            completion = await self._client.acomplete(request.messages, **request.options)
+            completion = await self.client.acomplete(request.messages, **request.options)
         return chat_result(completion, self._model_label(kwargs))
 
     # LangChain's cache answers without a request.
@@ -306,7 +306,7 @@ class ChatKimiVertex(KimiVertexSettings):
     ) -> Iterator[ItemT_co]:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)
-            with self._client.stream(request.messages, **request.options) as stream:
+            with self.client.stream(request.messages, **request.options) as stream:
                 for event in stream:
                     yield from renderer.add(event)
             yield from renderer.finish(stream.completion)
@@ -320,7 +320,7 @@ class ChatKimiVertex(KimiVertexSettings):
     ) -> AsyncIterator[ItemT_co]:
         with langchain_errors():
             request = self._prepare(messages, stop, kwargs)
-            async with self._client.astream(request.messages, **request.options) as stream:
+            async with self.client.astream(request.messages, **request.options) as stream:
                 async for event in stream:
                     for item in renderer.add(event):
                         yield item

@@ -26,6 +26,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.span import active_span_id
+from pydantic import ConfigDict
 
 from kimi_vertex import Message, RequestOptions, ThinkingDelta
 from kimi_vertex.otel import is_traced
@@ -105,6 +106,8 @@ class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
         ```
     """
 
+    model_config = ConfigDict(defer_build=False)
+
     @classmethod
     def class_name(cls) -> str:
         """The stable name in `to_dict`."""
@@ -124,7 +127,7 @@ class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
             num_output=min(self.max_tokens, window // 2) if self.max_tokens else -1,
             is_chat_model=True,
             is_function_calling_model=True,
-            model_name=str(self.model or self.endpoint or client.model_info.family),
+            model_name=str(client.model or self.endpoint or client.model_info.family),
             system_role=MessageRole.SYSTEM,
         )
 
@@ -265,4 +268,4 @@ class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
             span: The span of the call, which a stream outlives.
         """
         if thinking and has_handler(_dispatcher):
-            _dispatcher.event(ThinkingDeltaEvent(delta=thinking, model=self.model, span_id=span))
+            _dispatcher.event(ThinkingDeltaEvent(delta=thinking, model=self.client.model, span_id=span))

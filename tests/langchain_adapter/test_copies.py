@@ -150,8 +150,8 @@ def test_configured_endpoint_beside_the_environment(monkeypatch: pytest.MonkeyPa
     assert dumped.model_fields_set.isdisjoint({"project", "location"})
     configurable = model.configurable_fields(endpoint=ConfigurableField(id="e"))
     built, _ = configurable.prepare({"configurable": {"e": ENDPOINT}})
-    assert built._client.project == "other"
-    assert built._client.location == "us-east5"
+    assert built.client.project == "other"
+    assert built.client.location == "us-east5"
 
 
 class _Counted(Credentials):

@@ -78,8 +78,12 @@ def test_bad_settings_raise_at_construction(settings: dict[str, Any]) -> None:
 
 
 def test_model_by_its_place(make_llm: MakeLLM) -> None:
-    """The model may be given without its name, as in other integrations, but not twice."""
+    """The model may be given without its name, or as `model_name`, as in other integrations, but not twice."""
     make: Any = KimiVertex
+    assert (
+        make(model_name="moonshotai/Kimi-K2.5", base_url="http://127.0.0.1:1/v1").model
+        == "moonshotai/Kimi-K2.5"
+    )
     assert make("moonshotai/Kimi-K2.5", base_url="http://127.0.0.1:1/v1").model == "moonshotai/Kimi-K2.5"
     with pytest.raises(ConfigurationError, match="twice"):
         make("a/b", model="a/b", base_url="http://127.0.0.1:1/v1")

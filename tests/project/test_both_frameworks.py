@@ -16,6 +16,6 @@ def test_models_of_both_frameworks_share(emulator: Emulator) -> None:
     assert chat.invoke("Hi").text
     assert llm.chat([ChatMessage("Hi")]).message.content
     assert emulator.connections_opened == 1
-    assert chat._client.facts is llm.client.facts
+    assert chat.client.facts is llm.client.facts
     chat.close()
     llm.close()

@@ -26,7 +26,7 @@ BASES = {
 FRAMEWORKS = {"langchain", "langchain_core", "langgraph", "llama_index", *ADAPTERS}
 # The only packages of the core that do I/O; of the rest, these may hold a lock, a loop or a clock.
 SHELL = {"_transport", "_auth"}
-HOLDERS = {"client", "listener"}
+HOLDERS = {"client", "fields", "listener"}
 FACE = "shared/kimi_vertex/__init__.py"
 IO = {
     "asyncio", "concurrent", "google", "http", "httpx", "httpx_sse", "queue", "requests", "select", "selectors",
