@@ -167,33 +167,30 @@ class TokenSource:
             DEFAULT_UNIVERSE if self.can_refresh else os.environ.get(_UNIVERSE_VARIABLE) or DEFAULT_UNIVERSE
         )
 
-    def headers(
-        self, *, force: bool = False, rejected: Hidden[str] | None = None, timeout: float | None = None
-    ) -> dict[str, str]:
+    def headers(self, *, rejected: Hidden[str] | None = None, timeout: float | None = None) -> dict[str, str]:
         """Return fresh headers for one request, waiting for a token if there is none that works.
 
         Args:
-            force: Replace the token although it looks valid, after a 401.
-            rejected: The `authorization` header, or the token, that got the 401. If it has been replaced
-                already, the new token is returned without another refresh.
+            rejected: The `authorization` header that got a 401, to be replaced although it looks valid. If that has
+                happened already, the new one is returned without another refresh.
             timeout: Seconds to wait; the shared refresh goes on, but not for long where the token service is silent.
 
         Raises:
             CredentialsError: If there are no credentials, or no token can be had for them.
             TimeoutError: The time is over.
         """
-        if flight := self._needed(force, rejected, timeout):
+        if flight := self._needed(rejected, timeout):
             _raise(flight.result(timeout))
         return self._headers()
 
     async def aheaders(
-        self, *, force: bool = False, rejected: Hidden[str] | None = None, seconds: float | None = None
+        self, *, rejected: Hidden[str] | None = None, seconds: float | None = None
     ) -> dict[str, str]:
         """Like `headers`; nothing blocks the event loop, and cancelling does not stop the shared refresh.
 
         `seconds` bounds the refresh that may begin, not the wait.
         """
-        if flight := self._needed(force, rejected, seconds):
+        if flight := self._needed(rejected, seconds):
             _raise(await asyncio.wrap_future(flight))
         return self._headers()
 
@@ -217,20 +214,20 @@ class TokenSource:
         if flight := self._project_needed():
             _raise(await asyncio.wrap_future(flight))
 
-    def _needed(self, force: bool, rejected: Hidden[str] | None, timeout: float | None) -> _Flight | None:
+    def _needed(self, rejected: Hidden[str] | None, timeout: float | None) -> _Flight | None:
         """Return the refresh that the caller has to wait for; `None` if it may apply the token at once."""
         if not self.can_refresh:
             return None
+        if rejected is not None:
+            replace = partial(self._replace, timeout)
+            return self._token_flight.join(replace, unless=lambda: self._is_replaced(rejected))
         state = self._state()
-        if not force and state == "FRESH":
+        if state == "FRESH":
             return None
-        if not force and state == "STALE":
+        if state == "STALE":
             if time.monotonic() >= self._quiet_until and not self._token_flight.busy:
                 self._token_flight.join(self._renew_early, unless=lambda: self._state() == "FRESH")
             return None
-        if force:
-            replace = partial(self._replace, timeout)
-            return self._token_flight.join(replace, unless=lambda: self._is_replaced(rejected))
         return self._token_flight.join(
             partial(self._obtain, timeout), unless=lambda: self._state() != "INVALID"
         )
@@ -244,11 +241,8 @@ class TokenSource:
             return "FRESH"  # anonymous credentials are valid without a token
         return state
 
-    def _is_replaced(self, rejected: Hidden[str] | None) -> bool:
-        if rejected is None or self._state() == "INVALID":
-            return False
-        now = Hidden(self._headers().get("authorization", "").removeprefix("Bearer "))
-        return now != Hidden(rejected.reveal().removeprefix("Bearer "))
+    def _is_replaced(self, rejected: Hidden[str]) -> bool:
+        return self._state() != "INVALID" and Hidden(self._headers().get("authorization", "")) != rejected
 
     def _headers(self) -> dict[str, str]:
         settings = self.settings

@@ -117,10 +117,6 @@ class _Driver:
             tokens.settings.kind,
         )
 
-    def _is_projectless(self, command: Authorize, tokens: TokenSource) -> bool:
-        """Whether a token need not be fetched, because the request cannot be made."""
-        return command.project and tokens.project is None
-
     @property
     def _open_response(self) -> httpx.Response:
         assert self._response is not None, "the flow reads only after it has sent"
@@ -301,20 +297,16 @@ class SyncDriver(_Driver):
         self._close()
 
     def _authorize(self, command: Authorize) -> Identity:
-        with credentials_errors():
-            return self._ask_for_token(command)
-
-    def _ask_for_token(self, command: Authorize) -> Identity:
         tokens = self._tokens
         if tokens is None:
             return _ANONYMOUS
-        if command.project:
-            tokens.load(timeout=self._remaining())
-            if self._is_projectless(command, tokens):
-                return _ANONYMOUS
-        force, rejected = command.rejected is not None, command.rejected
-        headers = Hidden(tokens.headers(force=force, rejected=rejected, timeout=self._remaining()))
-        return self._identity(headers, tokens)
+        with credentials_errors():
+            if command.project:
+                tokens.load(timeout=self._remaining())
+                if tokens.project is None:
+                    return _ANONYMOUS  # the request cannot be made
+            headers = Hidden(tokens.headers(rejected=command.rejected, timeout=self._remaining()))
+            return self._identity(headers, tokens)
 
     def _close(self) -> None:
         self._cutoff.release()
@@ -474,21 +466,17 @@ class AsyncDriver(_Driver):
         await self._close()
 
     async def _authorize(self, command: Authorize) -> Identity:
-        with credentials_errors():
-            return await self._ask_for_token(command)
-
-    async def _ask_for_token(self, command: Authorize) -> Identity:
         tokens = self._tokens
         if tokens is None:
             return _ANONYMOUS
-        if command.project:
-            await tokens.aload()
-            if self._is_projectless(command, tokens):
-                return _ANONYMOUS
-        force, rejected = command.rejected is not None, command.rejected
-        left = max(0.0, self._limits.bound - monotonic())
-        headers = Hidden(await tokens.aheaders(force=force, rejected=rejected, seconds=left))
-        return self._identity(headers, tokens)
+        with credentials_errors():
+            if command.project:
+                await tokens.aload()
+                if tokens.project is None:
+                    return _ANONYMOUS  # the request cannot be made
+            left = max(0.0, self._limits.bound - monotonic())
+            headers = Hidden(await tokens.aheaders(rejected=command.rejected, seconds=left))
+            return self._identity(headers, tokens)
 
     async def _close(self) -> None:
         response, self._response, self._chunks = self._response, None, None
