@@ -48,7 +48,7 @@ from ._settings import (
     read_seconds,
     read_timeouts,
 )
-from ._target.environment import target_variables, warn_of_unknown
+from ._target.environment import Environment, warn_of_unknown
 from ._target.hosts import InsecureHttp
 from ._target.resolve import resolve_target
 from ._target.target import Api
@@ -233,6 +233,7 @@ class KimiVertexClient(TargetUser, Inspected):
         if unknown:
             max_tokens = read_max_tokens(max_tokens, unknown)
             check_names(unknown, CLIENT_SETTINGS, owner=type(self).__name__)
+        environment = Environment.read(os.environ)
         self._target = resolve_target(
             model=model,
             project=project,
@@ -243,9 +244,9 @@ class KimiVertexClient(TargetUser, Inspected):
             api=api,
             audience=audience,
             insecure_http=insecure_http,
-            environ=target_variables(os.environ),
+            environment=environment,
         )
-        warn_of_unknown(os.environ)
+        warn_of_unknown(environment)
         self._model = self._target.model or None
         self._settings = check_settings(
             Settings(

@@ -9,6 +9,7 @@ import pytest
 
 from kimi_vertex._exchange.advice import explain
 from kimi_vertex._exchange.said import Said
+from kimi_vertex._target.environment import Environment
 from kimi_vertex._target.resolve import resolve_target
 from kimi_vertex._target.target import Target
 from kimi_vertex.models import MANAGED_MODEL, model_info, retirement_warning
@@ -18,15 +19,17 @@ NAME = "projects/my-proj/locations/us-central1/endpoints/123"
 
 
 def managed(**settings: Any) -> Target:
-    return resolve_target(environ={}, project="my-proj", **{"model": MANAGED_MODEL, **settings})
+    return resolve_target(
+        environment=Environment(), project="my-proj", **{"model": MANAGED_MODEL, **settings}
+    )
 
 
 def endpoint() -> Target:
-    return resolve_target(environ={}, endpoint=NAME)
+    return resolve_target(environment=Environment(), endpoint=NAME)
 
 
 def server() -> Target:
-    return resolve_target(environ={}, base_url="https://example.com/v1")
+    return resolve_target(environment=Environment(), base_url="https://example.com/v1")
 
 
 @pytest.mark.parametrize(

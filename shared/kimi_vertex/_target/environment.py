@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,6 @@ __all__ = [
     "LOCATION_VARIABLE",
     "PROJECT_VARIABLE",
     "Environment",
-    "target_variables",
     "unknown_variables",
     "warn_of_unknown",
 ]
@@ -60,28 +59,20 @@ class Environment:
     base_url: str | None = None
     api: str | None = None
     audience: str | None = None
+    unknown: Sequence[tuple[str, str | None]] = ()
+    """As `unknown_variables` has them."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Environment:
-        """Read the variables."""
+        """Read the variables, of which others than those that are about targets may hold a secret."""
         return cls(
             project=environ.get(PROJECT_VARIABLE) or None,
             location=environ.get(LOCATION_VARIABLE) or None,
             emulator=environ.get(EMULATOR_VARIABLE) or None,
             insecure_http=environ.get(f"{_PREFIX}INSECURE_HTTP") or None,
+            unknown=unknown_variables(environ),
             **{name: environ.get(_PREFIX + name.upper()) or None for name in _SETTINGS},
         )
-
-
-def target_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are about targets: of others with the library's prefix, which may hold a token, the names."""
-    read = {*(_PREFIX + name.upper() for name in (*_SETTINGS, "insecure_http"))}
-    read |= {PROJECT_VARIABLE, LOCATION_VARIABLE, EMULATOR_VARIABLE}
-    return {
-        name: value if name in read else ""
-        for name, value in environ.items()
-        if name in read or name.startswith(_PREFIX)
-    }
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]]:
@@ -96,9 +87,9 @@ def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]
     return found
 
 
-def warn_of_unknown(environ: Mapping[str, str]) -> None:
-    """Log each such variable, once in a process."""
-    for name, meant in unknown_variables(environ):
+def warn_of_unknown(environment: Environment) -> None:
+    """Log each variable that is not read, once in a process."""
+    for name, meant in environment.unknown:
         if name not in _warned:
             _warned.add(name)
             hint = f"did you mean {meant}?" if meant else f"known are {', '.join(_KNOWN)}."

@@ -19,7 +19,6 @@ from .environment import (
     LOCATION_VARIABLE,
     PROJECT_VARIABLE,
     Environment,
-    unknown_variables,
 )
 from .hosts import Address, InsecureHttp, parse_base_url, parse_emulator_host, parse_endpoint_host
 from .names import (
@@ -60,7 +59,7 @@ def resolve_target(
     api: Api | None = None,
     audience: str | None = None,
     insecure_http: InsecureHttp | None = None,
-    environ: Mapping[str, str],
+    environment: Environment,
 ) -> Target:
     """Decide where requests go.
 
@@ -78,14 +77,13 @@ def resolve_target(
         api: The method to call; `auto` tries those that answer like chat completions.
         audience: Whom ID tokens are for, at a `base_url` that takes those.
         insecure_http: Whether http is accepted in private networks, and whether a token may go that way.
-        environ: The environment, `os.environ` as a rule.
+        environment: What the environment says.
 
     Raises:
         ConfigurationError: If a setting is malformed, missing, or contradicts another.
     """
-    env = Environment.read(environ)
     given = _Given.read(
-        env,
+        environment,
         model=check_model_text(model),
         endpoint=check_text(endpoint, "endpoint"),
         endpoint_host=check_text(endpoint_host, "endpoint_host"),
@@ -94,19 +92,20 @@ def resolve_target(
         audience=check_text(audience, "audience"),
     )
     project, location = check_text(project, "project"), check_text(location, "location")
-    insecure = _insecure(insecure_http, env)
+    insecure = _insecure(insecure_http, environment)
     if given.base_url is not None:
-        return _base_url(given, env, project, location, insecure)
+        return _base_url(given, environment, project, location, insecure)
     if given.audience is not None:
         raise ConfigurationError(
             "audience is for a base_url, whose server takes ID tokens (Cloud Run, IAP). Vertex AI takes access "
             "tokens: leave audience out, or pass base_url=."
         )
-    emulator = parse_emulator_host(env.emulator, EMULATOR_VARIABLE) if env.emulator else None
+    emulator = parse_emulator_host(environment.emulator, EMULATOR_VARIABLE) if environment.emulator else None
     place = Target(
         kind="managed",
-        project=_project(project, env, strict=emulator is None) or (EMULATOR_PROJECT if emulator else None),
-        location=_location(location, env),
+        project=_project(project, environment, strict=emulator is None)
+        or (EMULATOR_PROJECT if emulator else None),
+        location=_location(location, environment),
         emulator_origin=emulator.text if emulator else None,
         is_loopback=emulator is not None and emulator.loopback,
         plain_http=emulator is not None and emulator.plain,
@@ -116,7 +115,7 @@ def resolve_target(
     if given.endpoint or given.endpoint_host:
         place = replace(place, kind="endpoint", model=_foreign_model(given))
         return _endpoint(given, place, project, location, insecure)
-    return _managed(place, given, environ)
+    return _managed(place, given, environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +225,10 @@ def _base_url(
     )
 
 
-def _managed(place: Target, given: _Given, environ: Mapping[str, str]) -> Target:
+def _managed(place: Target, given: _Given, env: Environment) -> Target:
     """The managed service, or the emulator in its stead, which needs to be told less."""
     if given.model is None and not place.emulator:
-        misspelt = next(((name, meant) for name, meant in unknown_variables(environ) if meant), None)
+        misspelt = next(((name, meant) for name, meant in env.unknown if meant), None)
         hint = f"{misspelt[0]} is set: did you mean {misspelt[1]}? " if misspelt else ""
         raise ConfigurationError(hint + _NO_MODEL)
     if place.api in {"predict", "invoke"}:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from kimi_vertex._request.body import Payload, build
 from kimi_vertex._request.rules import Rules
+from kimi_vertex._target.environment import Environment
 from kimi_vertex._target.resolve import resolve_target
 from kimi_vertex.models import Server, model_info
 from kimi_vertex.options import RequestOptions, Settings
@@ -31,7 +32,9 @@ def payload(
         messages,
         cast(RequestOptions, options),
         settings=settings or Settings(),
-        target=resolve_target(environ={}, **(target or {"model": MANAGED, "project": "my-proj"})),
+        target=resolve_target(
+            environment=Environment(), **(target or {"model": MANAGED, "project": "my-proj"})
+        ),
         rules=Rules(model_info(model), server),
         model=model,
         stream=stream,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kimi_vertex._target.environment import Environment
 from kimi_vertex._target.resolve import resolve_target
 from kimi_vertex._target.target import Target
 
@@ -20,4 +21,4 @@ EMULATOR = {"KIMI_VERTEX_EMULATOR_HOST": "127.0.0.1:8080"}
 
 
 def resolve(environ: dict[str, str] | None = None, **settings: Any) -> Target:
-    return resolve_target(environ=environ or {}, **settings)
+    return resolve_target(environment=Environment.read(environ or {}), **settings)

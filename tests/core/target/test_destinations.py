@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from kimi_vertex._target.environment import Environment
 from kimi_vertex._target.resolve import resolve_target
 from kimi_vertex.errors import ConfigurationError
 
@@ -18,26 +19,32 @@ SHARED: Final = {"aiplatform.googleapis.com", "us-central1-aiplatform.googleapis
 
 
 def _base_url(host: str, insecure: Any) -> tuple[str, bool]:
-    target = resolve_target(base_url=host, model="m", insecure_http=insecure, environ={})
+    target = resolve_target(base_url=host, model="m", insecure_http=insecure, environment=Environment())
     return target.url(stream=True), target.needs_credentials
 
 
 def _endpoint_host(host: str, insecure: Any) -> tuple[str, bool]:
-    target = resolve_target(endpoint=NAME, endpoint_host=host, insecure_http=insecure, environ={})
+    target = resolve_target(
+        endpoint=NAME, endpoint_host=host, insecure_http=insecure, environment=Environment()
+    )
     return target.url(stream=True), target.needs_credentials
 
 
 def _emulator(host: str, insecure: Any) -> tuple[str, bool]:
-    target = resolve_target(insecure_http=insecure, environ={"KIMI_VERTEX_EMULATOR_HOST": host})
+    target = resolve_target(insecure_http=insecure, environment=Environment(emulator=host))
     return target.url(stream=True), target.needs_credentials
 
 
 def _universe(host: str, _: Any) -> tuple[str, bool]:
-    return resolve_target(endpoint=NAME, environ={}).url(stream=True, universe_domain=host), True
+    return resolve_target(endpoint=NAME, environment=Environment()).url(
+        stream=True, universe_domain=host
+    ), True
 
 
 def _discovered(host: str, _: Any) -> tuple[str, bool]:
-    return resolve_target(endpoint=NAME, environ={}).with_dedicated_dns(host).url(stream=True), True
+    return resolve_target(endpoint=NAME, environment=Environment()).with_dedicated_dns(host).url(
+        stream=True
+    ), True
 
 
 WAYS: Final[dict[str, Callable[[str, Any], tuple[str, bool]]]] = {
@@ -105,4 +112,4 @@ def test_hosts_that_are_right_are_taken(way: Callable[[str, Any], tuple[str, boo
 def test_an_empty_port_is_refused(address: str) -> None:
     """A scheme that is written twice would else lead to a host named "https"."""
     with pytest.raises(ConfigurationError, match="is not a host name"):
-        resolve_target(base_url=address, environ={})
+        resolve_target(base_url=address, environment=Environment())
