@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 
 from kimi_vertex import _wire
 from kimi_vertex._target.target import Target
@@ -123,7 +123,7 @@ def status_error(
         status_code=status,
         code=error.code,
         body=error.body,
-        retry_after=_wait(headers, error.body, now),
+        retry_after=_wait(headers, said.delay, now),
         partial=partial,
         request_id=request_id(headers),
     )
@@ -380,23 +380,12 @@ def parse_retry_after(value: str | None, now: datetime | None) -> float | None:
     return None if math.isnan(seconds) else min(max(0.0, seconds), _LONGEST_WAIT)
 
 
-def _wait(headers: Mapping[str, str], body: Any, now: datetime | None) -> float | None:
-    """What the service asks to wait: in a header, or in a `google.rpc.RetryInfo` among the error's details.
-
-    https://cloud.google.com/apis/design/errors#error_payloads
-    """
+def _wait(headers: Mapping[str, str], delay: str, now: datetime | None) -> float | None:
+    """What the service asks to wait, in a header or beside its error."""
     seconds = parse_retry_after(headers.get("retry-after"), now)
     if seconds is not None:
         return seconds
-    if isinstance(body, list):
-        body = next((item for item in body if isinstance(item, Mapping)), None)
-    error = body.get("error") if isinstance(body, Mapping) else None
-    details = error.get("details") if isinstance(error, Mapping) else None
-    for detail in details if isinstance(details, list) else ():
-        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
-        if isinstance(delay, str) and delay.endswith("s"):
-            return parse_retry_after(delay[:-1], None)
-    return None
+    return parse_retry_after(delay[:-1], None) if delay.endswith("s") else None
 
 
 def _redirected(headers: Mapping[str, str]) -> str:

@@ -30,6 +30,8 @@ class Said:
     consumer: str = ""
     """The project that Google counts the request to, which need not be the target's."""
     permission: str = ""
+    delay: str = ""
+    """The wait that Google's `RetryInfo` asks for, such as `30s`: https://cloud.google.com/apis/design/errors#error_payloads"""
     by_google: bool = False
     """Whether the body has the form of Google's errors: a model server has another."""
     account: str | None = None
@@ -86,9 +88,10 @@ def read(status: int, error: _wire.WireError, target: Target, model: str | None)
         message=error.message,
         target=target,
         model=model,
-        reason=next((r for detail in details if isinstance(r := detail.get("reason"), str)), ""),
+        reason=_first(details, "reason"),
         consumer=_first(metadata, "consumer").removeprefix("projects/"),
         permission=_first(metadata, "permission"),
+        delay=_first(details, "retryDelay"),
         by_google=bool(error.code) and error.code == str(error.code).upper() and not error.code.isdecimal(),
     )
 
