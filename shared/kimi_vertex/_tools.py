@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ._json import load_json
 
-__all__ = ["NUMBERED", "DeclaredTools", "History", "missing_arguments"]
+__all__ = ["NUMBERED", "DeclaredTools", "History", "missing_arguments", "tool_name"]
 
 NUMBERED: Final = re.compile(r"^(?:functions\.)?(?P<name>.*?)[:.](?P<number>\d+)$", re.DOTALL)
 # K2.6 on one host: functions_get_weather_0.
@@ -41,10 +41,10 @@ class DeclaredTools:
         """Read the tools in OpenAI's form."""
         schemas: dict[str, Mapping[str, Any]] = {}
         for tool in tools or ():
-            function = tool.get("function")
-            if isinstance(function, Mapping) and isinstance(function.get("name"), str):
-                parameters = function.get("parameters")
-                schemas[function["name"]] = parameters if isinstance(parameters, Mapping) else {}
+            name = tool_name(tool)
+            if name is not None:
+                parameters = tool["function"].get("parameters")
+                schemas[name] = parameters if isinstance(parameters, Mapping) else {}
         return cls(schemas)
 
     @property
@@ -110,6 +110,13 @@ class DeclaredTools:
             if not missing_arguments(schema, arguments) and set(arguments) <= _words(schema.get("properties"))
         ]
         return fitting[0] if len(fitting) == 1 else None
+
+
+def tool_name(tool: object) -> str | None:
+    """The name of a tool in OpenAI's form; `None` for anything else, such as a server's own tool."""
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def missing_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from kimi_vertex._json import encode
 from kimi_vertex._target.target import Target
 from kimi_vertex._text import shown
-from kimi_vertex._tools import DeclaredTools, History
+from kimi_vertex._tools import DeclaredTools, History, tool_name
 from kimi_vertex._wire import THINKING_FIELDS
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike
@@ -268,19 +268,14 @@ def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
         )
     listed = list(tools)
     for index, tool in enumerate(listed):
-        function = tool.get("function") if isinstance(tool, Mapping) else None
         other = isinstance(tool, Mapping) and tool.get("type", "function") != "function"
-        named = isinstance(function, Mapping) and isinstance(function.get("name"), str) and function["name"]
-        if not (named or other):
+        if not (tool_name(tool) or other):
+            wrapped = ": a function must be wrapped in a tool" if callable(tool) else ""
             raise InvalidRequestError(
-                f"tools[{index}] is not in OpenAI's form{_wrapped(tool)}; expected "
+                f"tools[{index}] is not in OpenAI's form{wrapped}; expected "
                 '{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.'
             )
     return listed
-
-
-def _wrapped(tool: Any) -> str:
-    return ": a function must be wrapped in a tool" if callable(tool) else ""
 
 
 def without_forced_choice(payload: Payload) -> Payload:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from kimi_vertex._text import shown
-from kimi_vertex._tools import DeclaredTools
+from kimi_vertex._tools import DeclaredTools, tool_name
 from kimi_vertex.errors import InvalidRequestError
 
 __all__ = ["allowed_tools", "check_tool_choice", "forbids_parallel_calls", "forced_tools", "tool_choice"]
@@ -78,11 +78,9 @@ def _allowed(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _name_of(tool: Any) -> str | None:
-    if not isinstance(tool, Mapping):
-        return None
-    function = tool.get("function")
-    name = function.get("name") if isinstance(function, Mapping) else tool.get("name")
-    return name if isinstance(name, str) else None
+    """A tool's name in the form of chat completions, or in that of responses and of Anthropic."""
+    name = tool.get("name") if isinstance(tool, Mapping) else None
+    return tool_name(tool) or (name if isinstance(name, str) else None)
 
 
 def check_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from kimi_vertex._text import shown
+from kimi_vertex._tools import tool_name
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message
 
@@ -36,7 +37,7 @@ def read_declaration(tools: Any, position: int) -> tuple[Tool, ...]:
         )
     names: set[str] = set()
     for index, tool in enumerate(tools):
-        name = _name(tool)
+        name = tool_name(tool)
         if name is None or (isinstance(tool, Mapping) and tool.get("type") != "function"):
             raise InvalidRequestError(
                 f"Message {position} has a tool, number {index}, that is not in OpenAI's form; expected "
@@ -51,12 +52,6 @@ def read_declaration(tools: Any, position: int) -> tuple[Tool, ...]:
             raise InvalidRequestError(f"Message {position} declares the tool {shown(name)} twice.")
         names.add(name)
     return tuple(tools)
-
-
-def _name(tool: object) -> str | None:
-    function = tool.get("function") if isinstance(tool, Mapping) else None
-    name = function.get("name") if isinstance(function, Mapping) else None
-    return name if isinstance(name, str) else None
 
 
 class Declarations:
@@ -84,17 +79,17 @@ class Declarations:
         known: set[str | None] = set()
         declared: list[Tool] = []
         for position, tool in late:
-            if _name(tool) not in known:
-                known.add(_name(tool))
+            if tool_name(tool) not in known:
+                known.add(tool_name(tool))
                 declared.append(tool)
                 self._by_position.setdefault(position, []).append(tool)
         if not rules.info.mid_conversation_tools:
-            top = {_name(tool) for tool in self.top}
-            self.top += [tool for tool in declared if _name(tool) not in top]
+            top = {tool_name(tool) for tool in self.top}
+            self.top += [tool for tool in declared if tool_name(tool) not in top]
             self._by_position = {}
             self.all = self.top
             return
-        self.top = [tool for tool in self.top if _name(tool) not in known]
+        self.top = [tool for tool in self.top if tool_name(tool) not in known]
         if not self.top and rules.server == "vllm":
             # Without tools at the top, it reads no calls.
             self.top = self._by_position.pop(min(self._by_position))
@@ -102,7 +97,7 @@ class Declarations:
 
     def narrow(self, names: Collection[str]) -> None:
         """Offer these tools alone, wherever they were declared."""
-        self.all = self.top = [tool for tool in self.all if _name(tool) in names]
+        self.all = self.top = [tool for tool in self.all if tool_name(tool) in names]
         self._by_position = {}
 
     def write(self, position: int) -> dict[str, Any] | None:
