@@ -19,7 +19,7 @@ from llama_index.core.program.utils import FlexibleModel
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import Model, PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ._structured import (
     OBJECT_OPTIONS,
@@ -48,23 +48,24 @@ class StructuredCalls(FunctionCallingLLM):
 
     def _object_request(
         self,
-        output: OutputType[Any],
+        output_cls: type[Model],
         prompt: PromptTemplate,
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
-    ) -> dict[str, Any]:
-        """The arguments for `chat` that ask for an object, system prompt included."""
+    ) -> tuple[OutputType[Model], dict[str, Any]]:
+        """What reads an object, and the arguments for `chat` that ask for it, system prompt included."""
+        output: OutputType[Model] = OutputType(output_cls)
+        start = LLMStructuredPredictStartEvent(
+            output_cls=output_cls, template=prompt, template_args=prompt_args
+        )
+        _dispatcher.event(start)
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         options = {name: value for name, value in (llm_kwargs or {}).items() if name not in OBJECT_OPTIONS}
         if self.structured_output == "json_schema":
-            return {"messages": messages, **options, "response_format": output.response_format()}
-        return {
-            "messages": messages,
-            **options,
-            "tools": [output.tool()],
-            "tool_choice": "required",
-            "parallel_tool_calls": False,
-        }
+            asked: dict[str, Any] = {"response_format": output.response_format()}
+        else:
+            asked = {"tools": [output.tool()], "tool_choice": "required", "parallel_tool_calls": False}
+        return output, {"messages": messages, **options, **asked}
 
     @_dispatcher.span
     def structured_predict(
@@ -82,9 +83,7 @@ class StructuredCalls(FunctionCallingLLM):
         if not self._makes_objects:
             plain: Model = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return plain
-        output: OutputType[Model] = OutputType(output_cls)
-        _announce(output_cls, prompt, prompt_args)
-        request = self._object_request(output, prompt, llm_kwargs, prompt_args)
+        output, request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
         return _conclude(read_object(self.chat(**request), output))
 
     @_dispatcher.span
@@ -99,9 +98,7 @@ class StructuredCalls(FunctionCallingLLM):
         if not self._makes_objects:
             plain: Model = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return plain
-        output: OutputType[Model] = OutputType(output_cls)
-        _announce(output_cls, prompt, prompt_args)
-        request = self._object_request(output, prompt, llm_kwargs, prompt_args)
+        output, request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
         return _conclude(read_object(await self.achat(**request), output))
 
     @_dispatcher.span
@@ -120,12 +117,9 @@ class StructuredCalls(FunctionCallingLLM):
         if not self._makes_objects:
             yield from super().stream_structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return
-        output: OutputType[Any] = OutputType(output_cls)
-        _announce(output_cls, prompt, prompt_args)
+        output, request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
         objects = ObjectStream(output)
-        with closing(
-            self.stream_chat(**self._object_request(output, prompt, llm_kwargs, prompt_args))
-        ) as stream:
+        with closing(self.stream_chat(**request)) as stream:
             for response in stream:
                 if objects.add(response):
                     yield _report(objects.shown)
@@ -144,11 +138,9 @@ class StructuredCalls(FunctionCallingLLM):
         """Predict an object of `output_cls`; as `stream_structured_predict`."""
         if not self._makes_objects:
             return await super().astream_structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
-        output: OutputType[Any] = OutputType(output_cls)
-        request = self._object_request(output, prompt, llm_kwargs, prompt_args)
+        output, request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
 
         async def partials() -> AsyncGenerator[Any, None]:
-            _announce(output_cls, prompt, prompt_args)
             objects = ObjectStream(output)
             async with aclosing(await self.astream_chat(**request)) as stream:
                 async for response in stream:
@@ -159,12 +151,6 @@ class StructuredCalls(FunctionCallingLLM):
             _conclude(objects.shown)
 
         return partials()
-
-
-def _announce(output_cls: type[BaseModel], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
-    _dispatcher.event(
-        LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
-    )
 
 
 def _report(partial: Any) -> Any:
