@@ -61,8 +61,6 @@ class ChatRequest:
     thinking: bool = True
     effort: str | None = None
     """How much the model is to think, if the request says it."""
-    parallel: bool = True
-    """False if the request forbids several calls in one turn."""
 
     @property
     def calls_so_far(self) -> int:
@@ -99,7 +97,6 @@ class ChatRequest:
                 for text in (stop if isinstance(stop, list) else [stop])
                 if text and isinstance(text, str)
             ],
-            parallel=body.get("parallel_tool_calls") is not False,
             effort=_effort(body),
             thinking=all(_mapping(body.get(outer)).get(inner) != off for outer, inner, off in _OFF),
         )

@@ -158,7 +158,7 @@ def _object(schema: Mapping[str, Any], words: Words, depth: int) -> dict[str, An
 
 def _array(schema: Mapping[str, Any], words: Words, name: str, depth: int) -> list[Any]:
     items, found = _resolved(schema.get("items"), words.root), list[Any]()
-    least, most = _whole(schema.get("minItems"), 0), _whole(schema.get("maxItems"), _MOST_ITEMS)
+    least, most = int(_limit(schema, "minItems", 0)), int(_limit(schema, "maxItems", _MOST_ITEMS))
     kind = _kind(items) if depth <= _MAX_DEPTH and "enum" not in items else ""
     read = _READ.get(kind)
     pattern = _QUOTED if kind == "string" else _NUMBER
@@ -167,11 +167,6 @@ def _array(schema: Mapping[str, Any], words: Words, name: str, depth: int) -> li
     while len(found) < (max(least, 1) if depth <= _MAX_DEPTH else least):
         found.append(_value(items, words, name, depth + 1))
     return found[: max(most, 0)]
-
-
-def _whole(value: Any, default: int) -> int:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return int(value) if usable else default
 
 
 def _option(options: Sequence[Any], schema: Mapping[str, Any], words: Words) -> Any:
@@ -184,10 +179,7 @@ def _option(options: Sequence[Any], schema: Mapping[str, Any], words: Words) -> 
 
 def _number(schema: Mapping[str, Any], words: Words, name: str, *, integer: bool) -> float | int:
     found = (words.labeled(name, _NUMBER.pattern) if name else None) or words.take(_NUMBER)
-    default = schema.get("default")
-    if not isinstance(default, int | float) or isinstance(default, bool):
-        default = 1
-    value = float(found) if found else float(default)
+    value = float(found) if found else float(_limit(schema, "default", 1))
     step = 1 if integer else 0.5
     lowest = max(_limit(schema, "minimum", -math.inf), _limit(schema, "exclusiveMinimum", -math.inf, step))
     highest = min(_limit(schema, "maximum", math.inf), _limit(schema, "exclusiveMaximum", math.inf, -step))
@@ -197,7 +189,9 @@ def _number(schema: Mapping[str, Any], words: Words, name: str, *, integer: bool
 
 def _limit(schema: Mapping[str, Any], key: str, default: float, step: float = 0) -> float:
     limit = schema.get(key)
-    return limit + step if isinstance(limit, int | float) and not isinstance(limit, bool) else default
+    if isinstance(limit, int | float) and not isinstance(limit, bool) and math.isfinite(limit):
+        return limit + step
+    return default
 
 
 def _string(schema: Mapping[str, Any], words: Words, name: str) -> str:
@@ -205,9 +199,8 @@ def _string(schema: Mapping[str, Any], words: Words, name: str) -> str:
     pattern = schema.get("pattern")
     if isinstance(pattern, str):
         value = _matching(pattern, [value, *words.texts])
-    longest = schema.get("maxLength")
-    value = value[: max(longest, 0)] if isinstance(longest, int) else value
-    return value.ljust(_whole(schema.get("minLength"), 0), ".")
+    longest = int(_limit(schema, "maxLength", len(value)))
+    return value[: max(longest, 0)].ljust(int(_limit(schema, "minLength", 0)), ".")
 
 
 def _matching(pattern: str, texts: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from kimi_vertex_emulator._chat import ChatRequest, Tool
@@ -28,9 +27,6 @@ _LONG_BLANK = re.compile(r"\s{16,}")
 _MOST_STRAYS = 200
 _THRESHOLD = 2
 _GENERIC = frozenset("a an and call do for from get in is make new of or run the to tool use with".split())
-_ONLY_A_CALL = re.compile(
-    r"\bonly with a call of (?:the tool `(?P<name>[^`]+)`|one of the tools)", re.IGNORECASE
-)
 _ASKS_FOR_JSON = re.compile(r"json schema|conforms? to the (?:json )?schema|output schema", re.IGNORECASE)
 _KEYS = re.compile(r"((?:['\"`]\w+['\"`](?:,?\s+and\s+|,\s*)?)+)\s*(?:as\s+)?(?:keys?|fields?|properties)\b")
 
@@ -48,26 +44,21 @@ def respond(chat: ChatRequest) -> Turn:
     ]
     # Newest first: what a result says is what the next call is about.
     sources = [question, *(_digest(text) for _, text in reversed(results))]
-    if tool := _next_tool(_obedient(chat), question, list(names.values())):
-        call = Call(tool.name, _arguments(tool, sources))
-        return _turn(chat, f"This needs {tool.name}, so I call it.", tool_calls=[call])
-    if results:
-        why, text = "The tools have answered.", "\n".join(f"{name} says: {said}" for name, said in results)
-    elif chat.messages[-1].role == "assistant":
-        why, text = (
-            "I go on where the answer stopped.",
-            " and so on, as the kimi-vertex emulator continues it.",
-        )
-    else:
-        why, text = "I only say what I was asked.", _ECHO.format(_short(question) or "nothing")
     system = _digest("\n".join(message.text for message in chat.messages if message.role == "system"))
-    if (schema := _wanted(chat, f"{system}\n{question}")) is not None:
+    text, calls = None, list[Call]()
+    if tool := _next_tool(chat, question, list(names.values())):
+        why, calls = f"This needs {tool.name}, so I call it.", [Call(tool.name, _arguments(tool, sources))]
+    elif results:
+        why, text = "The tools have answered.", "\n".join(f"{name} says: {said}" for name, said in results)
+    else:
+        asked = " ".join(question.split())[:_LONGEST_ECHO] or "nothing"
+        why, text = "I only say what I was asked.", _ECHO.format(asked)
+    if text is not None and (schema := _wanted(chat, f"{system}\n{question}")) is not None:
         words = Words([_without_object(question), *sources[1:]], answer=text)
-        why, text = (
-            "JSON is wanted, so I fill in the schema.",
-            json.dumps(fill(schema, words), ensure_ascii=False),
-        )
-    return _turn(chat, why, text=text)
+        why = "JSON is wanted, so I fill in the schema."
+        text = json.dumps(fill(schema, words), ensure_ascii=False)
+    thinking = f"{_SELF} {why}{_MORE.get(chat.effort or '', '')}" if chat.thinking else None
+    return Turn(thinking=thinking, text=text, tool_calls=calls)
 
 
 def _without_object(question: str) -> str:
@@ -76,37 +67,11 @@ def _without_object(question: str) -> str:
     return f"{question[:start]} {question[end + 1 :]}" if 0 <= start < end else question
 
 
-def _turn(chat: ChatRequest, why: str, **said: Any) -> Turn:
-    return Turn(
-        thinking=f"{_SELF} {why}{_MORE.get(chat.effort or '', '')}" if chat.thinking else None, **said
-    )
-
-
 def _digest(text: str) -> str:
     """The beginning and the end of a long text, where instructions stand, without long runs of blanks."""
     if len(text) > 2 * _MOST_READ:
         text = f"{text[:_MOST_READ]}\n{text[-_MOST_READ:]}"
     return _LONG_BLANK.sub(" ", text)
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_ECHO else text[: _LONGEST_ECHO - 1] + "…"
-
-
-def _obedient(chat: ChatRequest) -> ChatRequest:
-    """The request with a forced tool choice, if a system message after the user's last asks for nothing but a call."""
-    if chat.tool_choice != "auto" or not chat.tools:
-        return chat
-    for message in reversed(chat.messages):
-        if message.role == "user":
-            break
-        match = _ONLY_A_CALL.search(message.text) if message.role == "system" else None
-        if match is not None:
-            return replace(
-                chat, tool_choice="named" if match["name"] else "required", named_tool=match["name"]
-            )
-    return chat
 
 
 def _next_tool(chat: ChatRequest, question: str, called: Sequence[str]) -> Tool | None:

@@ -60,12 +60,6 @@ def test_tools_come_before_the_structured_answer(kimi: Any, tool: Any) -> None:
     assert (value["city"], value["degrees"], value["sky"]) == ("Oslo", 7, "cloudy")
 
 
-def test_a_trailing_assistant_message_is_continued(kimi: Any) -> None:
-    """Prefill: the answer goes on behind the text that is there."""
-    messages = [{"role": "user", "content": "Count"}, {"role": "assistant", "content": "One, two"}]
-    assert kimi.text(messages).startswith(" and so on")
-
-
 def test_the_free_answer_says_who_answers(kimi: Any) -> None:
     """Without tools or passages the answer names the emulator and the question."""
     text = kimi.text("What is love?")

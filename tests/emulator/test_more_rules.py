@@ -162,18 +162,6 @@ def test_publisher_models_are_listed_as_vertex_does(emulator: Emulator, http: ht
     assert http.get(f"{url}/gone").json()["error"]["code"] == 404
 
 
-def test_the_brain_obeys_the_clients_fallback(emulator: Emulator, tool: Any) -> None:
-    """Where a forced tool choice is refused, the instruction that replaces it leads to the same call."""
-    emulator.rules = Rules(refuse_forced_tool_choice=True)
-    tools = [tool("add", "Add", a={"type": "integer"}), tool("save", "Save", title={"type": "string"})]
-    with KimiVertexClient(base_url=emulator.base_url, access_token="t") as client:
-        named = client.complete("Good morning", tools=tools, tool_choice="save")
-        anyone = client.complete("Good morning", tools=tools, tool_choice="required")
-    assert [call.name for call in named.tool_calls] == ["save"]
-    assert len(anyone.tool_calls) == 1
-    assert emulator.requests[-1].json["tool_choice"] == "auto"
-
-
 @pytest.mark.parametrize(
     "text",
     [
