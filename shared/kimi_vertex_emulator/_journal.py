@@ -96,11 +96,6 @@ class Exchange:
         return is_chat(self.request)
 
     @property
-    def model(self) -> str:
-        """The model that the request names; empty if it does not name one."""
-        return str((json_object(self.request) or {}).get("model") or "")
-
-    @property
     def messages(self) -> list[Mapping[str, Any]]:
         """The messages of the request; empty if it is not a chat request."""
         return objects((json_object(self.request) or {}).get("messages"))
@@ -143,7 +138,8 @@ class Exchange:
         ends = [self.finish_reason or "", self.ending if self.ending != "complete" else ""]
         status = f"{self.status or 'no head'}{' stream' if self.streamed else ''}"
         answer = ", ".join(filter(None, [*sizes, *ends]))
-        line = f"{summary(self.request)} -> {status}{': ' if answer else ''}{answer}"
+        request = self.request
+        line = f"{summary(request.method, request.path, json_object(request))} -> {status}{': ' if answer else ''}{answer}"
         # What a request says must not steer a terminal.
         return "".join(char if char.isprintable() else "?" for char in line)
 
@@ -259,7 +255,8 @@ class Journal:
         chat = _chat_of(request)
         words = [f"  {rule.refusal(chat, request)}" for rule in script.rules] if chat is not None else []
         more = [f"  and {len(words) - _MOST_RULES} more"] if len(words) > _MOST_RULES else []
-        return [f"not scripted: {summary(request)}", *words[:_MOST_RULES], *more]
+        asked = summary(request.method, request.path, json_object(request))
+        return [f"not scripted: {asked}", *words[:_MOST_RULES], *more]
 
     def open(self, request: Recorded) -> Exchange:
         """Begins an exchange."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kimi_vertex_emulator._redact import Redactor
 from kimi_vertex_emulator._reply import Reply, encode_json, raw_reply
-from kimi_vertex_emulator._requests import ENDPOINT, Recorded, about
+from kimi_vertex_emulator._requests import Recorded, summary, verb
 from kimi_vertex_emulator.answers import Part, Raw
-from kimi_vertex_emulator.cassette import Cassette, clean_body, redactor_of
+from kimi_vertex_emulator.cassette import Cassette, clean_body
 
 __all__ = ["Player"]
 
@@ -41,7 +42,7 @@ class Player:
     def unused(self) -> list[str]:
         """In words, the interactions that were never asked for."""
         items = enumerate(self._cassette.interactions)
-        return [_summary(item.method, item.path, item.body) for n, item in items if n not in self._used]
+        return [summary(item.method, item.path, item.body) for n, item in items if n not in self._used]
 
     def take(self, request: Recorded) -> Reply | None:
         """The recorded answer, `None` if the cassette does not hold one."""
@@ -58,10 +59,10 @@ class Player:
     def missed(self, request: Recorded) -> Raw:
         """The refusal of a request that the cassette does not hold; it names what comes closest."""
         body, items = self._clean(request), self._cassette.interactions
-        held = [_summary(item.method, item.path, item.body) for item in items]
+        held = [summary(item.method, item.path, item.body) for item in items]
         message = (
             "The cassette holds no answer to this request: "
-            f"{_summary(request.method, request.path, body)}. It holds {len(held)}: "
+            f"{summary(request.method, request.path, body)}. It holds {len(held)}: "
             f"{'; '.join(held[:5]) or 'nothing'}{'; ...' if len(held) > 5 else ''}. "
             f"{self._difference(body)}Record it again."
         )
@@ -69,7 +70,7 @@ class Player:
         return Raw([encode_json(error)], status=404)
 
     def _clean(self, request: Recorded) -> Any:
-        return clean_body(request, redactor_of(request, self._cassette.redact))
+        return clean_body(request, Redactor.of(request, self._cassette.redact))
 
     def _difference(self, body: Any) -> str:
         if not isinstance(body, Mapping):
@@ -82,17 +83,5 @@ class Player:
         return f"The closest differs in {', '.join(closest)}. " if closest else ""
 
 
-def _verb(path: str) -> str:
-    """What follows the endpoint: project, location and endpoint may differ."""
-    match = ENDPOINT.fullmatch(path)
-    if match is not None:
-        return match["verb"] or ""
-    return "/chat/completions" if path.endswith("/chat/completions") else path
-
-
 def _key(method: str, path: str, body: Any) -> str:
-    return json.dumps([method, _verb(path), body], sort_keys=True)
-
-
-def _summary(method: str, path: str, body: Any) -> str:
-    return f"{method} ...{_verb(path)}{about(body) if isinstance(body, Mapping) else ''}"
+    return json.dumps([method, verb(path), body], sort_keys=True)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from kimi_vertex_emulator._requests import Recorded
+from kimi_vertex_emulator._requests import ENDPOINT, Recorded
 
 __all__ = ["Redactor", "is_secret_header", "masked_query"]
 
@@ -50,13 +50,14 @@ class Redactor:
         self._known = re.compile("|".join(map(_spelt, longest_first)), re.IGNORECASE) if words else None
 
     @classmethod
-    def of(cls, request: Recorded, extra: Collection[str] = (), endpoint: str | None = None) -> Redactor:
+    def of(cls, request: Recorded, extra: Collection[str] = ()) -> Redactor:
         """For one request: knows its credentials, its project and its endpoint."""
         words = dict.fromkeys(extra, "REDACTED")
         projects = [*_PROJECT.findall(request.path), request.headers.get("x-goog-user-project", "")]
         words.update({name: "PROJECT" for name in projects if name not in {"", "PROJECT"}})
-        if endpoint not in {None, "openapi", "ENDPOINT"}:
-            words[str(endpoint)] = "ENDPOINT"
+        place = ENDPOINT.fullmatch(request.path)
+        if place is not None and place["endpoint"] not in {"openapi", "ENDPOINT"}:
+            words[place["endpoint"]] = "ENDPOINT"
         for value in (value for name, value in request.headers.items() if is_secret_header(name)):
             words.update(dict.fromkeys([value, *value.split()[1:]], "TOKEN"))
         for name, value in parse_qsl(request.query):
@@ -92,11 +93,6 @@ class Redactor:
                 for name, item in value.items()
             }
         return [self.data(item) for item in value] if isinstance(value, list) else value
-
-    def query(self, query: str) -> str:
-        """A query string without secrets."""
-        kept = [(n, "TOKEN" if _query_secret(n) else self.text(value)) for n, value in parse_qsl(query, True)]
-        return urlencode(kept)
 
     def body(self, text: str) -> str:
         """A body: as JSON if it is JSON, so that no escape hides anything, else as text, which may have broken off."""

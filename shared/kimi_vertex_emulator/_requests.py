@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-__all__ = ["ENDPOINT", "Recorded", "about", "instance", "is_chat", "json_object", "summary"]
+__all__ = ["ENDPOINT", "Recorded", "instance", "is_chat", "json_object", "summary", "verb"]
 
 ENDPOINT = re.compile(
     r"/v1(?:beta1)?/(?P<name>projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/endpoints/(?P<endpoint>[^/:]+))"
@@ -83,21 +83,21 @@ def instance(body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return None
 
 
-def summary(request: Recorded) -> str:
-    """A request in one line."""
-    if not is_chat(request):
-        return f"{request.method} {request.path}"
-    match = ENDPOINT.fullmatch(request.path)
-    verb = (match["verb"] if match else None) or "/chat/completions"
-    return f"{request.method} ...{verb}{about(json_object(request) or {})}"
+def verb(path: str) -> str:
+    """What follows the endpoint in a path: project, location and endpoint may differ."""
+    match = ENDPOINT.fullmatch(path)
+    if match is not None:
+        return match["verb"] or ""
+    return "/chat/completions" if path.endswith("/chat/completions") else path
 
 
-def about(body: Mapping[str, Any]) -> str:
-    """How many messages a request's body has, and the last one, for the end of a line; empty without messages."""
-    messages = body.get("messages")
+def summary(method: str, path: str, body: Any) -> str:
+    """A request in one line: what is called, how many messages there are, and the last one."""
+    called = f"{method} {path}" if verb(path) == path else f"{method} ...{verb(path)}"
+    messages = body.get("messages") if isinstance(body, Mapping) else None
     last = messages[-1] if isinstance(messages, list) and messages else None
-    if not isinstance(last, Mapping):
-        return ""
-    count = "1 message" if len(messages or ()) == 1 else f"{len(messages or ())} messages"
+    if messages is None or not isinstance(last, Mapping):
+        return called
+    count = "1 message" if len(messages) == 1 else f"{len(messages)} messages"
     words = " ".join(str(last.get("content")).split())
-    return f" ({count}; {last.get('role')}: {words[:80]!r})"
+    return f"{called} ({count}; {last.get('role')}: {words[:80]!r})"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 from kimi_vertex_emulator._redact import Redactor
-from kimi_vertex_emulator._requests import ENDPOINT, Recorded
+from kimi_vertex_emulator._requests import Recorded
 
 __all__ = ["Cassette", "Interaction"]
 
-FORMAT: Final = "kimi-vertex cassette 2"
+FORMAT: Final = "kimi-vertex cassette 1"
 _KEPT_HEADERS = ("content-type", "retry-after")
 _FRAMES: Final = {"event": "data: {}\n\n", "json": "{}"}
 
@@ -26,7 +24,6 @@ class Interaction:
 
     method: str
     path: str
-    query: str
     body: Any
     """The request's body as JSON; a `str` if it was not JSON; `None` if it was empty."""
     status: int
@@ -57,7 +54,7 @@ class Interaction:
             cut: Whether it broke off.
             redact: Further texts to remove.
         """
-        redactor = redactor_of(request, redact)
+        redactor = Redactor.of(request, redact)
         text = body.decode("utf-8", "surrogateescape")
         if "event-stream" in headers.get("content-type", ""):
             *blocks, rest = text.replace("\r\n", "\n").split("\n\n")
@@ -69,7 +66,6 @@ class Interaction:
         return cls(
             method=request.method,
             path=redactor.text(request.path),
-            query=redactor.query(request.query),
             body=clean_body(request, redactor),
             status=status,
             headers={name: redactor.text(headers[name]) for name in _KEPT_HEADERS if name in headers},
@@ -99,21 +95,9 @@ class Cassette:
             ValueError: It is not a cassette; the text says why.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-            layout = str(data["format"])
-            items = [
-                {**item, "parts": [_read(part) for part in item["parts"]]}
-                for item in (data["interactions"] if layout == FORMAT else ())
-            ]
-            cassette = cls([Interaction(**item) for item in items], redact)
+            return cls(_interactions(json.loads(Path(path).read_text(encoding="utf-8"))), redact)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a cassette: {type(error).__name__}: {error}") from error
-        if layout != FORMAT:
-            raise ValueError(
-                f"{path} is not a cassette that this version reads: its layout is {layout!r}, not {FORMAT!r}. "
-                "Record it again."
-            )
-        return cassette
 
     def save(self, path: str | Path) -> None:
         """Writes a cassette, in one step: what was there before stays if it fails.
@@ -121,15 +105,9 @@ class Cassette:
         Raises:
             OSError: The file cannot be written.
         """
-        target = Path(path)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.to_text())
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        fresh = Path(f"{path}.new")
+        fresh.write_text(self.to_text(), encoding="utf-8")
+        fresh.replace(path)
 
     def to_text(self) -> str:
         """The file's text: JSON with each part of a response on a line of its own."""
@@ -142,12 +120,6 @@ class Cassette:
         return text
 
 
-def redactor_of(request: Recorded, extra: Collection[str] = ()) -> Redactor:
-    """What removes the secrets of one request and of its response."""
-    match = ENDPOINT.fullmatch(request.path)
-    return Redactor.of(request, extra, match["endpoint"] if match else None)
-
-
 def clean_body(request: Recorded, redactor: Redactor) -> Any:
     """A request's body as it stands in a cassette."""
     text = request.body.decode("utf-8", "surrogateescape")
@@ -155,6 +127,15 @@ def clean_body(request: Recorded, redactor: Redactor) -> Any:
         return redactor.data(json.loads(text)) if text else None
     except (ValueError, RecursionError):
         return redactor.text(text)
+
+
+def _interactions(data: Any) -> list[Interaction]:
+    if data["format"] != FORMAT:
+        raise ValueError(f"its format is {data['format']!r}, not {FORMAT!r}; record it again")
+    return [
+        Interaction(**{**item, "parts": [_read(part) for part in item["parts"]]})
+        for item in data["interactions"]
+    ]
 
 
 def _shown(item: Interaction) -> str:

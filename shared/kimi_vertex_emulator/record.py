@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from kimi_vertex_emulator._reply import Reply, google_error
 from kimi_vertex_emulator._requests import ENDPOINT, Recorded, is_chat
@@ -26,6 +26,11 @@ _LOG = logging.getLogger("kimi_vertex_emulator")
 _HOP = frozenset(
     "connection host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     "transfer-encoding upgrade content-length content-encoding accept-encoding expect set-cookie".split()
+)
+# Nothing that one reader of URLs takes for another host than the next one does.
+_TARGET = re.compile(
+    r"(?P<origin>(?P<scheme>https?)://(?:(?P<address>\[[0-9a-f:]*:[0-9a-f:.]*\]|[0-9.]+)|(?P<name>(?:[a-z0-9_-]+\.)*"
+    r"[a-z0-9_-]*[a-z_-][a-z0-9_-]*\.?))(?::[0-9]{1,5})?)(?P<path>(?:/[^\s?#]*)?)"
 )
 _SECONDS = 600.0
 _DONE = b"data: [DONE]"
@@ -180,46 +185,19 @@ def _failed(words: str) -> Reply:
 
 def _checked(target: str) -> tuple[str, str, bool]:
     """Origin and path of a target, and whether it is on this machine."""
+    match = _TARGET.fullmatch(target)
     try:
-        url = urlsplit(target)
-        shown = url.hostname or ""
-        # What stands beside the name, such as `[::1]evil.com`, would be another host to some readers.
-        written = re.sub(r":[0-9]+$", "", url.netloc.rpartition("@")[2]).lower()
-        named = written == (f"[{shown}]" if ":" in shown else shown) and url.netloc.isascii()
-        _ = url.port
-    except ValueError as error:
-        raise ValueError(f"the recorder's target is not a URL: {error}") from None
-    if not (named and len(target) <= 2048 and target.isprintable() and " " not in target and _is_name(shown)):
-        raise ValueError("the recorder's target must be a URL such as https://aiplatform.googleapis.com")
-    local = _loopback(shown)
-    if url.scheme not in {"https", "http"} or not url.hostname:
-        raise ValueError("the recorder's target must be a URL such as https://aiplatform.googleapis.com")
-    if url.username is not None or url.password is not None or url.query or url.fragment:
-        raise ValueError("the recorder's target must have no user, password, query or fragment")
-    if url.scheme == "http" and not local:
-        raise ValueError(
-            f"the recorder sends credentials to {url.hostname} over https only; change the target"
-        )
-    return f"{url.scheme}://{url.netloc}", url.path.rstrip("/"), local
-
-
-def _is_name(host: str) -> bool:
-    if ":" in host or re.fullmatch(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", host):
-        # A number in disguise, such as 2130706433, is an address to the system.
-        try:
-            return "%" not in host and bool(ipaddress.ip_address(host))
-        except ValueError:
-            return False
-    return (
-        re.fullmatch(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*\.?", host)
-        is not None
-    )
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(match["address"].strip("[]")) if match and match["address"] else None
     except ValueError:
-        return False
+        match = address = None
+    if match is None:
+        raise ValueError(
+            "the recorder's target must be a URL such as https://aiplatform.googleapis.com, with no user, password, "
+            "query or fragment"
+        )
+    local = match["name"] == "localhost" if address is None else address.is_loopback
+    if match["scheme"] == "http" and not local:
+        raise ValueError(
+            f"the recorder sends credentials to {match['name'] or address} over https only; change the target"
+        )
+    return match["origin"], match["path"].rstrip("/"), local

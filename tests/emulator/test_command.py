@@ -75,7 +75,7 @@ def test_the_command_replays_asks_for_a_bearer_and_has_a_quota(tmp_path: Path) -
     path = "/v1/projects/PROJECT/locations/global/endpoints/openapi/chat/completions"
     head = {"content-type": "application/json"}
     file = tmp_path / "c.json"
-    Cassette([Interaction("POST", path, "", asked, 200, head, [answer])]).save(file)
+    Cassette([Interaction("POST", path, asked, 200, head, [answer])]).save(file)
     options = ["--port", "0", "--replay", str(file), "--redact", "Globex", "--require-token", "--quiet"]
     command = [sys.executable, "-m", "kimi_vertex_emulator", *options, "--requests-per-minute", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -196,7 +196,7 @@ def test_a_target_that_is_not_there_is_a_502(tmp_path: Path) -> None:
     [
         ("http://aiplatform.googleapis.com", "over https only"),
         ("aiplatform.googleapis.com", "must be a URL"),
-        ("https://joe:pw@aiplatform.googleapis.com", "no user"),
+        ("https://joe:pw@aiplatform.googleapis.com", "must be a URL.* no user"),
         ("https://aiplatform.googleapis.com/?key=x", "no user, password, query"),
     ],
 )
