@@ -6,23 +6,22 @@ once for all clients of a target.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from kimi_vertex import _wire
 from kimi_vertex._secrets import Hidden
 from kimi_vertex._signs import may_hold_tokens
 from kimi_vertex._target.names import parse_dedicated_dns
 from kimi_vertex._target.target import Route, Target
-from kimi_vertex.errors import APIStatusError, APITimeoutError, InvalidRequestError
+from kimi_vertex.errors import APIStatusError, InvalidRequestError
 
 from .advice import dedicated_dns, is_waking, may_be_elsewhere
-from .commands import Authorize, Head, Identity, ReadBody, Request, Send, Steps, TransportFailure
-from .failures import broken
+from .caller import authorize, read_json, refusal, send
+from .commands import Head, Identity, Request, Steps
 from .said import Said
 from .state import Exchange
 
@@ -40,17 +39,8 @@ class Retry(Exception):
 
 def ask(exchange: Exchange) -> Steps[Head]:
     """Make the request; return the head of an answer."""
-    exchange.attempted = exchange.clock()
-    try:
-        identity: Identity = yield Authorize(exchange.refused_token, project=exchange.target.needs_project)
-    except TransportFailure as failure:
-        raise APITimeoutError(
-            f"Google gave no access token in time: try again, or check network and proxy. {failure} ({exchange.place})."
-        ) from None
-    exchange.identity, exchange.refused_token = identity, None
-    exchange.token = identity.token
-    if exchange.target.needs_project and identity.project:
-        exchange.target = exchange.target.with_project(identity.project)
+    identity = yield from authorize(exchange, exchange.refused_token)
+    exchange.refused_token, exchange.token = None, identity.token
     if exchange.target.needs_discovery:
         exchange.target = yield from _discover(exchange, identity)
     if exchange.target.asks_for_model and not exchange.payload.body.get("model"):
@@ -94,8 +84,7 @@ def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]
             if first is not None:
                 _learn_route(exchange, route, first)
             return head
-        body = exchange.masked((yield from _read_error_body()))
-        failure = exchange.status_error(head, _wire.error_from_body(body), status=head.status)
+        failure = yield from refusal(exchange, head)
         said = exchange.said
         assert said is not None
         _follow_dedicated(exchange, said, identity)
@@ -134,25 +123,18 @@ def _find_model(exchange: Exchange, identity: Identity) -> Steps[None]:
         head = yield from _send(exchange, Request("GET", url, headers, None))
         name = None
         if head.status == 200 and "json" in head.headers.get("content-type", ""):
-            try:
-                name = _only_model((yield ReadBody()))
-            except TransportFailure as failure:
-                raise broken(failure, exchange.place, None) from None
+            with suppress(ValueError):
+                name = _only_model((yield from read_json(exchange)))
         elif head.status in (401, 403, 429) or head.status >= 500:
-            body = exchange.masked((yield from _read_error_body()))
-            raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
+            raise (yield from refusal(exchange, head))
         facts.learn("model", name, f"GET {url}", lasts=RELEARN)
     name = facts.value("model")
     if name:
         exchange.ask_for(name)
 
 
-def _only_model(body: bytes) -> str | None:
+def _only_model(listed: Any) -> str | None:
     """The model in a server's list, if there is one, or one Kimi among them."""
-    try:
-        listed = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
     items = listed.get("data") if isinstance(listed, Mapping) else None
     names = [item.get("id") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
     texts = [name for name in names if isinstance(name, str) and name and name.isprintable()]
@@ -165,22 +147,8 @@ def _send(exchange: Exchange, request: Request) -> Steps[Head]:
     exchange.head, exchange.url = None, request.url
     # The user's own id wins.
     headers = Hidden({"x-request-id": exchange.attempt_id, **request.headers.reveal()})
-    try:
-        sent: Head = yield Send(replace(request, headers=headers), exchange.sent)
-        head = exchange.without_secrets(sent)
-    except TransportFailure as failure:
-        raise exchange.unreachable(failure, request.url) from None
-    exchange.head = head
-    return head
-
-
-def _read_error_body() -> Steps[str]:
-    """The body of an error status; a body that breaks off does not hide the status."""
-    try:
-        body: bytes = yield ReadBody(of_error=True)
-    except TransportFailure:
-        return ""
-    return body.decode("utf-8-sig", "replace")
+    exchange.head = yield from send(exchange, replace(request, headers=headers), exchange.sent)
+    return exchange.head
 
 
 def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
@@ -195,20 +163,17 @@ def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
     headers = identity.added_to(exchange.headers, accept="application/json")
     head = yield from _send(exchange, Request("GET", url, headers, None))
     if head.status != 200:
-        body = exchange.masked((yield from _read_error_body()))
+        failure = yield from refusal(exchange, head)
         if head.status in (401, 429) or head.status >= 500:
-            raise exchange.status_error(head, _wire.error_from_body(body), status=head.status)
+            raise failure
         exchange.lookup_refused = head.status
         logger.info(
             "Could not look up the endpoint's host name (HTTP %s); trying the shared one.", head.status
         )
         return exchange.target.with_dedicated_dns(None)
-    try:
-        resource = json.loads((yield ReadBody()))
-    except TransportFailure as failure:
-        raise broken(failure, exchange.place, None) from None
-    except (ValueError, RecursionError):
-        resource = None
+    resource = None
+    with suppress(ValueError):
+        resource = yield from read_json(exchange)
     dns = resource.get("dedicatedEndpointDns") if isinstance(resource, Mapping) else None
     target = exchange.target.with_dedicated_dns(dns or None, identity.universe_domain)
     facts.learn("dedicated_dns", dns or None, f"GET {url}")

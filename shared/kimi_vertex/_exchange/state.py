@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder
 from kimi_vertex._answer.reask import Rejected, correction
 from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice, without_switch
-from kimi_vertex._secrets import Hidden, masked
+from kimi_vertex._secrets import Hidden
 from kimi_vertex._target.facts import TargetFacts
-from kimi_vertex._target.target import Target
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.errors import APIError, APIStatusError
 from kimi_vertex.events import Event
 from kimi_vertex.options import Pace, Settings, ThinkingCallback, Timeouts, Wait
 
-from .commands import Head, Identity, TransportFailure
-from .failures import request_id, status_error, unreachable
+from .caller import Caller
+from .commands import Head
+from .failures import request_id
 from .line import Waiter
 from .pace import Pacer, Turn
-from .said import Said, read
 from .stats import RequestStats, StatsRecorder, Watch
 
 __all__ = ["WATCHERS", "Exchange"]
@@ -33,11 +29,10 @@ WATCHERS: Final[list[Callable[[Exchange], Sequence[Watch]]]] = []
 """Asked at the beginning of each request who wants to hear of its end, such as a tracer."""
 
 
-@dataclass(slots=True)
-class Exchange:
+@dataclass(slots=True, kw_only=True)
+class Exchange(Caller):
     """One request and its answer. Target, payload and stream change where an attempt teaches better."""
 
-    target: Target
     settings: Settings
     facts: TargetFacts
     payload: Payload
@@ -46,12 +41,9 @@ class Exchange:
     stream: bool
     shows_events: bool
     """Whether the caller sees events as they come, so that what was shown cannot be taken back."""
-    headers: Hidden[Mapping[str, str]]
     request_id: str
     """What is sent as `X-Request-Id`, so that the server's log can be searched."""
     timeouts: Timeouts
-    clock: Callable[[], float]
-    today: Callable[[], datetime]
     random: Callable[[], float]
     on_request: Callable[[RequestStats], None] | None = None
     on_thinking: ThinkingCallback | None = None
@@ -60,8 +52,6 @@ class Exchange:
     """Whether another tracer makes the request's span."""
     on_end: Callable[[], None] | None = None
     """Called when the request is over."""
-    proxy_of: Callable[[str], str | None] = lambda _: None
-    """The proxy on the way to a URL, with the variable that names it."""
     pacer: Pacer | None = None
     """Whose turns the request takes; `None` if it is asked at once."""
     pace: Pace = field(default_factory=Pace)
@@ -71,18 +61,12 @@ class Exchange:
     decoder: Decoder | None = field(init=False, default=None)
     """Reads the answer of the current attempt."""
     retries: int = field(init=False, default=0)
-    identity: Identity | None = field(init=False, default=None)
-    """Whose request it is, as of the last attempt."""
     url: str | None = field(init=False, default=None)
     """What was last asked."""
     head: Head | None = field(init=False, default=None)
     """What it answered."""
-    attempted: float = field(init=False, default=0.0)
-    """When the last attempt began."""
     lookup_refused: int | None = field(init=False, default=None)
     """The status of the lookup of the endpoint's own host, if that failed."""
-    said: Said | None = field(init=False, default=None)
-    """What the service said in its last error."""
     waking_since: float | None = field(init=False, default=None)
     """When the endpoint was first found to be starting."""
     wakes: int = field(init=False, default=0)
@@ -189,9 +173,17 @@ class Exchange:
         }
 
     @property
-    def place(self) -> str:
-        """Where the request goes, for error texts."""
-        return self.target.describe(self.payload.model)
+    def model(self) -> str | None:
+        """The model that is asked, if it has a name."""
+        return self.payload.model
+
+    def circumstances(self) -> dict[str, Any]:
+        """How long the endpoint has been waited for, what serves the model, and how the endpoint's lookup ended."""
+        return {
+            "waited": self.clock() - self.waking_since if self.waking_since is not None else 0.0,
+            "server": self.settings.server or self.target.server or self.facts.value("server"),
+            "lookup_refused": self.lookup_refused,
+        }
 
     def new_decoder(self) -> Decoder:
         """Make the decoder of the next attempt's answer."""
@@ -215,41 +207,3 @@ class Exchange:
         self.payload = self.payload.continued(correction(rejected.answer))
         self.rejected = rejected
         self.shown = False  # nothing of the next answer
-
-    def status_error(
-        self, head: Head, error: _wire.WireError, *, status: int, partial: Completion | None = None
-    ) -> APIStatusError:
-        """The error for what the service said, which is kept in `said`."""
-        identity, now = self.identity, self.clock()
-        error = replace(
-            error,
-            message=self.masked(error.message),
-            code=self.masked(error.code),
-            body=self.masked(error.body),
-        )
-        self.said = replace(
-            read(status, error, self.target, self.payload.model),
-            account=identity.account if identity is not None else None,
-            token=identity is not None and bool(identity.headers),
-            can_refresh=identity is not None and identity.can_refresh,
-            seconds=now - self.attempted,
-            waited=now - self.waking_since if self.waking_since is not None else 0.0,
-            server=self.settings.server or self.target.server or self.facts.value("server"),
-            lookup_refused=self.lookup_refused,
-        )
-        return status_error(self.said, error, headers=head.headers, now=self.today(), partial=partial)
-
-    def masked(self, said: Any) -> Any:
-        """What a server said, without the secrets of the request, which it may repeat."""
-        identity = self.identity
-        return masked(said, (self.headers, *(() if identity is None else (identity.headers,))))
-
-    def without_secrets(self, head: Head) -> Head:
-        """A response's head, as `masked`."""
-        return replace(head, headers=self.masked(head.headers))
-
-    def unreachable(self, failure: TransportFailure, url: str) -> APIError:
-        """The error for a failure before the head of the response."""
-        return unreachable(
-            failure, self.place, target=self.target, host=urlsplit(url).netloc, proxy=self.proxy_of(url)
-        )
