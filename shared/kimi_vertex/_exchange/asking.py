@@ -10,11 +10,11 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from kimi_vertex._secrets import Hidden
 from kimi_vertex._signs import may_hold_tokens
+from kimi_vertex._target.facts import RELEARN
 from kimi_vertex._target.names import parse_dedicated_dns
 from kimi_vertex._target.target import Route, Target
 from kimi_vertex.errors import APIStatusError, InvalidRequestError
@@ -25,12 +25,9 @@ from .commands import Head, Identity, Request, Steps
 from .said import Said
 from .state import Exchange
 
-__all__ = ["RELEARN", "Retry", "ask"]
+__all__ = ["Retry", "ask"]
 
 logger = logging.getLogger("kimi_vertex")
-
-RELEARN: Final = timedelta(days=1)
-"""For how long a refusal is believed: a server may be replaced by a newer one under the same address."""
 
 
 class Retry(Exception):

@@ -41,9 +41,6 @@ __all__ = [
     "broken",
     "empty_text",
     "parse_retry_after",
-    "refuses_forced_choice",
-    "refuses_sampling",
-    "refuses_two_fields",
     "request_id",
     "retryable",
     "status_error",
@@ -77,20 +74,6 @@ _OVERFLOW: Final = re.compile(
     r"|total message size \d+ exceeds|longer than the model|input (?:is )?too long",
     re.IGNORECASE,
 )
-_FORCED: Final = re.compile(
-    r"tool_choice.{0,80}(?:incompatible|not (?:supported|allowed|compatible)|unsupported|invalid|thinking)",
-    re.IGNORECASE | re.DOTALL,
-)
-# Moonshot: "invalid temperature: only 1 is allowed for this model", "... cannot be modified".
-_FIXED: Final = re.compile(
-    r"\b(?:temperature|top_p|n|(?:presence|frequency)_penalty)\b.{0,40}(?:only .{0,20}is allowed|cannot be modified)",
-    re.IGNORECASE | re.DOTALL,
-)
-# "Extra inputs are not permitted" (pydantic), "Unrecognized request argument supplied: ..." (OpenAI's words).
-_UNKNOWN: Final = re.compile(
-    r"unknown|unrecogni[sz]ed|unexpected|unsupported|not (?:permitted|supported|allowed)", re.IGNORECASE
-)
-_SWITCH: Final = re.compile(r"\bchat_template_kwargs\b|\bthinking\b")
 _LONGEST_ID: Final = 200
 _LONGEST_WAIT: Final = 30 * 24 * 3600.0
 # A quota that waiting for a moment does not refill, unlike overload and quotas by the minute.
@@ -332,32 +315,6 @@ def retryable(error: APIStatusError, said: Said) -> bool:
     if error.status_code not in _RETRYABLE:
         return False
     return not (error.status_code == 429 and _SPENT.search(said.message))
-
-
-def refuses_two_fields(error: APIStatusError) -> bool:
-    """Whether a server says that thinking must not stand in two fields: "duplicate field `reasoning`" (vLLM)."""
-    return error.status_code == 400 and "duplicate field" in error.message and "reasoning" in error.message
-
-
-def refuses_forced_choice(error: APIStatusError) -> bool:
-    """Whether a server says that a thinking model cannot be made to call a tool.
-
-    Moonshot's words are "tool_choice 'required' is incompatible with thinking enabled".
-    """
-    return error.status_code in (400, 422) and bool(_FORCED.search(error.message))
-
-
-def refuses_sampling(error: APIStatusError) -> bool:
-    """Whether a server says that a temperature, or the like, is fixed for the model."""
-    return error.status_code in (400, 422) and bool(_FIXED.search(error.message))
-
-
-def refused_switch(error: APIStatusError) -> str | None:
-    """The field, of the two that switch thinking off, that a server says it does not know."""
-    if error.status_code not in (400, 422) or not _UNKNOWN.search(error.message):
-        return None
-    found = _SWITCH.search(error.message)
-    return None if found is None else found.group()
 
 
 def parse_retry_after(value: str | None, now: datetime | None) -> float | None:

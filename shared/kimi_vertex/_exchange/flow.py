@@ -15,7 +15,8 @@ from kimi_vertex import _wire
 from kimi_vertex._answer.decoder import Decoder, StreamErrorEvent, UnreadableData
 from kimi_vertex._answer.reask import reject
 from kimi_vertex._json import loads
-from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice, without_switch
+from kimi_vertex._request.body import Payload
+from kimi_vertex._target.facts import RELEARN
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.errors import (
     APIError,
@@ -27,7 +28,7 @@ from kimi_vertex.errors import (
 )
 from kimi_vertex.events import Event, Finish, ThinkingDelta, Usage
 
-from .asking import RELEARN, Retry, ask
+from .asking import Retry, ask
 from .commands import (
     Drain,
     Flow,
@@ -36,13 +37,10 @@ from .commands import (
     Steps,
     TransportFailure,
 )
+from .concessions import concede
 from .failures import (
     broken,
     empty_text,
-    refused_switch,
-    refuses_forced_choice,
-    refuses_sampling,
-    refuses_two_fields,
     unexpected,
     unreadable,
 )
@@ -322,13 +320,11 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
         exchange.refreshed = True
         exchange.refused_token = exchange.token
         return True
-    if isinstance(error, APIStatusError) and (
-        _give_up_forced_choice(exchange, error)
-        or _give_up_sampling(exchange, error)
-        or _give_up_switch(exchange, error)
-        or _give_up_second_field(exchange, error)
-    ):
-        return True
+    if isinstance(error, APIStatusError):
+        conceded = concede(exchange.payload, exchange.facts, error, exchange.place)
+        if conceded is not None:
+            exchange.payload = conceded
+            return True
     started = yield from await_start(exchange, error)
     if started is not None:
         return started
@@ -359,43 +355,6 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
     return True
 
 
-def _give_up_second_field(exchange: Exchange, error: APIStatusError) -> bool:
-    """Send thinking in one field, where a second one is what the server refuses."""
-    if not (exchange.payload.thinks_twice and refuses_two_fields(error)):
-        return False
-    model = exchange.payload.model
-    exchange.facts.learn("thinking_field", "reasoning", error.message, model=model, lasts=RELEARN)
-    exchange.payload = exchange.payload.with_thinking_field("reasoning")
-    return True
-
-
-def _give_up_switch(exchange: Exchange, error: APIStatusError) -> bool:
-    """Switch thinking off in one way, where the other one is what the server refuses."""
-    refused = refused_switch(error)
-    payload = exchange.payload if refused is None else without_switch(exchange.payload, refused)
-    if payload is exchange.payload:
-        return False
-    exchange.facts.learn("refused_switch", refused, error.message, model=payload.model, lasts=RELEARN)
-    exchange.payload = payload
-    return True
-
-
-def _give_up_forced_choice(exchange: Exchange, error: APIStatusError) -> bool:
-    """Leave the choice of a tool to the model, where that is what the server refuses."""
-    if not (exchange.payload.forced_choice and refuses_forced_choice(error)):
-        return False
-    facts, model = exchange.facts, exchange.payload.model
-    if not facts.value("refuses_forced_choice", model=model):
-        facts.learn("refuses_forced_choice", True, error.message, model=model, lasts=RELEARN)
-        logger.warning(
-            "The server refuses a forced tool_choice while the model thinks; from now on it is sent as "
-            "'auto' with an instruction to call the tool (%s).",
-            exchange.place,
-        )
-    exchange.payload = without_forced_choice(exchange.payload)
-    return True
-
-
 def _learn_stripped(exchange: Exchange) -> None:
     facts, model = exchange.facts, exchange.payload.model
     if facts.value("strips_markers", model=model):
@@ -407,16 +366,3 @@ def _learn_stripped(exchange: Exchange) -> None:
         "skip_special_tokens: false, which keeps the tokens.",
         exchange.place,
     )
-
-
-def _give_up_sampling(exchange: Exchange, error: APIStatusError) -> bool:
-    """Leave out the temperature and its like, where the server fixes them for the model."""
-    payload = without_fixed_sampling(exchange.payload)
-    if payload is exchange.payload or not refuses_sampling(error):
-        return False
-    facts, model = exchange.facts, payload.model
-    facts.learn("fixes_sampling", True, error.message, model=model, lasts=RELEARN)
-    left_out = ", ".join(sorted(exchange.payload.body.keys() - payload.body.keys()))
-    logger.warning("The server fixes %s for this model; left out from now on (%s).", left_out, exchange.place)
-    exchange.payload = payload
-    return True

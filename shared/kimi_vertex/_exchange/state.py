@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kimi_vertex._answer.decoder import Decoder
 from kimi_vertex._answer.reask import Rejected, correction
-from kimi_vertex._request.body import Payload, without_fixed_sampling, without_forced_choice, without_switch
+from kimi_vertex._request.body import Payload
 from kimi_vertex._secrets import Hidden
 from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex.completion import Accumulator, Completion
@@ -18,6 +18,7 @@ from kimi_vertex.options import Pace, Settings, ThinkingCallback, Timeouts, Wait
 
 from .caller import Caller
 from .commands import Head
+from .concessions import heed
 from .failures import request_id
 from .line import Waiter
 from .pace import Pacer, Turn
@@ -107,28 +108,11 @@ class Exchange(Caller):
         self.stats = StatsRecorder(self.clock, self.on_request)
         for watcher in WATCHERS:
             self.stats.watches += watcher(self)
-        self._heed_facts()
+        self.payload = heed(self.payload, self.facts)
 
     def ask_for(self, model: str) -> None:
         """Write the request again for a model whose name was not known before."""
-        self.payload = self.write(model)
-        self._heed_facts()
-
-    def _heed_facts(self) -> None:
-        model = self.payload.model
-        if self.payload.forced_choice and self.facts.value("refuses_forced_choice", model=model):
-            self.payload = without_forced_choice(self.payload)
-        if self.facts.value("fixes_sampling", model=model):
-            self.payload = without_fixed_sampling(self.payload)
-        if (refused := self.facts.value("refused_switch", model=model)) is not None:
-            self.payload = without_switch(self.payload, refused)
-        field = self.facts.value("thinking_field", model=model)
-        if field is not None:
-            self.payload = self.payload.with_thinking_field(field)
-        if self.facts.value("strips_markers", model=model):
-            self.payload = self.payload.with_markers()
-        if self.facts.value("loses_closing_tag", model=model):
-            self.payload = self.payload.with_counts()
+        self.payload = heed(self.write(model), self.facts)
 
     def sent(self) -> None:
         """The request is written."""

@@ -85,11 +85,6 @@ class Payload:
         body = {**self.body, "messages": [*self.body["messages"], *added]}
         return replace(self, body=body, conversation=conversation, history=ordered.history)
 
-    @property
-    def thinks_twice(self) -> bool:
-        """Whether a message has its thinking in more than one field."""
-        return any(all(name in message for name in THINKING_FIELDS) for message in self._own())
-
     def with_thinking_field(self, name: str) -> Payload:
         """The same request with all thinking in one field, the one that the server reads."""
         written = [_with_thinking_in(name, message) for message in self._own()]
@@ -279,7 +274,9 @@ def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
 
 
 def without_forced_choice(payload: Payload) -> Payload:
-    """The same request with the choice left to the model, and a system message that asks for the call instead."""
+    """The same request with a forced choice left to the model, and a system message that asks for the call instead."""
+    if not payload.forced_choice:
+        return payload
     choice, forced = payload.body.get("tool_choice"), payload.forced
     names = forced.names if forced is not None else frozenset()
     named = isinstance(choice, Mapping) or names != payload.tools.names
@@ -293,13 +290,14 @@ def without_forced_choice(payload: Payload) -> Payload:
 
 
 def without_fixed_sampling(payload: Payload) -> Payload:
-    """The same request without the values that a server may fix for its model; the payload itself if it has none."""
-    body = {name: value for name, value in payload.body.items() if name not in SAMPLING}
-    return payload if len(body) == len(payload.body) else replace(payload, body=body)
+    """The same request without the values that a server may fix for its model."""
+    return replace(
+        payload, body={name: value for name, value in payload.body.items() if name not in SAMPLING}
+    )
 
 
 def without_switch(payload: Payload, refused: str) -> Payload:
-    """The same request with one way to switch thinking off instead of two; the payload itself if it has not two.
+    """The same request with one way to switch thinking off, where it has two.
 
     Args:
         payload: The request.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
-__all__ = ["Fact", "FactName", "TargetFacts"]
+__all__ = ["RELEARN", "Fact", "FactName", "TargetFacts"]
 
 FactName: TypeAlias = Literal[
     "dedicated_dns",
@@ -30,6 +30,8 @@ model cannot be made to call a tool. `route`: the method and the version of the 
 usual ones. `server`: its kind. `strips_markers`: whether it takes the tokens out of
 Kimi K3's markup. `thinking_field`: the one field in which the server writes and reads thinking."""
 
+RELEARN: Final = timedelta(days=1)
+"""For how long a refusal is believed: a server may be replaced by a newer one under the same address."""
 logger: Final = logging.getLogger("kimi_vertex.facts")
 
 
