@@ -15,89 +15,98 @@ import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
 from zlib import crc32
 
 import orjson
 
-__all__ = ["JobError", "Lines", "Output"]
+__all__ = ["JobError", "Lines", "Output", "key_of"]
 
-_ID: Final = re.compile(rb'\s*\{\s*"custom_id"\s*:\s*"([^"\\]*)"')
 _HEAD: Final = b'{"line": '
-_DONE: Final = re.compile(_HEAD.replace(b"{", rb"\{") + rb'(\d+), "input": (\d+),')
-_CHUNK: Final = 1 << 16
+_MARK: Final = re.compile(re.escape(_HEAD) + rb'(\d+), "input": (\d+),')
 _SYNC: Final = 5.0
 """Seconds between two times that the disk is waited for."""
+_BUCKETS: Final = 256
 
 
 class JobError(Exception):
     """The job cannot be begun or continued as it is."""
 
 
-class _Seen:
-    """Which keys there have been: 8 bytes for each place of a table that is at most two thirds full."""
-
-    def __init__(self) -> None:
-        self._table, self._count = array("q", bytes(8 << 12)), 0
-
-    def add(self, key: int) -> bool:
-        """Whether the key is new."""
-        if 3 * self._count > 2 * len(self._table):
-            old, self._table, self._count = self._table, array("q", bytes(16 * len(self._table))), 0
-            for one in old:
-                if one:
-                    self.add(one)
-        table, mask, key = self._table, len(self._table) - 1, key or 1
-        place = key & mask
-        while table[place]:
-            if table[place] == key:
-                return False
-            place = (place + 1) & mask
-        table[place] = key
-        self._count += 1
-        return True
+def key_of(number: int, row: Any) -> Any:
+    """What a row is called: its `custom_id`, or else the number of its line."""
+    key = row.get("custom_id") if isinstance(row, dict) else None
+    return str(number) if key is None else key
 
 
 class Lines:
-    """The rows of the input, and which of them are done.
+    """The rows of the input, and which of them are done: 13 bytes for each.
 
     Raises:
-        JobError: A `custom_id` comes twice or is not a text, what was done belongs to another input, or the input cannot be
-            read twice.
+        JobError: A `custom_id` comes twice, or no line is a row, or the input cannot be read twice.
     """
 
-    def __init__(self, source: Path, *finished: Path) -> None:
-        self.source = source
+    def __init__(self, source: Path) -> None:
+        self.source, self.total = source, 0
         if not source.is_file():
             raise JobError(
                 f"{source} is not a file. Rows are read twice: write what a pipe gives to a file first."
             )
-        self._sums, seen, self.total = array("I"), _Seen(), 0
-        with _rows(source) as rows:
-            for number, row in enumerate(rows, start=1):
-                stripped = row.strip()
-                self._sums.append(crc32(stripped))
-                if stripped:
-                    self.total += 1
-                key = _key(number, row)
-                if key is not None and not seen.add(hash(key)):
-                    text = key.decode(errors="replace")
-                    raise JobError(f"{source} has the custom_id {text!r} twice: {self._where(key, number)}.")
-        self._done = bytearray(len(self._sums) + 1)
-        for path in finished:
-            self._read(path)
-        self.done = sum(self._done)
+        self._sums, rows = array("I"), 0
+        hashes = [array("q") for _ in range(_BUCKETS)]
+        for number, line in self._numbered():
+            self._sums.append(crc32(line))
+            if line:
+                self.total += 1
+                row = _loads(line)
+                rows += isinstance(row, dict)
+                found = hash(str(key_of(number, row)))
+                hashes[found % _BUCKETS].append(found)
+        self._done = bytearray(len(self._sums))
+        if self.total and not rows:
+            raise JobError(
+                f"{source} has no rows: each line has to be a JSON object, in UTF-8, with no line breaks in it."
+            )
+        twice = {one for bucket in hashes if len(set(bucket)) < len(bucket) for one in bucket}
+        if twice:
+            self._refuse(twice)
 
-    def _where(self, key: bytes, last: int) -> str:
-        with _rows(self.source) as rows:
-            first = next(number for number, row in enumerate(rows, start=1) if _key(number, row) == key)
-        return f"in line {first} and in line {last}"
+    def _numbered(self) -> Iterator[tuple[int, bytes]]:
+        """Each line, bare, behind the byte order mark that some editors and spreadsheets write."""
+        with self.source.open("rb") as lines:
+            lines.seek(3 if lines.read(3) == codecs.BOM_UTF8 else 0)
+            yield from enumerate(map(bytes.strip, lines), start=1)
 
-    def _read(self, path: Path) -> None:
-        for number, checksum in marks(path):
+    def _refuse(self, twice: set[int]) -> None:
+        first: dict[str, int] = {}
+        for number, line in self._numbered():
+            key = str(key_of(number, _loads(line)))
+            if line and hash(key) in twice and first.setdefault(key, number) != number:
+                raise JobError(
+                    f"{self.source} has the custom_id {key!r} twice: in line {first[key]} and in line {number}."
+                )
+
+    @property
+    def done(self) -> int:
+        """How many rows are done."""
+        return sum(self._done)
+
+    def settle(self, output: Output, cure: str) -> None:
+        """Count the rows that a file has as done.
+
+        Args:
+            output: The file.
+            cure: What to do if a row is another now.
+
+        Raises:
+            JobError: It is another job's, or a row has changed since.
+        """
+        for number, checksum in output.marks():
             if number > len(self._sums) or self._sums[number - 1] != checksum:
-                raise _unfit(path, f"line {number} of {self.source} has changed")
-            self._done[number] = 1
+                raise JobError(
+                    f"{output.path} does not fit the input: line {number} of {self.source} has changed. {cure}"
+                )
+            self._done[number - 1] = 1
 
     def left(self) -> Iterator[tuple[int, bytes]]:
         """The rows that are not done, with their numbers; those that were added since belong to the next run.
@@ -105,104 +114,46 @@ class Lines:
         Raises:
             JobError: The input has changed since it was checked.
         """
-        with _rows(self.source) as rows:
-            for number, checksum in enumerate(self._sums, start=1):
-                row = next(rows, b"")
-                if self._done[number]:
-                    continue
-                stripped = row.strip()
-                if crc32(stripped) != checksum:
-                    raise JobError(f"line {number} of {self.source} was changed while the job ran.")
-                if stripped:
-                    yield number, row
+        lines = self._numbered()
+        for number, checksum in enumerate(self._sums, start=1):
+            _, line = next(lines, (0, b""))
+            if self._done[number - 1]:
+                continue
+            if crc32(line) != checksum:
+                raise JobError(f"line {number} of {self.source} was changed while the job ran.")
+            if line:
+                yield number, line
 
     def mark(self, number: int) -> dict[str, int]:
         """What a line of the output says of its row."""
         return {"line": number, "input": self._sums[number - 1]}
 
 
-def _rows(source: Path) -> BinaryIO:
-    """The input, open behind the byte order mark that some editors and spreadsheets write."""
-    file = source.open("rb")
-    start = file.read(3)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        file.close()
-        raise JobError(f"{source} is UTF-16. Write it as UTF-8.")
-    file.seek(3 if start == codecs.BOM_UTF8 else 0)
-    return file
-
-
-def _key(number: int, row: bytes) -> bytes | None:
-    """The key that a row's answer will have: its own, or its number. None: it is not a row, and becomes a dead letter."""
-    times = row.count(b'"custom_id"')
-    if times == 1 and (found := _ID.match(row)):
-        return found[1]
-    if times:
-        try:
-            value = orjson.loads(row)
-        except ValueError:
-            return None
-        key = value.get("custom_id") if isinstance(value, dict) else None
-        if isinstance(key, str):
-            return key.encode("utf-8", "surrogatepass")
-        if key is not None:
-            raise JobError(f"line {number} has the custom_id {str(key)[:80]}, which is not a text. Quote it.")
-    return b"%d" % number if b'"messages"' in row else None
-
-
-def marks(path: Path) -> Iterator[tuple[int, int]]:
-    """Which rows a job's file has whole lines of: their numbers and checksums.
-
-    Raises:
-        JobError: A line is not a job's.
-    """
-    with path.open("rb") as lines:
-        for line in lines:
-            if found := _DONE.match(line):
-                if line.endswith(b"\n"):
-                    yield int(found[1]), int(found[2])
-            elif line.endswith(b"\n") or not (line.startswith(_HEAD) or _HEAD.startswith(line)):
-                raise _unfit(path, "it is not this job's")
-
-
-def _unfit(path: Path, what: str) -> JobError:
-    return JobError(f"{path} does not fit the input: {what}. Take another file with -o or --errors.")
+def _loads(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return None
 
 
 class Output:
     """A file to which whole lines are appended, each at once. Only one run has it at a time.
 
+    Args:
+        path: The file.
+        afresh: What there is will be thrown away.
+
     Raises:
         JobError: Another run has it, or it is not a regular file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, afresh: bool = False) -> None:
         if path.exists() and not path.is_file():
             raise JobError(f"{path} is not a regular file. What was answered is read again by the next run.")
-        self.path = path
-        self._file = path.open("ab+", buffering=0)
+        self.path, self._afresh, self.count, self._end = path, afresh, 0, 0
+        self._file = path.open("ab", buffering=0)
         self._lock()
         self._synced = time.monotonic()
-
-    def cut(self) -> None:
-        """Cut off a torn last line. The file has to be known for this job's."""
-        end, found = self._file.seek(0, os.SEEK_END), 0
-        while end and not found:
-            start = max(end - _CHUNK, 0)
-            self._file.seek(start)
-            found = self._file.read(end - start).rfind(b"\n") + 1
-            end = start + found
-        self._file.truncate(end)
-
-    def empty(self) -> None:
-        """Throw away what there is.
-
-        Raises:
-            JobError: It is not a job's.
-        """
-        for _ in marks(self.path):
-            pass
-        self._file.truncate(0)
 
     def _lock(self) -> None:
         try:
@@ -215,16 +166,37 @@ class Output:
             self._file.close()
             raise JobError(f"{self.path} is being written by another run.") from None
 
+    def marks(self) -> Iterator[tuple[int, int]]:
+        """Which rows the file has whole lines of, and will keep: their numbers and checksums.
+
+        Raises:
+            JobError: A line is not a job's.
+        """
+        with self.path.open("rb") as lines:
+            for line in lines:
+                found, whole = _MARK.match(line), line.endswith(b"\n")
+                if not found and (whole or not (line.startswith(_HEAD) or _HEAD.startswith(line))):
+                    raise JobError(
+                        f"{self.path} does not fit: it is not this job's. Take another file with -o or --errors."
+                    )
+                if found and whole and not self._afresh:
+                    self.count += 1
+                    self._end += len(line)
+                    yield int(found[1]), int(found[2])
+
+    def cut(self) -> None:
+        """Keep what `marks` gave: cut off a torn last line."""
+        self._file.truncate(self._end)
+
     def write(self, line: dict[str, Any]) -> None:
         """Append a line."""
         rest = memoryview(json.dumps(line).encode() + b"\n")
         while rest:
             rest = rest[self._file.write(rest) :]
         if time.monotonic() - self._synced >= _SYNC:
-            self.sync()
+            self._sync()
 
-    def sync(self) -> None:
-        """Wait for the disk."""
+    def _sync(self) -> None:
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
@@ -232,4 +204,5 @@ class Output:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with self._file:
+            self._sync()

@@ -20,7 +20,7 @@ import pytest
 
 from kimi_vertex_cli import main
 from kimi_vertex_cli._lines import JobError, Lines, Output
-from kimi_vertex_emulator import ChatRequest, Emulator, Quota, Raw, Turn
+from kimi_vertex_emulator import Call, ChatRequest, Emulator, Quota, Raw, Turn
 
 from .support_cli import on_terminal
 
@@ -33,7 +33,11 @@ class Files:
     """A job's three files."""
 
     def __init__(self, folder: Path) -> None:
-        self.rows, self.out, self.errors = folder / "in.jsonl", folder / "out.jsonl", folder / "errors.jsonl"
+        self.rows, self.out, self.errors = (
+            folder / "in.jsonl",
+            folder / "out.jsonl",
+            folder / "out.errors.jsonl",
+        )
 
     def write(self, rows: list[Any]) -> None:
         self.rows.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
@@ -54,7 +58,7 @@ class Files:
         return [json.loads(line) for line in path.read_text().splitlines()]
 
     @property
-    def keys(self) -> list[str]:
+    def keys(self) -> list[Any]:
         return [line["custom_id"] for line in self.lines(self.out)]
 
 
@@ -89,6 +93,26 @@ def test_each_row_is_answered_by_its_id(files: Files) -> None:
     }
     assert body["usage"]["total_tokens"] > 0
     assert (found["r7"]["line"], found["r7"]["error"]) == (8, None)
+
+
+def test_all_of_an_answer_is_kept(files: Files, kimi: Emulator) -> None:
+    """The counts of thinking, and calls that must not be executed."""
+    kimi.brain = lambda _: Turn(
+        tool_calls=[Call("f", '{"a": 1')],
+        usage={
+            "prompt_tokens": 1,
+            "completion_tokens": 2,
+            "total_tokens": 3,
+            "completion_tokens_details": {"reasoning_tokens": 1},
+        },
+    )
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    files.write([ask("a", tools=[tool])])
+    assert files.run() == 0
+    body = files.lines(files.out)[0]["response"]["body"]
+    calls = body["choices"][0]["message"]["invalid_tool_calls"]
+    assert {(call["name"], call["arguments"]) for call in calls} == {("f", '{"a": 1')}
+    assert body["usage"]["completion_tokens_details"]["reasoning_tokens"] == 2
 
 
 def test_bare_rows_have_their_line_as_id(files: Files, kimi: Emulator) -> None:
@@ -221,13 +245,13 @@ def test_two_runs_at_a_time_are_refused(files: Files, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "words"),
+    ("first", "second"),
     [
-        ({"custom_id": 5}, {"custom_id": 5}, "line 1 has the custom_id 5, which is not a text"),
-        ({"custom_id": {"a": 1}}, {}, "line 1 has the custom_id {'a': 1}, which is not a text"),
-        ({"custom_id": "2"}, {}, "'2' twice: in line 1 and in line 2"),
+        ({"custom_id": 5}, {"custom_id": "5"}),
+        ({"custom_id": "2"}, {}),
+        ({"custom_id": "ä"}, {"custom_id": "\u00e4"}),
     ],
-    ids=["a number", "an object", "the number of a line without one"],
+    ids=["a number and a text", "the number of a line without one", "written in two ways"],
 )
 def test_an_id_that_would_be_ambiguous_is_refused(
     files: Files,
@@ -235,12 +259,20 @@ def test_an_id_that_would_be_ambiguous_is_refused(
     capsys: pytest.CaptureFixture[str],
     first: dict[str, Any],
     second: dict[str, Any],
-    words: str,
 ) -> None:
     """Answers are told apart by their ids, so no two rows may get the same one."""
-    files.write([ask("a", **first), ask("b", **second)])
-    assert words in refused(files, capsys)
+    files.rows.write_text(
+        f"{json.dumps(ask('a', **first), ensure_ascii=False)}\n{json.dumps(ask('b', **second))}\n", "utf-8"
+    )
+    assert "twice: in line 1 and in line 2" in refused(files, capsys)
     assert kimi.chat_requests == []
+
+
+def test_an_id_that_is_a_number_stays_one(files: Files) -> None:
+    """An answer is joined to its row by the value that the row has."""
+    files.write([ask("a", custom_id=5)])
+    assert files.run() == 0
+    assert files.keys == [5]
 
 
 def test_an_id_of_null_is_none(files: Files) -> None:
@@ -289,10 +321,55 @@ def test_a_byte_order_mark_is_skipped(files: Files) -> None:
     assert files.keys == ["r0"]
 
 
-def test_utf_16_is_refused(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of its rows would be dead letters."""
-    files.rows.write_text(json.dumps(numbered(1)[0]), encoding="utf-16")
-    assert "is UTF-16. Write it as UTF-8" in refused(files, capsys)
+@pytest.mark.parametrize(
+    "content",
+    [json.dumps(ask("Hi")).encode("utf-16"), b"id,text\n1,Hi\n", json.dumps([ask("Hi")], indent=1).encode()],
+    ids=["UTF-16", "CSV", "one array"],
+)
+def test_a_file_without_a_row_is_refused(
+    files: Files, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    """All of its lines would be dead letters."""
+    files.rows.write_bytes(content)
+    assert "has no rows: each line has to be a JSON object, in UTF-8" in refused(files, capsys)
+
+
+def test_a_line_that_is_not_a_conversation_keeps_its_id(files: Files) -> None:
+    """Its dead letter is found by it."""
+    files.write([{"custom_id": "mine", "body": {"input": "x"}}, *numbered(1)])
+    assert files.run() == 1
+    assert [letter["custom_id"] for letter in files.lines(files.errors)] == ["mine"]
+
+
+def test_jobs_in_one_folder_have_their_own_dead_letters(files: Files, kimi: Emulator) -> None:
+    """Neither is refused for the other's, nor throws them away."""
+    kimi.enqueue(Raw([b"{}"], status=400))
+    files.write(numbered(2))
+    assert files.run("--concurrency", "1") == 1
+    other = files.out.with_name("other.jsonl")
+    assert main(["batch", str(files.rows), "-o", str(other), "--retry-errors"]) == 0
+    assert len(files.lines(files.errors)) == 1
+
+
+def test_a_row_that_was_mended_is_asked_with_retry_errors(
+    files: Files, kimi: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without it, the job says what to do."""
+    kimi.on("row 1.").answer(Raw([b"{}"], status=400))
+    files.write(numbered(3))
+    files.run()
+    files.write([*numbered(1), {"custom_id": "r1", "body": ask("Mended.")}, *numbered(3)[2:]])
+    assert "If you have mended it, begin again with --retry-errors" in refused(files, capsys)
+    assert files.run("--retry-errors") == 0
+    assert len(kimi.chat_requests) == 4
+
+
+def test_a_wrong_setting_stops_the_job_although_rows_have_options(files: Files) -> None:
+    """What is wrong with the target is not put down to the rows."""
+    files.write([ask("a", max_tokens=5), ask("b", max_tokens=5)])
+    assert files.run("--base-url", "https://example.com/v1", "--ca-certs", "missing.pem") == 2
+    assert files.lines(files.errors) == []
+    assert files.run("--base-url", "nonsense") == 2
 
 
 def test_empty_lines_are_not_rows(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
@@ -414,6 +491,24 @@ def test_a_terminal_sees_one_line(files: Files) -> None:
     assert "\r\x1b[K20/20 · " in written
     assert "0 aside" in written
     assert "tokens" in written
+
+
+def test_a_narrow_terminal_sees_one_line(files: Files) -> None:
+    """What is written over is no wider than the terminal; only the end is shown whole."""
+    files.write(numbered(20))
+    *over, _ = on_terminal(*files.arguments, columns=40).split("\r\x1b[K")
+    assert over
+    assert max(map(len, over)) < 40
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_a_job_needs_no_listener(files: Files, redirection: str) -> None:
+    """Its exit status says how it ended, also where standard error is closed or full."""
+    files.write(numbered(3))
+    command = f'"$0" -m kimi_vertex "$@" {redirection}'
+    ended = subprocess.run(["bash", "-c", command, sys.executable, *files.arguments], check=False)
+    assert ended.returncode == 0
+    assert len(files.keys) == 3
 
 
 def test_elsewhere_there_are_lines(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
