@@ -61,7 +61,6 @@ class _Template:
 
     Args:
         example: A model in which exactly those fields are set that the new ones will have set.
-        varying: The fields that `fill` is given.
     """
 
     __slots__ = ("_class", "_containers", "_extra", "_fields", "_fields_set", "_new", "_private")
@@ -203,12 +202,7 @@ def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 
 
 def finish_metadata(completion: Completion, requested_model: str | None) -> dict[str, Any]:
-    """`response_metadata` of a whole turn, the same for a stream's last chunk and for a message.
-
-    Args:
-        completion: The turn.
-        requested_model: The model's name, for a server that does not report it.
-    """
+    """`response_metadata` of a whole turn, the same for a stream's last chunk and for a message."""
     metadata: dict[str, Any] = {**completion.metadata, "model_provider": PROVIDER}
     optional = {
         "model_name": completion.model or requested_model,

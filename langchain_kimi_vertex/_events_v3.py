@@ -36,11 +36,7 @@ __all__ = ["ProtocolEvents"]
 
 
 class ProtocolEvents:
-    """Turns the events of one turn into protocol events.
-
-    Args:
-        requested_model: The model's name, for a server that does not report it.
-    """
+    """Turns the events of one turn into protocol events."""
 
     __slots__ = ("_calls", "_invalid", "_next", "_open", "_requested_model", "_started", "_text")
 

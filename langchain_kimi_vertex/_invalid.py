@@ -17,11 +17,7 @@ CUT_MARK: Final = " <<do not execute: invalid call>>"
 
 
 def refusing_fragment(arguments: str) -> str:
-    """Text which, put behind `arguments`, no JSON repair of LangChain's accepts.
-
-    Args:
-        arguments: The arguments as far as they arrived, valid JSON or not.
-    """
+    """Text which, put behind `arguments`, no JSON repair of LangChain's accepts."""
     in_string, innermost = _position(arguments)
     quote = '"' if in_string else ""
     wrong_bracket = "}" if innermost == "[" else "]"

@@ -60,7 +60,6 @@ def to_core_messages(
     """Convert a conversation.
 
     Args:
-        messages: LangChain messages, from this or any other chat model.
         tools: The tools that a message may add by name, in OpenAI's form.
 
     Raises:

@@ -29,10 +29,6 @@ class Request(NamedTuple):
 def prepare(messages: Sequence[BaseMessage], arguments: Mapping[str, Any]) -> Request:
     """Build a request.
 
-    Args:
-        messages: The conversation.
-        arguments: The keyword arguments of this request.
-
     Raises:
         ConfigurationError: One of the names is not in `RequestOptions`.
         InvalidRequestError: A message cannot be sent.

@@ -97,10 +97,6 @@ def added_tools(block: Mapping[str, Any], tools: Mapping[str, dict[str, Any]]) -
     There are two spellings of it: Anthropic's `tool_addition`, with a definition or a reference to a tool that is known,
     and OpenAI's `additional_tools`.
 
-    Args:
-        block: The block.
-        tools: The tools that may be added by name.
-
     Raises:
         InvalidRequestError: It takes a tool away, or names one that is not known.
     """

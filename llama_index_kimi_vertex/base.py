@@ -264,7 +264,6 @@ class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
         """Send the instrumentation event, because LlamaIndex's engines do not pass thinking on.
 
         Args:
-            thinking: The next piece.
             span: The span of the call, which a stream outlives.
         """
         if thinking and has_handler(_dispatcher):

@@ -142,7 +142,6 @@ def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, n
     """Read one chunk of a stream.
 
     Args:
-        value: The decoded JSON.
         source: What it was decoded from, if that is at hand.
         whole: Whether it is a whole answer, with a message in the delta's place.
         noted: Whether an earlier chunk's notes have been read. They are then read again only from a chunk that
@@ -205,10 +204,6 @@ def read_chunk(value: Any, source: str | bytes | None, *, whole: bool = False, n
 
 def read_body(value: Any, source: str | bytes | None) -> Chunk:
     """Read a whole answer.
-
-    Args:
-        value: The decoded JSON.
-        source: What it was decoded from, if that is at hand.
 
     Raises:
         StreamErrorEvent: It is an error.

@@ -119,19 +119,11 @@ class Accumulator:
             self._finish = event
 
     def invalidate(self, calls: Mapping[int, str]) -> None:
-        """Mark calls that must not be executed, although no `Finish` may come to say so.
-
-        Args:
-            calls: Why, by the call's index.
-        """
+        """Mark calls that must not be executed, by their index and with the reason, although no `Finish` may come to say so."""
         self._invalid = {**self._invalid, **calls}
 
     def continued(self, invalid: Mapping[int, str]) -> Accumulator:
-        """Begin an answer that follows this one in the same stream.
-
-        Args:
-            invalid: Why each call so far must not be executed, by its index.
-        """
+        """Begin an answer that follows this one in the same stream, with the calls so far as invalid ones."""
         following = Accumulator()
         following._thinking = None if self._thinking is None else list(self._thinking)
         following._text = list(self._text)

@@ -209,12 +209,7 @@ class _Request(Request):
 
 @contextmanager
 def open_transport(ca_certs: str | None = None, seconds: float = LONGEST_WAIT) -> Iterator[Any]:
-    """A google-auth transport for one refresh: tokens last an hour, connections do not.
-
-    Args:
-        ca_certs: The certificates to trust.
-        seconds: How long the service may be silent.
-    """
+    """A google-auth transport for one refresh, silent for so many seconds at most: tokens last an hour, connections do not."""
     request = _Request(seconds)
     request.session.verify = requests_verify(ca_certs)
     try:

@@ -99,9 +99,6 @@ class TokenSource:
     expire (within 3:45 minutes) is still served while one refresh runs in the background; one that has
     expired makes callers wait for a single refresh. `refresh` and `apply` are used rather than
     `before_request`, which adds a lookup of the account's regions and blocking calls to the metadata server.
-
-    Args:
-        settings: What the user gave, checked.
     """
 
     __slots__ = (

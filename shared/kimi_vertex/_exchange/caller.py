@@ -83,11 +83,8 @@ class Caller:
 
 
 def authorize(caller: Caller, refused: Hidden[str] | None) -> Steps[Identity]:
-    """Begin an attempt: find out whose it is, and the project where only the credentials know it.
-
-    Args:
-        caller: The request.
-        refused: The token that the service has just refused.
+    """Begin an attempt, perhaps after a token was refused: find out whose it is, and the project where only the
+    credentials know it.
     """
     caller.attempted = caller.clock()
     try:

@@ -91,9 +91,6 @@ def status_error(
     """Build the error for an HTTP status, or for an error event that names one.
 
     Args:
-        said: What the service said, and about which request.
-        error: The same as it came.
-        headers: The response's headers, names in lower case.
         now: The time, to read a `Retry-After` date by.
         partial: What had arrived before, for an error in the middle of a stream.
     """
@@ -144,15 +141,7 @@ def _address(said: Said, error: _wire.WireError, amid: bool) -> str:
 def unreachable(
     failure: TransportFailure, place: str, *, target: Target, host: str, proxy: str | None
 ) -> APIError:
-    """The error for a failure before the head of the response.
-
-    Args:
-        failure: What went wrong.
-        place: The target in words.
-        target: The target.
-        host: Host and port of the request.
-        proxy: The proxy on the way, with the variable that names it.
-    """
+    """The error for a failure before the head of the response."""
     words = str(failure)
     through = f" through the proxy in {proxy}" if proxy else ""
     if failure.kind == "connect_timeout":

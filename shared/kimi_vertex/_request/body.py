@@ -151,15 +151,6 @@ def build(
 ) -> Payload:
     """Build the body of one request.
 
-    Args:
-        messages: The conversation, in the caller's ids.
-        options: The client's defaults and the request's own options, merged.
-        settings: How to treat thinking.
-        target: Where the request goes.
-        rules: The rules of the model on its server.
-        model: The model's name for the body; `None` leaves it out.
-        stream: Whether to ask for a stream, with its usage.
-
     Raises:
         InvalidRequestError: Something in it cannot be sent.
     """
@@ -297,12 +288,7 @@ def without_fixed_sampling(payload: Payload) -> Payload:
 
 
 def without_switch(payload: Payload, refused: str) -> Payload:
-    """The same request with one way to switch thinking off, where it has two.
-
-    Args:
-        payload: The request.
-        refused: The field of the way that the server does not take.
-    """
+    """The same request without the refused one of the two ways to switch thinking off, where it has both."""
     if any(payload.body.get(name) != off for name, off in SWITCHED_OFF.items()):
         return payload
     return replace(payload, body={name: value for name, value in payload.body.items() if name != refused})

@@ -63,8 +63,6 @@ class Declarations:
         Args:
             tools: The tools at the top. What a message declares, too, is left to the message: the tool was added to
                 the conversation and to what can be executed.
-            messages: The conversation.
-            rules: The rules of the model on its server.
         """
         late = [(n, tool) for n, message in enumerate(messages) if message.tools for tool in message.tools]
         self._role = "developer" if rules.server == "vllm" else "system"

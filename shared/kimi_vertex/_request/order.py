@@ -58,10 +58,6 @@ def order(messages: Sequence[Message], prefix: str = _PREFIX) -> Order:
     A call without a result gets one that says so: strict servers refuse the conversation otherwise, and other models
     lose the thread.
 
-    Args:
-        messages: The conversation.
-        prefix: What stands before `NAME:N` in the ids that the model gives.
-
     Raises:
         InvalidRequestError: A result belongs to no call before it.
     """

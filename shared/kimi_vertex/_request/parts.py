@@ -44,10 +44,6 @@ _NAMES: Final = ("filename", "file_name", "name", "title")
 def read_parts(part: Any, role: str) -> list[dict[str, Any]]:
     """The forms in which a part is sent; an empty list if it has no such form.
 
-    Args:
-        part: The part as it was given.
-        role: Who says it.
-
     Returns:
         Texts, images and videos in OpenAI's form. Texts of a document say that they stand `apart` from their
         neighbors; images and videos have a `note` for a model that cannot see them.

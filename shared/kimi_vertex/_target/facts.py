@@ -54,12 +54,7 @@ class TargetFacts(Mapping[str, Fact]):
     """
 
     def __init__(self, place: str, now: Callable[[], datetime]) -> None:
-        """Begin without any.
-
-        Args:
-            place: The target in words, for the log.
-            now: The clock.
-        """
+        """Begin without any. The place is the target in words, for the log."""
         self._place = place
         self._now = now
         self._facts: dict[str, Fact] = {}
@@ -73,15 +68,7 @@ class TargetFacts(Mapping[str, Fact]):
         model: str | None = None,
         lasts: timedelta | None = None,
     ) -> None:
-        """Remember a fact; a newer one replaces it.
-
-        Args:
-            name: Which fact.
-            value: What was learned.
-            how: From what.
-            model: The model that it is about, if not all of the target's.
-            lasts: For how long it can be relied on.
-        """
+        """Remember a fact; a newer one replaces it."""
         now = self._now()
         self._facts[_key(name, model)] = Fact(value, how, now, now + lasts if lasts is not None else None)
         logger.debug("Learned of %s: %s is %r (%s).", self._place, _key(name, model), value, how)

@@ -88,8 +88,6 @@ def check_location(value: str, setting: str, *, within: str = "{}") -> str:
     """Return a region, `us`, `eu` or `global`.
 
     Args:
-        value: The location.
-        setting: Where it is from, for the text.
         within: What it is a part of, with `{}` in its place: the one that is meant is shown there.
 
     Raises:

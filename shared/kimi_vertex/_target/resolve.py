@@ -61,23 +61,10 @@ def resolve_target(
     insecure_http: InsecureHttp | None = None,
     environment: Environment,
 ) -> Target:
-    """Decide where requests go.
+    """Decide where requests go, by the settings of a client and the environment.
 
     Arguments win over variables. `base_url` is a place of its own; then come `endpoint` and `endpoint_host`; else the
     managed service. `KIMI_VERTEX_EMULATOR_HOST` stands in for the last three.
-
-    Args:
-        model: `publisher/model`, which the managed service needs; any other server may go without.
-        project: Project id or number. Default: `GOOGLE_CLOUD_PROJECT`, else the credentials' project.
-        location: Region, `us`, `eu` or `global`. Default: `GOOGLE_CLOUD_LOCATION`, else `global`.
-        endpoint: `projects/P/locations/R/endpoints/ID`, or the id alone.
-        endpoint_host: `ID.REGION-NUMBER.prediction.vertexai.goog`, which also names the endpoint, its
-            region and its project if those are not given; or a private address.
-        base_url: Everything before `/chat/completions`.
-        api: The method to call; `auto` tries those that answer like chat completions.
-        audience: Whom ID tokens are for, at a `base_url` that takes those.
-        insecure_http: Whether http is accepted in private networks, and whether a token may go that way.
-        environment: What the environment says.
 
     Raises:
         ConfigurationError: If a setting is malformed, missing, or contradicts another.
@@ -243,13 +230,6 @@ def _endpoint(
 
     A resource name decides on project and region and may not contradict what the user said; then comes what the
     user said, then what a dedicated host says. Only for the project does the environment come before the host.
-
-    Args:
-        given: Resource name or id, and host, each with the setting or variable that it is from.
-        place: The target as far as settings and environment describe it together.
-        project: As given by the user.
-        location: As given by the user.
-        insecure: Whether plain http is accepted.
     """
     endpoint, source = given.endpoint, given.source["endpoint"]
     address = _host(given, insecure)

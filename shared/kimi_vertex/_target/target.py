@@ -199,7 +199,6 @@ class Target:
         Args:
             stream: Whether a streamed answer is wanted. It changes the URL only for `rawPredict`;
                 `predict` has no streamed form, so the body must not ask for one either.
-            universe_domain: That of the credentials.
             model: The request's own model, if it differs; only the managed `rawPredict` has it in its URL.
         """
         api, version = self.route or self.routes[0]

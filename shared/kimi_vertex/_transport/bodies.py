@@ -80,11 +80,7 @@ class Content(httpx.ByteStream):
 
 
 class Body:
-    """Joins a body that may not grow without end, and knows since when nothing of note has come.
-
-    Args:
-        of_error: Whether the beginning of it is enough.
-    """
+    """Joins a body that may not grow without end, and knows since when nothing of note has come."""
 
     def __init__(self, *, of_error: bool) -> None:
         self._chunks: list[bytes] = []

@@ -154,8 +154,6 @@ class Clients:
         Args:
             loopback: Whether the server is on this machine, so that no proxy is needed.
             tls: Whether a certificate is to be checked; loading the authorities takes longer than a local request.
-            given: The user's own clients.
-            ca_certs: The certificates to trust: a PEM file, a directory, or `system`.
 
         Raises:
             ConfigurationError: One of them is something else.

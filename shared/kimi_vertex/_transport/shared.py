@@ -49,12 +49,6 @@ class Shared:
     ) -> None:
         """Start without connections.
 
-        Args:
-            target: Where requests go.
-            tokens: Where tokens come from; `None` where none is needed.
-            own: HTTP clients of the user's.
-            ca_certs: The certificates to trust.
-
         Raises:
             ConfigurationError: One of them is not an HTTP client.
         """
