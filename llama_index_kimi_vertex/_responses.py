@@ -47,7 +47,6 @@ __all__ = [
     "chat_response",
     "completion_response",
     "invalid_selections",
-    "keep_first_call",
     "read_partial",
     "tool_selections",
 ]
@@ -302,23 +301,6 @@ def invalid_selections(response: ChatResponse) -> list[ToolSelection]:
         )
         for call, reason in invalid_tool_calls(response.message.additional_kwargs)
     ]
-
-
-def keep_first_call(response: ChatResponse) -> ChatResponse:
-    """The same response with no more than one tool call; the given one is not changed."""
-    calls, message = calls_of(response), response.message
-    if len(calls) < 2:
-        return response
-    kwargs = {name: value for name, value in message.additional_kwargs.items() if name != "tool_calls"}
-    kept = ChatMessage(
-        role=message.role,
-        blocks=[
-            *(block for block in message.blocks if not isinstance(block, ToolCallBlock)),
-            _call_block(calls[0], finished=True),
-        ],
-        additional_kwargs=kwargs | _written(calls[:1]),
-    )
-    return response.model_copy(update={"message": kept})
 
 
 def read_partial(text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.calling import acall_tool_with_selection, call_tool_with_selection
 from llama_index.core.tools.types import BaseTool, ToolOutput
 
-from ._responses import invalid_selections, keep_first_call, tool_selections
+from ._responses import invalid_selections, tool_selections
 from ._tools import renamed_tools, tool_dicts, wire_name
 
 __all__ = ["ToolCalls"]
@@ -48,16 +48,6 @@ class ToolCalls(FunctionCallingLLM):
         if not allow_parallel_tool_calls:
             prepared["allow_parallel_tool_calls"] = False
         return prepared
-
-    def _validate_chat_with_tools_response(
-        self,
-        response: ChatResponse,
-        tools: Sequence[BaseTool],
-        allow_parallel_tool_calls: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        """Keep one call where parallel calls are not allowed."""
-        return response if allow_parallel_tool_calls else keep_first_call(response)
 
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any

@@ -24,7 +24,6 @@ from kimi_vertex import (
 from llama_index_kimi_vertex._responses import (
     ResponseBuilder,
     chat_response,
-    keep_first_call,
     tool_selections,
 )
 
@@ -157,15 +156,6 @@ def test_single_call() -> None:
     assert [call.tool_name for call in tool_selections(responses[-1])] == ["add"]
     assert list(responses[-1].message.additional_kwargs["tool_call_arguments"]) == ["functions.add:0"]
     assert responses[-1].additional_kwargs["dropped_tool_calls"][0]["function"]["name"] == "mul"
-
-
-def test_keep_first_call_leaves_the_given_response() -> None:
-    """Taking away calls makes a new response."""
-    response = feed(TURN)[-1]
-    kept = keep_first_call(response)
-    assert len(tool_selections(kept)) == 1
-    assert len(tool_selections(response)) == 2
-    assert kept.message.content == "Let me see."
 
 
 def test_partial_arguments_are_read_on_every_response() -> None:
