@@ -22,14 +22,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeAlias, Unpack,
 
 from ._answer.validation import load_validators
 from ._auth.credentials import CredentialSettings
-from ._auth.imports import IMPORTING
 from ._exchange.commands import Flow
 from ._exchange.flow import run
-from ._exchange.inquiry import Inquiry
 from ._exchange.state import Exchange
 from ._exchange.stats import RequestStats
 from ._habits import check_names
-from ._inspection import Inspected
 from ._request.body import Payload, build
 from ._request.rules import Rules
 from ._secrets import Hidden
@@ -54,7 +51,8 @@ from ._target.resolve import resolve_target
 from ._target.target import Api
 from ._transport.imports import ON_LOOPS, aside
 from ._transport.many import Row, acomplete_many, complete_many
-from ._transport.shared import TargetUser, share
+from ._transport.shared import share
+from ._transport.user import TargetUser
 from .completion import Completion
 from .errors import KimiVertexError
 from .events import Event
@@ -73,13 +71,10 @@ from .options import (
     ToolValidation,
     WaitCallback,
 )
-from .places import Login
 from .streams import AsyncEventStream, EventStream
 
 if TYPE_CHECKING:
     import httpx
-
-    from ._transport.drivers import SyncDriver
 
     HTTPClient: TypeAlias = httpx.Client
     AsyncHTTPClient: TypeAlias = httpx.AsyncClient
@@ -94,7 +89,7 @@ logger = logging.getLogger("kimi_vertex")
 _warned_models: set[str] = set()
 
 
-class KimiVertexClient(TargetUser, Inspected):
+class KimiVertexClient(TargetUser):
     """A client for Kimi on Google Vertex AI, managed or self-deployed.
 
     Example:
@@ -430,29 +425,6 @@ class KimiVertexClient(TargetUser, Inspected):
             pace=self._settings.pace or Pace(),
         )
         return exchange, run(exchange)
-
-    def _inquire(self) -> Inquiry:
-        return Inquiry(
-            target=self._target,
-            headers=default_headers(self._settings.defaults.get("extra_headers")),
-            clock=time.monotonic,
-            today=lambda: datetime.now(UTC),
-            proxy_of=self._shared.proxy_of,
-        )
-
-    def _drive(self, flow: Flow) -> None:
-        for _ in self._driver(self._settings.timeouts).run(flow):
-            raise AssertionError("only answers have events")
-
-    def _who(self) -> Login | None:
-        tokens = self._shared.tokens
-        return tokens.login if tokens is not None else None
-
-    def _driver(self, timeouts: Timeouts) -> SyncDriver:
-        with IMPORTING:
-            from ._transport.drivers import SyncDriver  # noqa: PLC0415  # httpx is loaded by the first request
-
-        return SyncDriver(self._clients, self._shared.tokens, timeouts)
 
     def _run(self, exchange: Exchange, flow: Flow) -> Generator[Event, None, None]:
         events = self._driver(exchange.timeouts).run(flow)

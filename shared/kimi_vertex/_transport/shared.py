@@ -5,32 +5,28 @@ The registry holds everything weakly. What the last client leaves behind is gone
 
 from __future__ import annotations
 
-import copy
 import os
 import random
 import threading
-import time
 import weakref
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from kimi_vertex._auth.credentials import CredentialSettings
 from kimi_vertex._auth.imports import IMPORTING
 from kimi_vertex._auth.tokens import TokenSource
 from kimi_vertex._exchange.pace import Pacer
-from kimi_vertex._target.facts import Fact, TargetFacts
+from kimi_vertex._target.facts import TargetFacts
 from kimi_vertex._target.target import Target
-from kimi_vertex.options import PaceState
 
 if TYPE_CHECKING:
     import httpx
 
     from .clients import Clients
 
-__all__ = ["Shared", "TargetUser", "share"]
+__all__ = ["Shared", "share"]
 
 
 class Shared:
@@ -107,82 +103,6 @@ class Shared:
     def _released(self, user: object) -> Clients | None:
         self._users.discard(user)
         return None if self._users else self._clients
-
-
-class TargetUser:
-    """What a client does with what it shares: connections, facts, the pace; closing, copying, pickling."""
-
-    _target: Target
-    _model: str | None
-    _credentials: CredentialSettings | None
-    _ca_certs: str | None
-    _shared: Shared
-
-    @property
-    def facts(self) -> Mapping[str, Fact]:
-        """What has been learned about the target so far, shared by all clients of its target and credentials."""
-        return self._shared.facts
-
-    @property
-    def pace_state(self) -> PaceState:
-        """How fast the target is asked at the moment, by all clients of the process that share it."""
-        return self._shared.pacer.state(time.monotonic())
-
-    @property
-    def _clients(self) -> Clients:
-        return self._shared.clients(self)
-
-    def close(self) -> None:
-        """Close the connections of blocking requests, of running ones when they are over; the next one opens new ones.
-
-        Clients of the same target and credentials share connections, which the last of them to close closes.
-        """
-        self._shared.release(self)
-
-    async def aclose(self) -> None:
-        """Close the running event loop's connections, under its requests, too; and those of blocking requests.
-
-        As with `close`, not while other clients share them.
-        """
-        await self._shared.arelease(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._target.describe(self._model)}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self._credentials is not None:
-            self._credentials.check_portable()
-        return {name: value for name, value in self.__dict__.items() if name != "_shared"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._shared = share(self._target, self._credentials, ca_certs=self._ca_certs)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = copy.copy(self)
-        memo[id(self)] = twin
-        return twin
-
-    def __copy__(self) -> Self:
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        return twin
 
 
 _LOCK = threading.RLock()
