@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -17,7 +17,16 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_kimi_vertex._keys import THINKING_KEY
 from langchain_kimi_vertex._translator import is_prose
 
-__all__ = ["ThinkingCallbackHandler"]
+__all__ = ["RunContext", "ThinkingCallbackHandler"]
+
+
+class RunContext(TypedDict):
+    """Which run a hook is called for, as LangChain tells its own handlers."""
+
+    run_id: UUID
+    parent_run_id: UUID | None
+    tags: list[str]
+    metadata: dict[str, Any]
 
 
 class ThinkingCallbackHandler(BaseCallbackHandler):
@@ -53,44 +62,18 @@ class ThinkingCallbackHandler(BaseCallbackHandler):
         self._answer = answer
         self._runs: dict[UUID, _Run] = {}
 
-    def on_thinking_start(
-        self, *, run_id: UUID, parent_run_id: UUID | None, tags: list[str], metadata: dict[str, Any]
-    ) -> None:
+    def on_thinking_start(self, **context: Unpack[RunContext]) -> None:
         """The model begins to think, or resumes thinking after a part of its answer."""
 
-    def on_thinking_token(
-        self,
-        token: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: list[str],
-        metadata: dict[str, Any],
-    ) -> None:
+    def on_thinking_token(self, token: str, **context: Unpack[RunContext]) -> None:
         """A piece of thinking has arrived."""
         if self._thinking is not None:
             self._thinking(token)
 
-    def on_thinking_end(
-        self,
-        thinking: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: list[str],
-        metadata: dict[str, Any],
-    ) -> None:
+    def on_thinking_end(self, thinking: str, **context: Unpack[RunContext]) -> None:
         """The answer or a tool call begins, or the turn is over; `thinking` is everything since the start."""
 
-    def on_answer_token(
-        self,
-        token: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None,
-        tags: list[str],
-        metadata: dict[str, Any],
-    ) -> None:
+    def on_answer_token(self, token: str, **context: Unpack[RunContext]) -> None:
         """A piece of the answer has arrived."""
         if self._answer is not None:
             self._answer(token)
@@ -148,7 +131,7 @@ class _Run:
 
     def __init__(self, handler: ThinkingCallbackHandler, run_id: UUID, details: Mapping[str, Any]) -> None:
         self._handler = handler
-        self._context: dict[str, Any] = {
+        self._context: RunContext = {
             "run_id": run_id,
             "parent_run_id": details.get("parent_run_id"),
             "tags": list(details.get("tags") or ()),
