@@ -1,6 +1,7 @@
 """Runs scripts, each in a process of its own, after one Python has loaded what is slow to load. Standard library only.
 
-Reads a job from stdin and writes what each script did to stdout, both as JSON.
+Reads steps from stdin and writes what each step's scripts did to stdout, both as JSON. What one step has loaded, the
+next ones have.
 """
 
 from __future__ import annotations
@@ -99,10 +100,12 @@ def begin(script: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """Read a job from stdin, write its results to stdout."""
-    job = json.load(sys.stdin)
-    load(job["load"], job["hidden"])
-    json.dump(run(job["scripts"]), sys.stdout)
+    """Read steps from stdin, write their results to stdout."""
+    results = []
+    for step in json.load(sys.stdin):
+        load(step["load"], step["hidden"])
+        results.append(run(step["scripts"]))
+    json.dump(results, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from kimi_vertex_emulator import Emulator, Script
 
-from .support_scripts import Start, run_scripts
+from .support_scripts import Start, Step, run_scripts
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = ROOT / ".ci" / "distributions"
@@ -49,7 +49,22 @@ _SNIPPET = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SHELL = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_SLOW = {"langchain": "langchain_core.language_models.chat_models", "llama-index": "llama_index.core"}
+# What pages share that install these frameworks. A process goes through the steps of a line, so that little is loaded
+# twice; a page sees nothing of what it does not install, because that loads in a later step or in another line.
+_CORE = ("kimi_vertex", "httpx", "httpx_sse")
+_LINES: Sequence[Mapping[frozenset[str], Sequence[str]]] = (
+    {frozenset(): _CORE},
+    {
+        frozenset({"langchain"}): (*_CORE, "langchain_kimi_vertex"),
+        frozenset({"langchain", "llama-index"}): (
+            *_CORE,
+            "langchain_kimi_vertex",
+            "llama_index.core",
+            "llama_index_kimi_vertex",
+        ),
+    },
+    {frozenset({"llama-index"}): (*_CORE, "llama_index.core", "llama_index_kimi_vertex")},
+)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -184,42 +199,51 @@ def run_pages(pages: Mapping[Path, Sequence[Snippet]]) -> dict[Path, list[list[R
 
     Pages that install the same frameworks share the seconds that loading them takes.
     """
-    groups: dict[tuple[str, ...], list[Path]] = {}
-    for path in pages:
-        extras = {extra for text in requirements_of(path) for extra in Requirement(text).extras}
-        groups.setdefault(tuple(_SLOW[extra] for extra in sorted(extras & set(_SLOW))), []).append(path)
-    with ThreadPoolExecutor(len(groups)) as pool:
-        runs = pool.map(
-            _run_group, groups, [{path: pages[path] for path in paths} for paths in groups.values()]
-        )
-        return {path: ran for done in runs for path, ran in done.items()}
+    with ThreadPoolExecutor(len(_LINES)) as pool:
+        return {
+            path: ran for done in pool.map(lambda line: _run_line(line, pages), _LINES) for path, ran in done
+        }
 
 
-def _run_group(
-    load: Sequence[str], pages: Mapping[Path, Sequence[Snippet]]
-) -> dict[Path, list[list[Result]]]:
-    hidden = {path: hidden_modules(requirements_of(path)) for path in pages}
+def _frameworks(path: Path) -> frozenset[str]:
+    extras = {extra for text in requirements_of(path) for extra in Requirement(text).extras}
+    return frozenset(extras & {"langchain", "llama-index"})
+
+
+def _run_line(
+    line: Mapping[frozenset[str], Sequence[str]], pages: Mapping[Path, Sequence[Snippet]]
+) -> list[tuple[Path, list[list[Result]]]]:
+    steps: list[Step] = []
+    paths: list[Path] = []
+    script = Script.from_yaml(ANSWERS)
     with ExitStack() as stack:
-        starts: list[Start] = []
-        for path, snippets in pages.items():
-            emulator = stack.enter_context(Emulator(script=Script.from_yaml(ANSWERS)))
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            job: dict[str, Any] = {
-                "path": str(path),
-                "snippets": [[[block.line, block.code] for block in snippet.blocks] for snippet in snippets],
-            }
-            environment = {
-                "HOME": folder,
-                "KIMI_VERTEX_EMULATOR_HOST": emulator.host,
-                "KIMI_VERTEX_ENDPOINT": "projects/my-project/locations/us-central1/endpoints/1234567890",
-                "NO_GCE_CHECK": "true",
-            }
-            starts.append(Start(str(RUNNER), folder, environment, input=json.dumps(job), hidden=hidden[path]))
-        everything = sorted(set().union(*hidden.values()))
-        ends = run_scripts(starts, load=load, hidden=everything, options=["-W", "error"])
-    for path, end in zip(pages, ends, strict=True):
+        for frameworks, load in line.items():
+            group = [path for path in pages if _frameworks(path) == frameworks]
+            if group:
+                starts = [_start(path, pages[path], script, stack) for path in group]
+                paths += group
+                steps.append(Step(load, starts, sorted({name for start in starts for name in start.hidden})))
+        ends = [end for step in run_scripts(steps, options=["-W", "error"]) for end in step]
+    for path, end in zip(paths, ends, strict=True):
         assert end.status == 0, f"{path.name}: {end.err}"
-    return {path: json.loads(end.out) for path, end in zip(pages, ends, strict=True)}
+    return [(path, json.loads(end.out)) for path, end in zip(paths, ends, strict=True)]
+
+
+def _start(path: Path, snippets: Sequence[Snippet], script: Script, stack: ExitStack) -> Start:
+    emulator = stack.enter_context(Emulator(script=script))
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    job: dict[str, Any] = {
+        "path": str(path),
+        "snippets": [[[block.line, block.code] for block in snippet.blocks] for snippet in snippets],
+    }
+    environment = {
+        "HOME": folder,
+        "KIMI_VERTEX_EMULATOR_HOST": emulator.host,
+        "KIMI_VERTEX_ENDPOINT": "projects/my-project/locations/us-central1/endpoints/1234567890",
+        "NO_GCE_CHECK": "true",
+    }
+    hidden = hidden_modules(requirements_of(path))
+    return Start(str(RUNNER), folder, environment, input=json.dumps(job), hidden=hidden)
 
 
 def plain(output: str) -> str:

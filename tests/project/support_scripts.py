@@ -35,27 +35,33 @@ class End:
     err: str
 
 
-def run_scripts(
-    starts: Sequence[Start], *, load: Sequence[str], hidden: Sequence[str] = (), options: Sequence[str] = ()
-) -> list[End]:
-    """Run scripts, a few at once, each in a process of its own that has the modules loaded.
+@dataclass(frozen=True)
+class Step:
+    """Scripts that may share what is loaded."""
+
+    load: Sequence[str]
+    """The modules to load before the scripts start, once for all of them."""
+    scripts: Sequence[Start]
+    hidden: Sequence[str] = field(default_factory=list)
+    """Modules that must not be found while that loads."""
+
+
+def run_scripts(steps: Sequence[Step], *, options: Sequence[str] = ()) -> list[list[End]]:
+    """Run the scripts of each step, a few at once, each in a process of its own.
 
     Args:
-        starts: The scripts. Each runs as if alone but for what is loaded.
-        load: What to load once for all of them.
-        hidden: Modules that must not be found while that loads.
+        steps: What to load and to run. A script runs as if alone but for what its step and those before it have loaded.
         options: Options of the interpreter.
     """
-    job = {"load": load, "hidden": hidden, "scripts": [asdict(start) for start in starts]}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "KIMI_", "LANGSMITH_"))}
     done = subprocess.run(
         [sys.executable, *options, str(RUNNER)],
         env={**kept, "PYTHONIOENCODING": "utf-8"},
-        input=json.dumps(job),
+        input=json.dumps([asdict(step) for step in steps]),
         capture_output=True,
         encoding="utf-8",
         check=False,
         timeout=230,
     )
     assert done.returncode == 0, done.stderr
-    return [End(**end) for end in json.loads(done.stdout)]
+    return [[End(**end) for end in ends] for ends in json.loads(done.stdout)]

