@@ -11,6 +11,7 @@ from kimi_vertex.events import TextDelta, ThinkingDelta
 
 from .elements import ElementCalls
 from .leaked_calls import Judge, LeakCollector, LeakedCall
+from .literal_tokens import LiteralTokens
 from .markers import (
     ELEMENT_BEGIN,
     ELEMENT_END,
@@ -44,6 +45,7 @@ class Channel:
         "_flowing",
         "_is_plain",
         "_leaks",
+        "_literals",
         "_pass_by",
         "_raw",
         "_scanner",
@@ -53,6 +55,7 @@ class Channel:
     def __init__(self, markers: Markers, judge: Judge) -> None:
         self._scanner = Scanner(markers)
         self._is_plain, self._pass_by = markers.is_plain, self._scanner.pass_by
+        self._literals = LiteralTokens()
         self._leaks = LeakCollector(judge)
         self._elements = ElementCalls(self._leaks)
         self._raw = False  # K3's markup has come, between which text is as it is meant
@@ -81,6 +84,7 @@ class Channel:
         out: list[Delta] = []
         lost, self._surrogate = ("\ufffd" if self._surrogate else ""), ""
         self._scan(lost, out, last=True)
+        self._read_all(self._literals.finish(cut=cut), out, last=True)
         self._give_back(self._elements.flush() + self._leaks.flush(), out)
         self._end(out, cut=cut)
         return merged(out)
@@ -91,19 +95,29 @@ class Channel:
         return self._leaks.calls
 
     def _scan(self, text: str, out: list[Delta], *, last: bool = False) -> None:
-        scanner, elements = self._scanner, self._elements
+        scanner, elements, literals = self._scanner, self._elements, self._literals
         for item in scanner.feed(text, last=last):
             if self._ended:
                 continue
-            items: list[str | Token] = [item]
-            while items:
-                current = items.pop(0)
-                if elements.open:
-                    shown, items[:0] = elements.take(current)
-                    self._give_back(shown, out)
-                else:
-                    self._read(current, out, last=last)
-            scanner.markdown = not self._in_call()
+            if elements.open:
+                self._read_all([item], out, last=last)
+                literals.begin(item)
+            else:
+                self._read_all(literals.take(item), out, last=last)
+            in_call = self._in_call()
+            scanner.markdown = not in_call
+            if not in_call:
+                literals.stop()
+
+    def _read_all(self, items: list[str | Token], out: list[Delta], *, last: bool) -> None:
+        elements = self._elements
+        while items and not self._ended:
+            current = items.pop(0)
+            if elements.open:
+                shown, items[:0] = elements.take(current)
+                self._give_back(shown, out)
+            else:
+                self._read(current, out, last=last)
 
     def _in_call(self) -> bool:
         """Whether text belongs to a call, in which Markdown means nothing."""

@@ -18,11 +18,13 @@ from .arguments import ArgumentStream
 from .code_spans import MarkdownCode
 from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, ELEMENT_BEGIN, SECTION_BEGIN, SECTION_END, Token
 
-__all__ = ["BareCalls", "Judge", "LeakCollector", "LeakedCall"]
+__all__ = ["UNMARKED", "UNMARKED_NATIVE", "BareCalls", "Judge", "LeakCollector", "LeakedCall"]
 
 _LONGEST_ID: Final = 256
-_UNMARKED: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}})\s{{0,8}}(?={{)")
-_UNMARKED_NATIVE: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}}:\d+)\s{{0,8}}(?={{)")
+UNMARKED: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}})\s{{0,8}}")
+"""What stands between the token that opens a call and its object, if the token between them is missing."""
+UNMARKED_NATIVE: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}}:\d+)\s{{0,8}}")
+"""The same, if the first token is missing, too."""
 # The ids that models copy from elsewhere.
 _FOREIGN_IDS: Final = ("call_", "chatcmpl-", "toolu_", "functions.")
 _AN_ID: Final = re.compile(r"(?:functions\.|call_|chatcmpl-|toolu_)[^<{]*|[\w.\-]{1,128}:\d{0,9}|\d{1,9}")
@@ -167,8 +169,8 @@ class LeakCollector:
         if self._state == "arguments":
             return ""
         held = "".join(self._parts).lstrip()
-        match = (_UNMARKED if self._state == "id" else _UNMARKED_NATIVE).match(held)
-        if match is not None:
+        match = (UNMARKED if self._state == "id" else UNMARKED_NATIVE).match(held)
+        if match is not None and held.startswith("{", match.end()):
             # The token between id and arguments is missing.
             self._id, self._parts, self._state = match.group(1), [held[match.end() :]], "arguments"
             return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from kimi_vertex._json import canonical, normalize_arguments
@@ -18,6 +18,7 @@ from kimi_vertex._tools import DeclaredTools
 
 from .elements import ElementCalls
 from .leaked_calls import LeakCollector, LeakedCall
+from .literal_tokens import LiteralTokens
 from .markers import (
     ELEMENT_BEGIN,
     ELEMENT_END,
@@ -121,10 +122,24 @@ class Quotations:
         """The calls that tokens mark, and the text without the tokens."""
         scanner = Scanner(self._markers)
         scanner.markdown = False
+        found = list(scanner.feed(text, last=True))
+        literals = LiteralTokens(eager=True)
+        read = [passed for item in found for passed in literals.take(item)] + literals.finish()
+        # What follows a call here need not follow it in the answer, so both readings of a token in a string count.
+        calls = [
+            call for items in ([found, read] if literals.found else [found]) for call in self._read(items)
+        ]
+        words = (
+            item if isinstance(item, str) else item.text
+            for item in found
+            if isinstance(item, str) or item.kind in (THINK_BEGIN, THINK_END, HALF_TAG)
+        )
+        return calls, "".join(words)
+
+    def _read(self, found: Sequence[str | Token]) -> list[LeakedCall]:
         leaks = LeakCollector(Quotations((), self._tools, self._markers, recovers=True))
         elements = ElementCalls(leaks)
-        before, found = "", list(scanner.feed(text, last=True))
-        items = found[::-1]
+        before, items = "", list(found[::-1])
         while items:
             item = items.pop()
             text = item if isinstance(item, str) else item.text
@@ -143,12 +158,7 @@ class Quotations:
                 before = text
         elements.flush()
         leaks.flush()
-        words = (
-            item if isinstance(item, str) else item.text
-            for item in found
-            if isinstance(item, str) or item.kind in (THINK_BEGIN, THINK_END, HALF_TAG)
-        )
-        return leaks.calls, "".join(words)
+        return leaks.calls
 
 
 def _readings(text: str) -> Iterator[str]:
