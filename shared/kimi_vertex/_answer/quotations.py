@@ -46,6 +46,8 @@ _ENTITY: Final = re.compile(r"&(lt|gt|quot|apos|amp|vert|#[0-9]{1,6}|#[xX][0-9a-
 _NUMBER: Final = re.compile(r":\d{1,9}\s{0,8}(?=\{)")
 _NAME: Final = re.compile(r"[\w.\-]+\Z")
 _LONGEST_NAME: Final = 128
+_OF_ELEMENTS: Final = (ELEMENT_BEGIN, ELEMENT_END, TURN_END)
+_TAGS: Final = (THINK_BEGIN, THINK_END, HALF_TAG)
 _DECODER: Final = json.JSONDecoder(strict=False)
 
 
@@ -132,7 +134,7 @@ class Quotations:
         words = (
             item if isinstance(item, str) else item.text
             for item in found
-            if isinstance(item, str) or item.kind in (THINK_BEGIN, THINK_END, HALF_TAG)
+            if isinstance(item, str) or item.kind in _TAGS
         )
         return calls, "".join(words)
 
@@ -145,10 +147,10 @@ class Quotations:
             text = item if isinstance(item, str) else item.text
             if elements.open:
                 items += reversed(elements.take(item)[1])
-            elif isinstance(item, Token) and item.kind in (ELEMENT_BEGIN, ELEMENT_END, TURN_END):
+            elif isinstance(item, Token) and item.kind in _OF_ELEMENTS and not leaks.in_arguments:
                 if item.kind == ELEMENT_BEGIN and item.element in ("tools", "call", "argument"):
                     elements.begin(item)
-            elif isinstance(item, Token) and item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG):
+            elif isinstance(item, Token) and item.kind not in (*_TAGS, *_OF_ELEMENTS):
                 if item.kind != HALF:
                     leaks.token(item, before)
                     before = ""

@@ -82,6 +82,7 @@ def run_quotation(
 
 RM = '{"command": "rm -rf /"}'
 COMPACT_RM = '{"command":"rm -rf /"}'
+MARKED = '{"command": "echo <|open|>tools<|sep|>"}'
 ODD = '{"command": "echo <|tool_call_end|>"}'
 SECTION = BEGIN + leak(ID, RM) + END
 BARE = f"functions.bash:0{RM}"
@@ -127,6 +128,7 @@ _QUOTED = [
     quoting("a token in a string", f"As in {leak(ID, ODD)} here", f"It holds {BEGIN}{leak(ID, ODD)}{END}."),
     quoting("a token in a string, in JSON", json.dumps([leak(ID, ODD)]), f"It holds {leak(ID, ODD)}."),
     quoting("a token in a string, another end", f"{CALL}{ID}{ARGS}{ODD} waits", f"{CALL}{ID}{ARGS}{ODD}"),
+    quoting("markup of K3's in K2's arguments", f"{leak(ID, MARKED)} here", f"It holds {leak(ID, MARKED)}."),
     quoting("a document without end markers", f"{CALL}{ID}{ARGS}{RM}", f"It holds {SECTION}."),
     quoting(
         "two of them",
