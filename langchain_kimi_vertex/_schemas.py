@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from langchain_core.utils.function_calling import convert_to_openai_function
@@ -15,44 +14,19 @@ from pydantic import BaseModel, TypeAdapter
 from typing_extensions import is_typeddict
 
 from kimi_vertex import InvalidRequestError
+from kimi_vertex.schemas import ObjectSchema, rooted
 
-__all__ = ["Wanted", "first_line", "is_recursive", "read_schema", "rooted"]
+__all__ = ["Wanted", "first_line", "is_recursive", "read_schema"]
 
 _KEYWORDS: Final = frozenset("type properties $ref anyOf oneOf allOf enum const items".split())
-_NOT_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]+")
-_LONGEST_NAME: Final = 64
-_VALUE: Final = "value"
-"""The one argument of a tool that stands for something else than an object."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a schema asks for."""
+class Wanted(ObjectSchema):
+    """What a schema asks for: a JSON schema, pydantic's own where it is a type, and a reader of decoded JSON."""
 
-    name: str
-    description: str
-    schema: Mapping[str, Any]
-    """As JSON schema; pydantic's own where the schema is a type."""
-    read: Callable[[Any], Any]
-    """Makes the object of decoded JSON. Raises `ValueError` if it does not fit."""
-
-    @property
-    def is_object(self) -> bool:
-        """Whether a JSON object is asked for, and not a list, a word or one of several things."""
-        return self.schema.get("type") == "object" or "properties" in self.schema
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The schema as a tool's arguments, which are always an object."""
-        if self.is_object:
-            return dict(self.schema)
-        inner = {key: value for key, value in self.schema.items() if key != "$defs"}
-        definitions = {"$defs": self.schema["$defs"]} if "$defs" in self.schema else {}
-        return {"type": "object", "properties": {_VALUE: inner}, "required": [_VALUE], **definitions}
-
-    def from_arguments(self, arguments: Mapping[str, Any]) -> Any:
-        """The decoded JSON in a call's arguments."""
-        return arguments[_VALUE] if not self.is_object and arguments.keys() == {_VALUE} else arguments
+    read: Callable[[Any], Any] = lambda value: value
+    """Makes the object. Raises `ValueError` if the JSON does not fit."""
 
 
 def read_schema(schema: Any) -> Wanted:
@@ -83,11 +57,11 @@ def _read(schema: Any) -> Wanted:
             return _from_function(convert_to_openai_function(schema))
         except (RecursionError, TypeError, ValueError):
             # One that contains itself. Its values are dicts, so what pydantic knows of them is their schema.
-            return _from_type(schema, read=_as_it_is)
+            return Wanted.of(_schema_of(TypeAdapter(schema)), schema.__name__)
     if isinstance(schema, type) and is_basemodel_subclass(schema) and not issubclass(schema, BaseModel):
         old: Any = schema  # of pydantic's first version
-        return Wanted(
-            _name(schema.__name__), (schema.__doc__ or "").strip(), rooted(old.schema()), old.parse_obj
+        return replace(
+            Wanted.of(old.schema(), schema.__name__, (schema.__doc__ or "").strip()), read=old.parse_obj
         )
     if inspect.isroutine(schema) or hasattr(schema, "args_schema"):
         return _from_function(convert_to_openai_function(schema))
@@ -105,56 +79,37 @@ def _from_mapping(schema: Mapping[str, Any]) -> Wanted:
         name = name or inner.get("title")
     if not _KEYWORDS & inner.keys():
         raise ValueError(f"It has none of {', '.join(sorted(_KEYWORDS))}.")
-    described = schema.get("description") or inner.get("description") or ""
-    return Wanted(_name(str(name or "response")), str(described), rooted(_without_nullable(inner)), _as_it_is)
+    return Wanted.of(_without_nullable(inner), name and str(name), schema.get("description"))
 
 
 def _from_function(function: Mapping[str, Any]) -> Wanted:
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    return Wanted(
-        _name(function["name"]),
-        function.get("description") or "",
-        rooted(_without_nullable(parameters)),
-        _as_it_is,
-    )
+    return Wanted.of(_without_nullable(parameters), function["name"], function.get("description"))
 
 
-def _from_type(kind: Any, *, read: Callable[[Any], Any] | None = None) -> Wanted:
+def _from_type(kind: Any) -> Wanted:
     adapter = TypeAdapter(kind)
-    schema = rooted(adapter.json_schema())
-    if not _KEYWORDS & schema.keys():
-        raise ValueError("It admits anything.")
-    name = schema.get("title") or getattr(kind, "__name__", None) or "response"
+    schema = _schema_of(adapter)
 
     def validated(value: Any) -> Any:
         # As JSON, in which dates and enums are texts, also for classes that are strict about Python's types.
         return adapter.validate_json(json.dumps(value))
 
-    return Wanted(_name(str(name)), str(schema.get("description") or ""), schema, read or validated)
+    named = str(schema.get("title") or getattr(kind, "__name__", None) or "")
+    return replace(Wanted.of(schema, named), read=validated)
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+def _schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    schema = rooted(adapter.json_schema())
+    if not _KEYWORDS & schema.keys():
+        raise ValueError("It admits anything.")
+    return schema
 
 
 def first_line(error: Exception) -> str:
     """The first line of what an error says, as a sentence."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return f"{lines[0].rstrip('.')}."
-
-
-def _name(text: str) -> str:
-    return _NOT_A_NAME.sub("_", text).strip("_")[:_LONGEST_NAME] or "response"
-
-
-def rooted(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema whose root is not a reference: pydantic makes one of a class that contains itself."""
-    reference, definitions = schema.get("$ref"), schema.get("$defs")
-    if isinstance(reference, str) and isinstance(definitions, Mapping):
-        found = definitions.get(reference.removeprefix("#/$defs/"))
-        if isinstance(found, Mapping):
-            return {**found, "$defs": definitions}
-    return dict(schema)
 
 
 def is_recursive(schema: Mapping[str, Any]) -> bool:

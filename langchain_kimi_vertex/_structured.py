@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from operator import itemgetter
 from typing import Any, Final
 
@@ -20,15 +19,13 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.json import parse_json_markdown
 from pydantic import SkipValidation
 
-from kimi_vertex import find_json_object
+from kimi_vertex.schemas import NOTHING, ObjectSchema
 from langchain_kimi_vertex._schemas import Wanted
 
 __all__ = ["structured"]
 
 _logger: Final = logging.getLogger(__name__)
-_FENCE: Final = re.compile(r"^```[a-zA-Z]*\n|\n?```$")
-_NOTHING: Final = object()
-"""What stands for JSON that is not there; `None` is JSON."""
+_ANY: Final = ObjectSchema.of({"type": "object"})
 
 
 def structured(
@@ -81,7 +78,8 @@ class _Answer(BaseCumulativeTransformOutputParser[Any]):
 
     def _so_far(self, result: list[Generation]) -> Any:
         if not self.is_call:
-            return parse_json_markdown(result[0].text)
+            value = parse_json_markdown(result[0].text)
+            return value if self.wanted is None else self.wanted.unwrap(value)
         calls = self._calls(_message(result))
         return calls[0] if calls else None
 
@@ -90,7 +88,7 @@ class _Answer(BaseCumulativeTransformOutputParser[Any]):
         wanted = self.wanted
         if wanted is None or not isinstance(message, AIMessage):
             return []
-        return [wanted.from_arguments(c["args"]) for c in message.tool_calls if c["name"] == wanted.name]
+        return [wanted.unwrap(c["args"]) for c in message.tool_calls if c["name"] == wanted.name]
 
     def _whole(self, result: list[Generation]) -> Any:
         message, text = _message(result), result[0].text
@@ -100,8 +98,8 @@ class _Answer(BaseCumulativeTransformOutputParser[Any]):
             _logger.warning(
                 "The model made %d calls where one object was asked for; the first is used.", len(calls)
             )
-        value = calls[0] if calls else _NOTHING if _invalid(message) else self._in_text(text)
-        if value is _NOTHING:
+        value = calls[0] if calls else NOTHING if _invalid(message) else (self.wanted or _ANY).find(text)
+        if value is NOTHING:
             problem, reason, shown = self._problem(message, text)
             hint = _hint(message, is_call=self.is_call)
             raise OutputParserException(f"{problem}{hint}{reason} Got: {shown[:500]!r}", llm_output=shown)
@@ -114,21 +112,6 @@ class _Answer(BaseCumulativeTransformOutputParser[Any]):
                 f"The answer does not fit {name}.{_hint(message, is_call=self.is_call)} {error} Got: {shown[:500]!r}",
                 llm_output=shown,
             ) from error
-
-    def _in_text(self, text: str) -> Any:
-        """The JSON in a text: bare, in a code fence, or after a sentence."""
-        found: Any = find_json_object(text)
-        if self.wanted is None or self.wanted.is_object:
-            return _NOTHING if found is None else found
-        bare = _FENCE.sub("", text.strip()).strip()
-        for start in sorted({0, max(bare.find("["), 0), max(bare.find("{"), 0)}):
-            try:
-                value, end = json.JSONDecoder().raw_decode(bare, start)
-            except ValueError:
-                continue
-            if start or not bare[end:].strip():
-                return self.wanted.from_arguments(value) if isinstance(value, dict) else value
-        return bare if bare and self.wanted.schema.get("type") == "string" else _NOTHING
 
     def _problem(self, message: BaseMessage | None, text: str) -> tuple[str, str, str]:
         """What is wrong, why, and what the model wrote."""

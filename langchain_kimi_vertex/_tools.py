@@ -9,7 +9,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from kimi_vertex import InvalidRequestError
-from langchain_kimi_vertex._schemas import Wanted, first_line, is_recursive, read_schema, rooted
+from kimi_vertex.schemas import rooted
+from langchain_kimi_vertex._schemas import first_line, is_recursive, read_schema
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -24,7 +25,6 @@ __all__ = [
     "added_tools",
     "format_tools",
     "response_format",
-    "schema_tool",
 ]
 
 ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
@@ -144,32 +144,4 @@ def response_format(schema: Any, *, strict: bool | None = None) -> dict[str, Any
     """
     if isinstance(schema, Mapping) and schema.get("type") in ("json_schema", "json_object", "text"):
         return dict(schema)
-    wanted = read_schema(schema)
-    described: dict[str, Any] = {"name": wanted.name, "schema": dict(wanted.schema)}
-    if strict:
-        described["schema"] = _closed(wanted.schema)
-    if wanted.description:
-        described["description"] = wanted.description
-    if strict is not None:
-        described["strict"] = strict
-    return {"type": "json_schema", "json_schema": described}
-
-
-def schema_tool(wanted: Wanted, *, strict: bool | None = None) -> dict[str, Any]:
-    """A schema as a tool that takes what is wanted."""
-    parameters = _closed(wanted.arguments) if strict else wanted.arguments
-    function = {"name": wanted.name, "description": wanted.description, "parameters": parameters}
-    return {"type": "function", "function": function if strict is None else {**function, "strict": strict}}
-
-
-def _closed(value: Any) -> Any:
-    """A schema whose objects have all of their properties and no others, which is what `strict` demands."""
-    if isinstance(value, list):
-        return [_closed(inner) for inner in value]
-    if not isinstance(value, Mapping):
-        return value
-    closed = {key: _closed(inner) for key, inner in value.items()}
-    if isinstance(closed.get("properties"), Mapping):
-        closed["additionalProperties"] = False
-        closed["required"] = list(closed["properties"])
-    return closed
+    return read_schema(schema).response_format(strict=strict)

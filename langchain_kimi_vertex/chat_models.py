@@ -24,7 +24,7 @@ from langchain_kimi_vertex._events_v3 import ProtocolEvents
 from langchain_kimi_vertex._requests import Request, hidden_headers, prepare
 from langchain_kimi_vertex._schemas import read_schema
 from langchain_kimi_vertex._settings import KimiVertexSettings
-from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools, schema_tool
+from langchain_kimi_vertex._tools import Method, Schema, ToolLike, format_tools
 from langchain_kimi_vertex._tools import response_format as to_response_format
 from langchain_kimi_vertex._untold import Untold
 from langchain_kimi_vertex.callbacks import ThinkingCallbackHandler
@@ -417,7 +417,7 @@ class ChatKimiVertex(KimiVertexSettings):
         if method == "function_calling" and wanted is not None:
             # Of several calls, only one can be the object.
             kwargs.setdefault("parallel_tool_calls", False)
-            bound = self.bind_tools([schema_tool(wanted, strict=strict)], tool_choice=wanted.name, **kwargs)
+            bound = self.bind_tools([wanted.tool(strict=strict)], tool_choice=wanted.name, **kwargs)
             return structured(bound, wanted, is_call=True, include_raw=include_raw)
         asked = (
             {"type": "json_object"} if method == "json_mode" else to_response_format(schema, strict=strict)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable
 from types import UnionType
@@ -33,7 +32,8 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from typing_extensions import TypedDict
 
-from kimi_vertex import InvalidRequestError, find_json_object
+from kimi_vertex import InvalidRequestError
+from kimi_vertex.schemas import NOTHING, ObjectSchema
 
 from ._responses import PartialObject, calls_of, tool_selections
 
@@ -49,8 +49,6 @@ _logger = logging.getLogger(__name__)
 
 StructuredMode: TypeAlias = Literal["tool", "json_schema"]
 T = TypeVar("T")
-_FIELD: Final = "value"
-_NOTHING: Final = object()
 
 OBJECT_OPTIONS: Final = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
 """Options that a structured prediction sets itself, whatever the caller passes."""
@@ -80,30 +78,8 @@ class OutputType(Generic[T]):
                 f"A {_name(output_cls)} cannot be asked for, because pydantic has no JSON schema for it: use a "
                 f"BaseModel, a dataclass, a TypedDict or an enum ({str(error).splitlines()[0]})."
             ) from None
-        definitions = schema.get("$defs", {})
-        reference = schema.get("$ref", "").removeprefix("#/$defs/")
-        if reference in definitions:
-            schema = {**definitions[reference], "$defs": definitions}
-        self._wrapped = schema.get("type") != "object"
-        if self._wrapped:
-            inner = {key: value for key, value in schema.items() if key != "$defs"}
-            schema = {"type": "object", "properties": {_FIELD: inner}, "required": [_FIELD]}
-            schema |= {"$defs": definitions} if definitions else {}
-        self._schema = schema
-
-    def tool(self) -> dict[str, Any]:
-        """The tool whose arguments are the object, in OpenAI's form."""
-        name = _name(self.output_cls)
-        description = self._schema.get("description") or f"Gives the answer as a {name} object."
-        return {
-            "type": "function",
-            "function": {"name": _tool_name(name), "description": description, "parameters": self._schema},
-        }
-
-    def response_format(self) -> dict[str, Any]:
-        """The `response_format` that constrains the answer to the type's JSON schema."""
-        name = _tool_name(_name(self.output_cls))
-        return {"type": "json_schema", "json_schema": {"name": name, "schema": self._schema}}
+        self.schema = ObjectSchema.of(schema, _name(output_cls))
+        """What is asked for."""
 
     def read(self, value: Any) -> T:
         """The object of a JSON value, read as JSON: dates and enums are strings there, also for strict types.
@@ -111,16 +87,14 @@ class OutputType(Generic[T]):
         Raises:
             ValidationError: The value does not fit.
         """
-        if self._wrapped and isinstance(value, dict) and value.keys() == {_FIELD}:
-            value = value[_FIELD]
-        text = json.dumps(value)
+        text = json.dumps(self.schema.unwrap(value))
         if self._adapter is None:
             return cast(T, self.output_cls.model_validate_json(text))
         return self._adapter.validate_json(text)
 
     def flexible(self) -> Callable[..., Any] | None:
         """What holds an object as far as it has come; `None` if the type is not a plain pydantic class."""
-        if self._wrapped or self._adapter is not None:
+        if not self.schema.is_object or self._adapter is not None:
             return None
         return create_flexible_model(self.output_cls)
 
@@ -145,11 +119,6 @@ def _name(output_cls: Any) -> str:
     return getattr(output_cls, "__name__", None) or str(output_cls)
 
 
-def _tool_name(name: str) -> str:
-    """A name as a tool may be called: generic classes have brackets in theirs."""
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64]
-
-
 def read_object(response: ChatResponse, output: OutputType[T]) -> T:
     """Build the object from a finished response: from a tool call, else from JSON in the text.
 
@@ -157,25 +126,13 @@ def read_object(response: ChatResponse, output: OutputType[T]) -> T:
         ValueError: The answer has no object, or one that does not fit the class (a pydantic `ValidationError`).
     """
     selections = tool_selections(response)
-    text = response.message.content or ""
     if dropped := response.additional_kwargs.get("dropped_tool_calls"):
         _logger.warning("The model gave %d objects instead of one; the first is taken.", len(dropped) + 1)
-    value: Any = selections[0].tool_kwargs if selections else _bare_list(text) or find_json_object(text)
-    if value is None:
+    text = response.message.content or ""
+    value: Any = selections[0].tool_kwargs if selections else output.schema.find(text)
+    if value is NOTHING:
         raise ValueError(_no_object(response, _name(output.output_cls)))
     return output.read(value)
-
-
-def _bare_list(text: str) -> list[Any] | None:
-    """A list that is all of a text, which a model may write where an object with a list was asked for."""
-    bare = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
-    if not bare.startswith("["):
-        return None
-    try:
-        value = json.loads(bare)
-    except ValueError:
-        return None
-    return value if isinstance(value, list) else None
 
 
 def _no_object(response: ChatResponse, name: str) -> str:
@@ -199,7 +156,7 @@ class ObjectStream(Generic[T]):
         self._arguments = PartialObject()
         self._read: dict[str, Any] = {}
         self._last: ChatResponse | None = None
-        self.shown: Any = _NOTHING
+        self.shown: Any = NOTHING
         """The object as far as it is known."""
 
     def add(self, response: ChatResponse) -> bool:

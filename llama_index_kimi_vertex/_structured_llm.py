@@ -62,9 +62,9 @@ class StructuredCalls(FunctionCallingLLM):
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         options = {name: value for name, value in (llm_kwargs or {}).items() if name not in OBJECT_OPTIONS}
         if self.structured_output == "json_schema":
-            asked: dict[str, Any] = {"response_format": output.response_format()}
+            asked: dict[str, Any] = {"response_format": output.schema.response_format()}
         else:
-            asked = {"tools": [output.tool()], "tool_choice": "required", "parallel_tool_calls": False}
+            asked = {"tools": [output.schema.tool()], "tool_choice": "required", "parallel_tool_calls": False}
         return output, {"messages": messages, **options, **asked}
 
     @_dispatcher.span

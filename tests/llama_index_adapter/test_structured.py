@@ -220,9 +220,9 @@ class Box(BaseModel, Generic[T]):
 
 def test_generic_class(emulator: Emulator, llm: KimiVertex, predict: Any) -> None:
     """A generic class, whose name no tool may have, works."""
-    emulator.enqueue(Turn(thinking="t", tool_calls=[Call("Box_int_", {"content": 3})]))
+    emulator.enqueue(Turn(thinking="t", tool_calls=[Call("Box_int", {"content": 3})]))
     assert predict(llm, Box[int])[-1] == Box[int](content=3)
-    assert emulator.requests[-1].json["tools"][0]["function"]["name"] == "Box_int_"
+    assert emulator.requests[-1].json["tools"][0]["function"]["name"] == "Box_int"
 
 
 def test_options_of_the_call(emulator: Emulator, llm: KimiVertex) -> None:
