@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 from kimi_vertex._json import encode
 from kimi_vertex._target.target import Target
@@ -34,17 +34,6 @@ from .rules import SWITCHED_OFF, Rules
 __all__ = ["Payload", "build", "without_fixed_sampling", "without_forced_choice", "without_switch"]
 
 logger = logging.getLogger("kimi_vertex.payload")
-
-_FIELDS: Final = (
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "parallel_tool_calls",
-    "response_format",
-    "seed",
-    "chat_template_kwargs",
-    "thinking",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +192,7 @@ def _fields(
     options: RequestOptions, offered: Sequence[Mapping[str, Any]], rules: Rules, *, stream: bool
 ) -> dict[str, Any]:
     """All of the body but the model, the tools and the messages."""
-    fields = rules.fields(options, _FIELDS)
+    fields = rules.fields(options)
     stop = _stop(options.get("stop"))
     if stop:
         fields["stop"] = stop

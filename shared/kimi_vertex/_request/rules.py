@@ -24,6 +24,10 @@ SWITCHED_OFF: Final[Mapping[str, Any]] = {
 }
 """How a server of an unknown kind is told not to think: in Moonshot's way, and in the engines'."""
 _SAMPLING: Final = ("temperature", "top_p")
+_FIELDS: Final = (
+    *(*_SAMPLING, "max_tokens", "parallel_tool_calls", "response_format", "seed"),
+    *("chat_template_kwargs", "thinking"),
+)
 _LONGEST_NAME: Final = 64
 _MOST_TOLD: Final = 100
 # The end of a signature: its parenthesis, and perhaps a type.
@@ -52,8 +56,8 @@ class Rules:
         """Whether a call of one tool can be demanded by its name."""
         return self.info.named_tool_choice or self.is_engine
 
-    def fields(self, options: RequestOptions, names: tuple[str, ...]) -> dict[str, Any]:
-        """The options of these names as fields of the body, each under the name that the model's server knows.
+    def fields(self, options: RequestOptions) -> dict[str, Any]:
+        """The options that have fields of their own in the body, each under the name that the model's server knows.
 
         Raises:
             InvalidRequestError: The model does not have this effort.
@@ -65,7 +69,7 @@ class Rules:
             if "skip_special_tokens" not in self.told:
                 self.told.add("skip_special_tokens")
                 logger.info("Requests say skip_special_tokens: false, for a vLLM without parsers.")
-        for name in names:
+        for name in _FIELDS:
             value = options.get(name)
             if value is None or (name in _SAMPLING and self._leaves_out(name, value)):
                 continue
