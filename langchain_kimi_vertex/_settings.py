@@ -73,11 +73,7 @@ def _set_here(owner: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str,
 
 
 class KimiVertexSettings(ClientFields, BaseChatModel):
-    """Every parameter of `ChatKimiVertex`, checked when the model is made.
-
-    Raises:
-        ConfigurationError: A setting is wrong or missing.
-    """
+    """What LangChain adds to the client's settings."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -97,7 +97,7 @@ class ChatKimiVertex(KimiVertexSettings):
         max_retries: Default 2. `Retry-After` is honored, and nothing is repeated once output has begun.
         http_client, http_async_client: httpx clients of your own, never closed here.
 
-    `KimiVertexSettings` lists every parameter with its type, default and environment variable.
+    `kimi_vertex.fields.ClientFields` lists every parameter with its type, default and environment variable.
 
     Instantiate:
         ```python

@@ -103,6 +103,12 @@ def test_the_core_knows_no_framework() -> None:
     assert refused(CORE_AND_EMULATOR, lambda module: {i.top for i in imports_of(module)} & FRAMEWORKS) == {}
 
 
+def test_only_the_fields_know_pydantic() -> None:
+    """Of the core, only what the frameworks' models inherit imports pydantic, and so nothing that `import kimi_vertex` loads."""
+    found = refused(CORE, lambda module: {i.top for i in imports_of(module)} & {"pydantic"})
+    assert set(found) == {"shared/kimi_vertex/fields.py"}
+
+
 def test_the_core_does_not_know_the_emulator() -> None:
     """No module of the core imports the emulator."""
     assert refused(CORE, lambda module: {i.top for i in imports_of(module)} & {"kimi_vertex_emulator"}) == {}
@@ -298,7 +304,8 @@ def test_an_adapter_hides_no_other_import_error(adapter: str) -> None:
 def test_the_core_loads_no_transport_and_no_schema_library() -> None:
     """`import kimi_vertex` leaves out what only a call needs, or only some calls."""
     tops = {name.partition(".")[0] for name in loaded_with("kimi_vertex")}
-    assert tops & {"httpx", "httpcore", "httpx_sse", "h11", "google", "jsonschema", "requests"} == set()
+    slow = {"httpx", "httpcore", "httpx_sse", "h11", "google", "jsonschema", "pydantic", "requests"}
+    assert tops & slow == set()
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
