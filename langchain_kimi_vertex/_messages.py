@@ -22,10 +22,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from kimi_vertex import InvalidRequestError, Message, ToolCall
+from kimi_vertex import InvalidRequestError, Message, ToolCall, find_thinking
 from kimi_vertex.messages import Role
 from langchain_kimi_vertex._invalid import original_arguments
-from langchain_kimi_vertex._keys import REPLACED_CALLS_KEY, THINKING_KEY
+from langchain_kimi_vertex._keys import REPLACED_CALLS_KEY
 from langchain_kimi_vertex._tools import added_tools
 
 __all__ = ["to_core_messages"]
@@ -47,7 +47,6 @@ _SAID: Final = frozenset(
     "audio input_audio media file input_file document search_result resource resource_link".split()
 )
 """The types of an assistant's blocks that are sent; what else its provider put there only that can read."""
-_THINKING_KEYS: Final = (THINKING_KEY, "reasoning", "thinking")
 _NAMELESS: Final = "unknown"
 """The name of a call that came without one; Kimi's servers refuse an empty one."""
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
@@ -212,17 +211,13 @@ def _assistant(message: AIMessage, answered: AbstractSet[str]) -> Message:
 def _own_thinking(message: AIMessage) -> str | None:
     """The thinking that stands beside the content, by the names that other integrations and servers give it."""
     extras = message.additional_kwargs
-    for name in _THINKING_KEYS:
-        value = extras.get(name)
-        # OpenAI's Responses, in the first form that LangChain gave them, are an item with a summary.
-        thought = value if isinstance(value, str) else _thought(value) if isinstance(value, Mapping) else None
-        if thought is not None:
-            return thought
-    details = extras.get("reasoning_details")
-    if not isinstance(details, list):
+    if not extras:
         return None
-    texts = [item.get("text") or item.get("summary") for item in details if isinstance(item, Mapping)]
-    return "".join(text for text in texts if isinstance(text, str)) or None
+    thinking, item = find_thinking(extras), extras.get("reasoning")
+    if thinking is None and isinstance(item, Mapping):
+        # OpenAI's Responses, in the first form that LangChain gave them, are an item with a summary.
+        return _thought(item)
+    return thinking
 
 
 def _own_calls(message: AIMessage, answered: AbstractSet[str]) -> list[ToolCall]:

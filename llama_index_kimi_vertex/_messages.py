@@ -27,7 +27,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.utils import resolve_binary
 from pydantic import BaseModel
 
-from kimi_vertex import InvalidRequestError, Message, Role, ToolCall
+from kimi_vertex import InvalidRequestError, Message, Role, ToolCall, find_thinking
 
 from ._tools import tool_dicts, wire_name
 
@@ -52,7 +52,6 @@ _ROLES: Final[Mapping[MessageRole, Role]] = {
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 ARGUMENTS: Final = "tool_call_arguments"
 """The key of a message's `additional_kwargs` that has each call's arguments as the model wrote them, by the call's id."""
-_THINKING_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 
 
 def to_core_messages(messages: Iterable[ChatMessage]) -> list[Message]:
@@ -178,12 +177,7 @@ def _thinking(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> str | None
     pieces = [
         block.content for block in blocks if isinstance(block, ThinkingBlock) and block.content is not None
     ]
-    if pieces:
-        return "".join(pieces)
-    for key in _THINKING_KEYS:
-        if isinstance(value := kwargs.get(key), str):
-            return value
-    return None
+    return "".join(pieces) if pieces else find_thinking(kwargs)
 
 
 def _tool_calls(blocks: Sequence[object], kwargs: Mapping[str, Any]) -> list[ToolCall]:

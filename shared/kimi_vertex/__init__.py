@@ -6,6 +6,7 @@ from ._json import find_json_object
 from ._request.choice import check_tool_choice
 from ._target.environment import unknown_variables
 from ._version import __version__
+from ._wire import find_thinking
 from .client import CLIENT_SETTINGS, KimiVertexClient
 from .completion import Completion, InvalidToolCall, accumulate
 from .errors import (
@@ -104,6 +105,7 @@ __all__ = [
     "estimate_conversation_tokens",
     "estimate_tokens",
     "find_json_object",
+    "find_thinking",
     "model_info",
     "unknown_variables",
 ]

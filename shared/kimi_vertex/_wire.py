@@ -22,6 +22,7 @@ __all__ = [
     "error_from_body",
     "event_data",
     "find_error",
+    "find_thinking",
     "finish_reason",
     "read_body",
     "read_chunk",
@@ -369,10 +370,14 @@ def thinking_text(delta: Mapping[str, Any]) -> str | None:
     return "" if first == "" or second == "" else None
 
 
+def find_thinking(message: Mapping[str, Any]) -> str | None:
+    """The thinking that a message has beside its content, by any of the names in use; `None` if it has none."""
+    thinking, named = thinking_text(message), message.get("thinking")
+    return named if thinking is None and isinstance(named, str) else thinking
+
+
 def _content_text(content: Any) -> str:
-    """The text of a `content` field: a string, a list of parts, or null."""
-    if isinstance(content, str):
-        return content
+    """The text of a `content` that is a list of parts, or something odd."""
     if isinstance(content, list):
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
         return "".join(part for part in parts if isinstance(part, str))

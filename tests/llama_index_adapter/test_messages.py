@@ -67,6 +67,7 @@ def test_text_blocks_join_as_content_does() -> None:
         ([ThinkingBlock(content="from the block")], {"reasoning_content": "mirror"}, "from the block"),
         ([TextBlock(text="x")], {"reasoning_content": "mirror"}, "mirror"),
         ([TextBlock(text="x")], {"reasoning_content": ""}, ""),
+        ([TextBlock(text="x")], {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]}, "t"),
         ([TextBlock(text="x")], {"thinking": "as Ollama stores it"}, "as Ollama stores it"),
         ([ThinkingBlock(content="a"), ThinkingBlock(content=None), ThinkingBlock(content="b")], {}, "ab"),
         ([TextBlock(text="x")], {}, None),

@@ -21,7 +21,8 @@ PUBLIC = {
         PermissionDeniedError Place
         RateLimitError RequestOptions RequestStats RequestTooLargeError Role StreamInterruptedError TextDelta ThinkingCallback
         ThinkingDelta ThinkingListener Timeouts ToolCall ToolCallDelta Usage Wait WaitCallback __version__ accumulate
-        check_names check_tool_choice estimate_conversation_tokens estimate_tokens find_json_object model_info unknown_variables
+        check_names check_tool_choice estimate_conversation_tokens estimate_tokens find_json_object find_thinking model_info
+        unknown_variables
     """,
     "kimi_vertex_cli": "main",
     "kimi_vertex_emulator": """

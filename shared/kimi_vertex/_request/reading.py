@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeGuard, cast, get_args
 
 from kimi_vertex._text import shown
-from kimi_vertex._wire import thinking_text
+from kimi_vertex._wire import find_thinking
 from kimi_vertex.errors import InvalidRequestError
 from kimi_vertex.messages import Message, MessageLike, Role, ToolCall
 
@@ -119,11 +119,10 @@ def _declaration(message: Message, role: Any, position: int) -> Message:
 def _from_dict(message: Mapping[str, Any], position: int) -> Message:
     if message.get("function_call"):
         _fail(position, "has a function_call, which Kimi does not know; write it as tool_calls.")
-    thinking = message.get("thinking")
     return Message(
         role=cast(Role, message.get("role")),
         content=message.get("content"),
-        thinking=thinking if isinstance(thinking, str) else thinking_text(message),
+        thinking=find_thinking(message),
         tool_calls=message.get("tool_calls") or (),
         tool_call_id=message.get("tool_call_id"),
         name=message.get("name"),
