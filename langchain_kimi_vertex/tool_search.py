@@ -8,7 +8,7 @@ message with an `additional_tools` block adds them.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -49,7 +49,7 @@ class ToolSearchMiddleware(AgentMiddleware[Any, Any, Any]):
         """
         super().__init__()
         self._names = {tool if isinstance(tool, str) else tool.name for tool in searchable_tools}
-        self._searchable = {tool.name: tool for tool in searchable_tools if isinstance(tool, BaseTool)}
+        self._searchable: list[BaseTool] = []
         self._limit = limit
         self.tools = [
             StructuredTool.from_function(
@@ -80,7 +80,7 @@ class ToolSearchMiddleware(AgentMiddleware[Any, Any, Any]):
             name = _words(tool.name)
             return 2 * len(wanted & name) + len(wanted & (_words(tool.description) - name))
 
-        ranked = sorted(self._searchable.values(), key=score, reverse=True)
+        ranked = sorted(self._searchable, key=score, reverse=True)
         return [tool for tool in ranked if score(tool)][: self._limit]
 
     def wrap_model_call(
@@ -98,15 +98,11 @@ class ToolSearchMiddleware(AgentMiddleware[Any, Any, Any]):
         return await handler(self._prepare(request))
 
     def _prepare(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        known = {tool.name for tool in request.tools if isinstance(tool, BaseTool)}
-        if unknown := sorted(self._names - known):
+        known = {tool.name: tool for tool in request.tools if isinstance(tool, BaseTool)}
+        if unknown := sorted(self._names - known.keys()):
             raise ValueError(f"searchable_tools has {', '.join(unknown)}, which the agent does not have.")
-        self._searchable.update(_named(request.tools, self._names))
+        self._searchable = [tool for name, tool in known.items() if name in self._names]
         return request.override(tools=[_deferred(tool, self._names) for tool in request.tools])
-
-
-def _named(tools: Iterable[Any], names: set[str]) -> dict[str, BaseTool]:
-    return {tool.name: tool for tool in tools if isinstance(tool, BaseTool) and tool.name in names}
 
 
 def _deferred(tool: Any, names: set[str]) -> Any:
