@@ -29,7 +29,7 @@ def event(value: Any) -> bytes:
 
 
 class Spelling:
-    """The spelling of Kimi on Vertex: SGLang with Google's additions. Base of the others.
+    """The spelling of Kimi on Vertex: SGLang with Google's additions. Base of the others, which say what differs.
 
     Args:
         chat: The request.
@@ -47,6 +47,19 @@ class Spelling:
     whole_calls: ClassVar[bool] = False
     """Whether a call comes in one piece, once it is complete."""
     field: ClassVar[str] = "reasoning_content"
+    ids: ClassVar[str] = "functions.{name}:{number}"
+    """The id of a call; the number counts over the conversation, `{hash}` has 32 digits."""
+    fragment: ClassVar[Mapping[str, Any]] = {"arguments": "", "name": None}
+    """What the function of a call has in each of its deltas, if nothing else is to be said there."""
+    counted: ClassVar[Mapping[str, Any]] = {
+        "extra_properties": {"google": {"traffic_type": "ON_DEMAND"}},
+        "prompt_tokens_details": None,
+        # Vertex reports 0 here even for turns that think.
+        "reasoning_tokens": 0,
+    }
+    """What the usage has beside the three counts."""
+    tail: ClassVar[Mapping[str, Any]] = {"metadata": {"weight_version": "default"}}
+    """What a whole body ends with."""
 
     def __init__(
         self, chat: ChatRequest, reply_id: str, counts: tuple[int, int], usage: Mapping[str, Any] | None
@@ -58,8 +71,9 @@ class Spelling:
         self._usage = usage
 
     def call_id(self, name: str, number: int) -> str:
-        """The id that the server gives a call; the number counts over the conversation."""
-        return f"functions.{name}:{number}"
+        """The id that the server gives a call."""
+        digits = hashlib.sha256(repr((self.reply_id, name, number)).encode()).hexdigest()
+        return self.ids.format(name=name, number=number, hash=digits[:32])
 
     def arguments(self, text: str) -> str:
         """The arguments of a call as the server gives them out, from what the model wrote."""
@@ -67,29 +81,31 @@ class Spelling:
 
     def usage(self) -> dict[str, Any]:
         """The usage, scripted or made up."""
-        return dict(self._usage) if self._usage is not None else self.made_up_usage(*self._counts)
-
-    def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
-        """Counts in the server's form."""
-        return {
-            "completion_tokens": completion,
-            "extra_properties": {"google": {"traffic_type": "ON_DEMAND"}},
+        prompt, completion = self._counts
+        counts = {
             "prompt_tokens": prompt,
-            "prompt_tokens_details": None,
-            # Vertex reports 0 here even for turns that think.
-            "reasoning_tokens": 0,
+            "completion_tokens": completion,
             "total_tokens": prompt + completion,
         }
+        return dict(self._usage) if self._usage is not None else {**counts, **self.counted}
+
+    def shell(self, kind: str) -> dict[str, Any]:
+        """What stands around the choices of a chunk or a body."""
+        return {"id": self.reply_id, "object": kind, "created": self.created, "model": self.chat.model}
 
     def chunk(self, choices: list[dict[str, Any]], **extra: Any) -> bytes:
         """One chunk as an event."""
-        shell = {"choices": choices, "created": self.created, "id": self.reply_id, "model": self.chat.model}
-        return event({**shell, "object": "chat.completion.chunk", **extra})
+        return event({"choices": choices, **self.shell("chat.completion.chunk"), **extra})
 
-    def choice(self, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-        """The choice of a chunk."""
-        shell = {"delta": delta, "finish_reason": reason, "index": 0, "logprobs": None}
-        return {**shell, "matched_stop": _matched(reason)}
+    def body(self, message: dict[str, Any], reason: str) -> dict[str, Any]:
+        """The whole body around a message."""
+        choices = [self.choice(message, reason, "message")]
+        return {**self.shell("chat.completion"), "choices": choices, "usage": self.usage(), **self.tail}
+
+    def choice(self, said: dict[str, Any], reason: str | None = None, side: str = "delta") -> dict[str, Any]:
+        """The choice of a chunk or a body."""
+        matched = _END_OF_TURN if reason in ("stop", "tool_calls") else None
+        return {side: said, "finish_reason": reason, "index": 0, "logprobs": None, "matched_stop": matched}
 
     def opening(self) -> Iterator[bytes]:
         """What comes before the first piece."""
@@ -103,14 +119,15 @@ class Spelling:
         """A piece of content."""
         return {"content": piece, self.field: None}
 
-    def call_delta(self, index: int, call_id: str, name: str) -> dict[str, Any]:
-        """The first piece of a call."""
-        function: dict[str, Any] = {"arguments": "", "name": name}
-        return {"content": None, "tool_calls": [_fragment(index, call_id, function)]}
-
-    def arguments_delta(self, index: int, piece: str) -> dict[str, Any]:
-        """A further piece of a call."""
-        return {"tool_calls": [_fragment(index, None, {"arguments": piece, "name": None})]}
+    def call_delta(
+        self, index: int, function: Mapping[str, Any], call_id: str | None = None
+    ) -> dict[str, Any]:
+        """A piece of a call; the first one has its id."""
+        named = {"id": call_id, "type": "function"}
+        return {
+            "content": None,
+            "tool_calls": [{"index": index, "function": {**self.fragment, **function}, **named}],
+        }
 
     def ending(self, reason: str) -> Iterator[bytes]:
         """What comes after the last piece: by default the usage on the finish chunk, unless it was asked for."""
@@ -124,38 +141,24 @@ class Spelling:
 
     def message(self, thinking: str | None, text: str | None, calls: list[dict[str, Any]]) -> dict[str, Any]:
         """The message of a whole body."""
-        return {
-            "content": text,
-            self.field: thinking,
-            "role": "assistant",
-            "tool_calls": calls or None,
-        }
-
-    def body(self, message: dict[str, Any], reason: str) -> dict[str, Any]:
-        """The whole body around a message."""
-        shell = {"finish_reason": reason, "index": 0, "logprobs": None}
-        return {
-            "choices": [{**shell, "matched_stop": _matched(reason), "message": message}],
-            "created": self.created,
-            "id": self.reply_id,
-            "metadata": {"weight_version": "default"},
-            "model": self.chat.model,
-            "object": "chat.completion",
-            "usage": self.usage(),
-        }
+        return {"role": "assistant", "content": text, self.field: thinking, "tool_calls": calls or None}
 
 
-class _SglangBare(Spelling):
-    native_calls: ClassVar[Literal["content", "thinking"] | None] = "content"
+class _Sglang(Spelling):
+    counted: ClassVar[Mapping[str, Any]] = {"prompt_tokens_details": None, "reasoning_tokens": 0}
 
-    def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
-        counts = {"prompt_tokens": prompt, "completion_tokens": completion}
-        return {
-            **counts,
-            "total_tokens": prompt + completion,
-            "prompt_tokens_details": None,
-            "reasoning_tokens": 0,
-        }
+
+class _SglangBare(_Sglang):
+    native_calls = "content"
+
+
+class _SglangK3(_Sglang):
+    ids = "{name}:{number}"
+    whole_calls = True
+
+
+class _RawK3(_Sglang):
+    raw = True
 
 
 class _Leaking(Spelling):
@@ -168,13 +171,13 @@ class _Vllm(Spelling):
     """vLLM: deltas hold only what is new, usage only when asked for."""
 
     field = "reasoning"
+    fragment: ClassVar[Mapping[str, Any]] = {}
+    counted: ClassVar[Mapping[str, Any]] = {"prompt_tokens_details": None}
+    tail: ClassVar[Mapping[str, Any]] = {}
 
-    def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
-        counts = {"prompt_tokens": prompt, "total_tokens": prompt + completion}
-        return {**counts, "completion_tokens": completion, "prompt_tokens_details": None}
-
-    def choice(self, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-        return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+    def choice(self, said: dict[str, Any], reason: str | None = None, side: str = "delta") -> dict[str, Any]:
+        stopped = {} if reason is None else {"stop_reason": None}
+        return {"index": 0, side: said, "logprobs": None, "finish_reason": reason, **stopped}
 
     def opening(self) -> Iterator[bytes]:
         yield self.chunk([self.choice({"role": "assistant", "content": ""})])
@@ -185,16 +188,14 @@ class _Vllm(Spelling):
     def text_delta(self, piece: str) -> dict[str, Any]:
         return {"content": piece}
 
-    def call_delta(self, index: int, call_id: str, name: str) -> dict[str, Any]:
-        return {
-            "tool_calls": [{"id": call_id, "type": "function", "index": index, "function": {"name": name}}]
-        }
-
-    def arguments_delta(self, index: int, piece: str) -> dict[str, Any]:
-        return {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+    def call_delta(
+        self, index: int, function: Mapping[str, Any], call_id: str | None = None
+    ) -> dict[str, Any]:
+        named = {} if call_id is None else {"id": call_id, "type": "function"}
+        return {"tool_calls": [{"index": index, "function": {**self.fragment, **function}, **named}]}
 
     def ending(self, reason: str) -> Iterator[bytes]:
-        yield self.chunk([{**self.choice({"content": ""}, reason), "stop_reason": None}])
+        yield self.chunk([self.choice({"content": ""}, reason)])
         if self.chat.include_usage:
             yield self.chunk([], usage=self.usage())
         yield _DONE
@@ -203,23 +204,10 @@ class _Vllm(Spelling):
         tail = {"refusal": None, "annotations": None, "audio": None, "function_call": None}
         return {"role": "assistant", "content": text, self.field: thinking, "tool_calls": calls, **tail}
 
-    def body(self, message: dict[str, Any], reason: str) -> dict[str, Any]:
-        choice = {
-            "index": 0,
-            "message": message,
-            "logprobs": None,
-            "finish_reason": reason,
-            "stop_reason": None,
-        }
-        shell = {"id": f"chatcmpl-{self.reply_id}", "object": "chat.completion", "created": self.created}
-        return {**shell, "model": self.chat.model, "choices": [choice], "usage": self.usage()}
-
 
 class _VllmOld(_Vllm):
     field = "reasoning_content"
-
-    def call_id(self, name: str, number: int) -> str:
-        return f"chatcmpl-tool-{_hash(self.reply_id, name, number)}"
+    ids = "chatcmpl-tool-{hash}"
 
 
 class _VllmTags(_Vllm):
@@ -230,148 +218,13 @@ class _VllmClosingTag(_Vllm):
     thinking = "closing-tag"
 
 
-class _Llama(_Vllm):
-    field = "reasoning_content"
-
-    def call_id(self, name: str, number: int) -> str:
-        return _hash(self.reply_id, name, number)
-
-    def opening(self) -> Iterator[bytes]:
-        yield self.chunk([self.choice({"role": "assistant", "content": None})])
-
-    def call_delta(self, index: int, call_id: str, name: str) -> dict[str, Any]:
-        function = {"name": name, "arguments": ""}
-        return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
-
-    def ending(self, reason: str) -> Iterator[bytes]:
-        finish = {"finish_reason": reason, "index": 0, "delta": {}}
-        timings = {"prompt_n": self._counts[0], "predicted_n": self._counts[1], "predicted_per_second": 50.0}
-        # Some versions of 2025 sent it unasked: https://github.com/ggml-org/llama.cpp/issues/16048.
-        if self.chat.include_usage:
-            yield self.chunk([finish])
-            yield self.chunk([], usage=self.usage(), timings=timings)
-        else:
-            yield self.chunk([finish], timings=timings)
-        yield _DONE
-
-
-class _Moonshot(_Vllm):
-    """Moonshot's own API: usage inside the choice, cached tokens at its top, ids without namespace."""
-
-    field = "reasoning_content"
-
-    def call_id(self, name: str, number: int) -> str:
-        return f"{name}:{number}"
-
-    def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
-        counts = {"prompt_tokens": prompt, "completion_tokens": completion}
-        return {**counts, "total_tokens": prompt + completion, "cached_tokens": 0}
-
-    def call_delta(self, index: int, call_id: str, name: str) -> dict[str, Any]:
-        function = {"name": name, "arguments": ""}
-        return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
-
-    def ending(self, reason: str) -> Iterator[bytes]:
-        shell = {"index": 0, "delta": {}, "finish_reason": reason}
-        yield self.chunk([{**shell, "usage": self.usage()}], system_fingerprint="fpv0_emulator")
-        yield _DONE
-
-
-class _Gateway(Spelling):
-    """A gateway: comments, thinking in two fields, an id of its own on the first chunk, two finish chunks."""
-
-    field = "reasoning"
-
-    def made_up_usage(self, prompt: int, completion: int) -> dict[str, Any]:
-        counts = {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
-        return {**counts, "cost": 0, "prompt_tokens_details": {"cached_tokens": 0}}
-
-    def chunk(self, choices: list[dict[str, Any]], **extra: Any) -> bytes:
-        shell = {"id": f"gen-{self.reply_id}", "provider": "Emulator", "model": self.chat.model}
-        return event(
-            {**shell, "object": "chat.completion.chunk", "created": self.created, "choices": choices, **extra}
-        )
-
-    def choice(self, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-        reasons = {"finish_reason": reason, "native_finish_reason": reason}
-        return {"index": 0, "delta": delta, **reasons, "logprobs": None}
-
-    def opening(self) -> Iterator[bytes]:
-        yield b": OPENROUTER PROCESSING\n\n"
-        yield b": OPENROUTER PROCESSING\n\n"
-        yield event(
-            {
-                "id": f"chatcmpl-{self.reply_id}",
-                "object": "chat.completion.chunk",
-                "created": self.created,
-                "model": self.chat.model,
-                "choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}],
-            }
-        )
-
-    def thinking_delta(self, piece: str) -> dict[str, Any]:
-        shell = {"content": "", "role": "assistant", self.field: piece}
-        return {**shell, "reasoning_details": _details(piece)}
-
-    def text_delta(self, piece: str) -> dict[str, Any]:
-        return {"content": piece, "role": "assistant"}
-
-    def call_delta(self, index: int, call_id: str, name: str) -> dict[str, Any]:
-        fragment = _fragment(index, call_id, {"name": name, "arguments": ""})
-        return {"content": None, "role": "assistant", "tool_calls": [fragment]}
-
-    def arguments_delta(self, index: int, piece: str) -> dict[str, Any]:
-        fragment = {"index": index, "function": {"arguments": piece}}
-        return {"content": None, "role": "assistant", "tool_calls": [fragment]}
-
-    def ending(self, reason: str) -> Iterator[bytes]:
-        yield self.chunk([self.choice({"content": "", "role": "assistant", self.field: None}, reason)])
-        yield self.chunk([self.choice({"content": "", "role": "assistant"}, reason)], usage=self.usage())
-        yield _DONE
-
-    def message(self, thinking: str | None, text: str | None, calls: list[dict[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, self.field: thinking}
-        if thinking:
-            found["reasoning_details"] = _details(thinking)
-        return {**found, "tool_calls": calls} if calls else found
-
-    def body(self, message: dict[str, Any], reason: str) -> dict[str, Any]:
-        reasons = {"finish_reason": reason, "native_finish_reason": reason}
-        shell: dict[str, Any] = {
-            "id": f"gen-{self.reply_id}",
-            "provider": "Emulator",
-            "model": self.chat.model,
-        }
-        shell |= {"object": "chat.completion", "created": self.created}
-        choice = {"logprobs": None, **reasons, "index": 0, "message": message}
-        return {**shell, "choices": [choice], "usage": self.usage()}
-
-
-class _MoonshotK3(_Moonshot):
-    whole_calls = True
-
-    def ending(self, reason: str) -> Iterator[bytes]:
-        shell = {"index": 0, "delta": {}, "finish_reason": reason}
-        yield self.chunk([{**shell, "usage": self.usage()}], system_fingerprint="fpv0_emulator")
-        if self.chat.include_usage:
-            yield self.chunk([], usage=self.usage())
-        yield _DONE
-
-
 class _VllmK3(_Vllm):
+    ids = "chatcmpl-tool-{hash}"
     whole_calls = True
-
-    def call_id(self, name: str, number: int) -> str:
-        return f"chatcmpl-tool-{_hash(self.reply_id, name, number)}"
 
 
 class _VllmK3Rust(_Vllm):
-    def call_id(self, name: str, number: int) -> str:
-        return f"call_{_hash(self.reply_id, name, number)[:24]}"
+    ids = "call_{hash:.24}"
 
     def arguments(self, text: str) -> str:
         # The parser's `finish` closes what is open, so that a call which the limit cut looks whole.
@@ -380,17 +233,77 @@ class _VllmK3Rust(_Vllm):
         )
 
 
-class _SglangK3(_SglangBare):
-    native_calls = None
+class _Llama(_Vllm):
+    field = "reasoning_content"
+    ids = "{hash}"
+    fragment: ClassVar[Mapping[str, Any]] = {"arguments": ""}
+
+    def opening(self) -> Iterator[bytes]:
+        yield self.chunk([self.choice({"role": "assistant", "content": None})])
+
+    def ending(self, reason: str) -> Iterator[bytes]:
+        timings = {"prompt_n": self._counts[0], "predicted_n": self._counts[1], "predicted_per_second": 50.0}
+        # Some versions of 2025 sent the usage unasked: https://github.com/ggml-org/llama.cpp/issues/16048.
+        yield self.chunk([{"index": 0, "delta": {}, "finish_reason": reason}], timings=timings)
+        if self.chat.include_usage:
+            yield self.chunk([], usage=self.usage(), timings=timings)
+        yield _DONE
+
+
+class _Moonshot(_Vllm):
+    """Moonshot's own API: usage inside the choice, cached tokens at its top, ids without namespace."""
+
+    field = "reasoning_content"
+    ids = "{name}:{number}"
+    fragment: ClassVar[Mapping[str, Any]] = {"arguments": ""}
+    counted: ClassVar[Mapping[str, Any]] = {"cached_tokens": 0}
+
+    def ending(self, reason: str) -> Iterator[bytes]:
+        choice = {"index": 0, "delta": {}, "finish_reason": reason, "usage": self.usage()}
+        yield self.chunk([choice], system_fingerprint="fpv0_emulator")
+        if self.chat.include_usage and self.whole_calls:
+            yield self.chunk([], usage=self.usage())
+        yield _DONE
+
+
+class _MoonshotK3(_Moonshot):
     whole_calls = True
 
-    def call_id(self, name: str, number: int) -> str:
-        return f"{name}:{number}"
 
+class _Gateway(_Vllm):
+    """A gateway: comments, thinking in two fields, an id of its own on the first chunk, two finish chunks."""
 
-class _RawK3(_SglangBare):
-    native_calls = None
-    raw = True
+    ids = Spelling.ids
+    fragment: ClassVar[Mapping[str, Any]] = {"arguments": ""}
+    counted: ClassVar[Mapping[str, Any]] = {"cost": 0, "prompt_tokens_details": {"cached_tokens": 0}}
+
+    def shell(self, kind: str) -> dict[str, Any]:
+        return {**super().shell(kind), "id": f"gen-{self.reply_id}", "provider": "Emulator"}
+
+    def choice(self, said: dict[str, Any], reason: str | None = None, side: str = "delta") -> dict[str, Any]:
+        reasons = {"finish_reason": reason, "native_finish_reason": reason}
+        return {"index": 0, side: {"role": "assistant", **said}, **reasons, "logprobs": None}
+
+    def opening(self) -> Iterator[bytes]:
+        yield b": OPENROUTER PROCESSING\n\n"
+        yield b": OPENROUTER PROCESSING\n\n"
+        yield self.chunk([self.choice({})], id=f"chatcmpl-{self.reply_id}")
+
+    def thinking_delta(self, piece: str) -> dict[str, Any]:
+        return {"content": "", **self._thought(piece)}
+
+    def ending(self, reason: str) -> Iterator[bytes]:
+        yield self.chunk([self.choice({"content": "", self.field: None}, reason)])
+        yield self.chunk([self.choice({"content": ""}, reason)], usage=self.usage())
+        yield _DONE
+
+    def message(self, thinking: str | None, text: str | None, calls: list[dict[str, Any]]) -> dict[str, Any]:
+        called = {"tool_calls": calls} if calls else {}
+        return {"content": text, "refusal": None, **self._thought(thinking), **called}
+
+    def _thought(self, text: str | None) -> dict[str, Any]:
+        detail = {"type": "reasoning.text", "text": text, "format": "unknown", "index": 0}
+        return {self.field: text, **({"reasoning_details": [detail]} if text else {})}
 
 
 _SPELLINGS: dict[Dialect, type[Spelling]] = {
@@ -423,19 +336,3 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _fragment(index: int, call_id: str | None, function: dict[str, Any]) -> dict[str, Any]:
-    return {"function": function, "id": call_id, "index": index, "type": "function"}
-
-
-def _matched(reason: str | None) -> int | None:
-    return _END_OF_TURN if reason in ("stop", "tool_calls") else None
-
-
-def _details(piece: str) -> list[dict[str, Any]]:
-    return [{"type": "reasoning.text", "text": piece, "format": "unknown", "index": 0}]
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -133,14 +133,12 @@ def _deltas(turn: Turn, speller: Spelling, style: Style) -> Iterator[dict[str, A
     if speller.native_calls:
         return
     for index, (call, call_id, arguments) in enumerate(_calls(turn, speller)):
-        delta = speller.call_delta(index, call_id, call.name)
         if speller.whole_calls:
-            delta["tool_calls"][0]["function"]["arguments"] = arguments
-            yield delta
+            yield speller.call_delta(index, {"name": call.name, "arguments": arguments}, call_id)
             continue
-        yield delta
+        yield speller.call_delta(index, {"name": call.name}, call_id)
         for piece in cut(arguments, True, style.chunking, style.draw):
-            yield speller.arguments_delta(index, piece)
+            yield speller.call_delta(index, {"arguments": piece})
 
 
 def _thought(turn: Turn, speller: Spelling, style: Style) -> list[str]:
