@@ -13,7 +13,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
 from langchain_core.utils import from_env
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from kimi_vertex import (
     CLIENT_SETTINGS,
@@ -74,14 +74,6 @@ def _set_here(owner: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str,
 
 class KimiVertexSettings(ClientFields, BaseChatModel):
     """What LangChain adds to the client's settings."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        # An error about one setting must not print the others: the token is among them.
-        hide_input_in_errors=True,
-        # Only the chat model below is ever made, and it has a validator of its own.
-        defer_build=True,
-    )
 
     project: str | int | None = Field(default_factory=from_env(_ENVIRONMENT["project"], default=None))
     location: str | None = Field(default_factory=from_env(_ENVIRONMENT["location"], default=None))

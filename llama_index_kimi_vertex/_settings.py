@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from kimi_vertex import ConfigurationError, RequestOptions, check_names
 from kimi_vertex.fields import ClientFields
@@ -23,8 +23,6 @@ _OPTIONS: Final = frozenset(RequestOptions.__annotations__)
 
 class ClientSettings(ClientFields, FunctionCallingLLM):
     """The settings of the core client, and two of LlamaIndex's."""
-
-    model_config = ConfigDict(extra="forbid")
 
     context_window: int | None = Field(
         default=None, description="Tokens that the model reads and writes together; default: known by model."

@@ -41,7 +41,10 @@ class ClientFields(BaseModel):
         ConfigurationError: A setting is wrong, missing or unknown.
     """
 
-    model_config = ConfigDict(defer_build=True)  # classes below it are made, never this one
+    model_config = ConfigDict(
+        defer_build=True,  # classes below it are made, never this one
+        hide_input_in_errors=True,  # an error about one setting must not print the others: the token is among them
+    )
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
     """Model id, such as `moonshotai/kimi-k2-thinking-maas`. The managed service needs one; an endpoint has its own."""

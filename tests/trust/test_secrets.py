@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
+from pydantic import ValidationError
 
 from kimi_vertex import KimiVertexClient, KimiVertexError
+from kimi_vertex.fields import ClientFields
 from kimi_vertex_emulator import Emulator, Raw
 from langchain_kimi_vertex import ChatKimiVertex
+from llama_index_kimi_vertex import KimiVertex
 
 from .support_secrets import (
     ACCESS,
@@ -102,6 +105,14 @@ def test_a_token_in_the_environment(
         with log(finds):
             request(finds, Plant({}, plant.secrets), "https://127.0.0.1:9")
         assert finds.of(plant.secrets) == []
+
+
+@pytest.mark.parametrize("make", [ChatKimiVertex, KimiVertex])
+def test_what_pydantic_refuses(make: type[ClientFields]) -> None:
+    """Where pydantic makes a model from a dict, its error prints none of the settings beside the wrong one."""
+    with pytest.raises(ValidationError, match="temperature is wrong") as caught:
+        make.model_validate({"temperature": "hot", "access_token": "hidden"})  # pydantic shows 50 characters
+    assert "hidden" not in str(caught.value)
 
 
 def test_headers_of_one_request(emulator: Emulator) -> None:
