@@ -72,25 +72,29 @@ def _post(exchange: Exchange, identity: Identity, content: bytes) -> Steps[Head]
     usual, known = exchange.target.routes, exchange.facts.value("route")
     routes = (known, *(route for route in usual if route != known)) if known in usual else usual
     first: APIStatusError | None = None
-    for route in routes:
-        url = exchange.target.with_route(route).url(
-            stream=exchange.stream, universe_domain=identity.universe_domain, model=exchange.payload.model
-        )
-        head = yield from _send(exchange, Request("POST", url, headers, content))
-        if head.status == 200:
-            if first is not None:
-                _learn_route(exchange, route, first)
-            return head
-        failure = yield from refusal(exchange, head)
-        said = exchange.said
-        assert said is not None
-        _follow_dedicated(exchange, said, identity)
-        first = first or failure
-        if not may_be_elsewhere(said):
-            # Another status than that of a wrong address is what the right one answers.
-            raise failure if head.status not in (404, 405) or is_waking(said) else first
-    assert first is not None
-    raise first
+    failure: APIStatusError | None = None
+    try:
+        for route in routes:
+            url = exchange.target.with_route(route).url(
+                stream=exchange.stream, universe_domain=identity.universe_domain, model=exchange.payload.model
+            )
+            head = yield from _send(exchange, Request("POST", url, headers, content))
+            if head.status == 200:
+                if first is not None:
+                    _learn_route(exchange, route, first)
+                return head
+            failure = yield from refusal(exchange, head)
+            said = exchange.said
+            assert said is not None
+            _follow_dedicated(exchange, said, identity)
+            first = first or failure
+            if not may_be_elsewhere(said):
+                # Another status than that of a wrong address is what the right one answers.
+                raise failure if head.status not in (404, 405) or is_waking(said) else first
+        assert first is not None
+        raise first
+    finally:
+        first = failure = None  # their tracebacks hold this frame
 
 
 def _learn_route(exchange: Exchange, route: Route, refused: APIStatusError) -> None:
@@ -160,9 +164,9 @@ def _discover(exchange: Exchange, identity: Identity) -> Steps[Target]:
     headers = identity.added_to(exchange.headers, accept="application/json")
     head = yield from _send(exchange, Request("GET", url, headers, None))
     if head.status != 200:
-        failure = yield from refusal(exchange, head)
         if head.status in (401, 429) or head.status >= 500:
-            raise failure
+            raise (yield from refusal(exchange, head))
+        yield from refusal(exchange, head)
         exchange.lookup_refused = head.status
         logger.info(
             "Could not look up the endpoint's host name (HTTP %s); trying the shared one.", head.status

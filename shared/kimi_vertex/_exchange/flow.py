@@ -97,12 +97,18 @@ def run(exchange: Exchange) -> Flow:
         exchange.done(getattr(error, "partial", None), error)
         raise
     except Exception as error:
-        failure = unexpected(error, exchange.place, exchange.completion)
-        exchange.done(failure.partial, failure)
-        raise failure from error
+        raise _unexpected(exchange, error) from error
     finally:
+        exchange.refusal = None  # its traceback holds the exchange
         if exchange.on_end is not None:
             exchange.on_end()
+
+
+def _unexpected(exchange: Exchange, error: Exception) -> APIError:
+    """End the request with an error that stands for one that is not of this library."""
+    failure = unexpected(error, exchange.place, exchange.completion)
+    exchange.done(failure.partial, failure)
+    return failure
 
 
 def _attempt(exchange: Exchange) -> Steps[None]:
@@ -158,7 +164,10 @@ def _attempt(exchange: Exchange) -> Steps[None]:
         if not (streamed and decoder.complete):
             failed = broken(failure, exchange.place, _partial(exchange, decoder))
     if failed is not None:
-        raise failed  # out here it has no context, which would keep what the server has repeated of the request
+        try:
+            raise failed  # out here it has no context, which would keep what the server has repeated of the request
+        finally:
+            failed = None  # its traceback holds this frame
     if not decoder.complete:
         cut = TransportFailure(
             "broken", "the server closed the stream without a finish reason and without [DONE]"
