@@ -166,19 +166,20 @@ class LeakCollector:
         """Take text while `open`; return text that is to be shown."""
         self._parts.append(text)
         self._written.append(text)
-        if self._state == "arguments":
+        if self._state == "arguments" or text.isspace():
             return ""
-        held = "".join(self._parts).lstrip()
+        written = "".join(self._parts)
+        held = written.lstrip()
         match = (UNMARKED if self._state == "id" else UNMARKED_NATIVE).match(held)
         if match is not None and held.startswith("{", match.end()):
             # The token between id and arguments is missing.
             self._id, self._parts, self._state = match.group(1), [held[match.end() :]], "arguments"
             return ""
-        self._parts = [held]
+        self._parts = [written]
         if len(held) <= _LONGEST_ID:
             return ""
         self._parts, self._written, self._state, self.shows_end = [], [], "outside", False
-        return self.after(held)
+        return self.after(written)
 
     def after(self, text: str) -> str:
         """Take text that stands outside of calls; return what is to be shown, with what waited for it."""
@@ -194,11 +195,12 @@ class LeakCollector:
         return quoted + text
 
     def settle(self) -> str:
-        """Note that nothing follows; return the white space that waited."""
+        """Note that nothing follows but what the open section holds; return that, and the white space that waited."""
+        held = self._end_call() if self._state == "section" else ""
         self.calls += self._pending
         spaces = "".join(self._spaces)
         self._pending, self._since, self._spaces = [], [], []
-        return spaces
+        return held + spaces
 
     def flush(self) -> str:
         """Close what is open at the channel's end; return text that belonged to no call."""

@@ -219,6 +219,16 @@ LEAKS = [
         f"I could write {SEARCH}, but no.",
         implicit=True,
     ),
+    *(
+        Row(
+            f"1.1 thinking that goes on behind a call without a section, {place}",
+            [say(f"{tag}Not {BASH} now.</think>No.")],
+            "No.",
+            f"Not {BASH} now.",
+            implicit=not tag,
+        )
+        for place, tag in (("without an opening tag", ""), ("between tags", "<think>"))
+    ),
     Row(
         "1.1 one that it mentions, and one that it makes",
         [say(f"Not {SEARCH} but this:</think>" + BEGIN + leak("functions.bash:0", LS) + END)],
