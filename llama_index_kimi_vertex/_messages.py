@@ -109,7 +109,7 @@ def _content(message: ChatMessage, role: Role) -> str | list[dict[str, Any]]:
     for block in message.blocks:
         parts.extend(_parts(block, role))
     if all(part["type"] == "text" for part in parts):
-        return "\n".join(part["text"] for part in parts)
+        return "\n".join(part["text"] for part in parts if part is not _NOTHING)
     return parts
 
 
@@ -131,16 +131,20 @@ def _parts(block: object, role: Role) -> list[dict[str, Any]]:
         return [*heading, *(part for nested in block.content for part in _parts(nested, role))]
     if isinstance(block, CitationBlock):
         # In an answer the cited text already stands beside it.
-        return [] if role == "assistant" else _parts(block.cited_content, role)
+        return [_NOTHING] if role == "assistant" else _parts(block.cited_content, role)
     if isinstance(block, CachePoint) or (
         role == "assistant" and isinstance(block, ThinkingBlock | ToolCallBlock)
     ):
-        return []
+        return [_NOTHING]
     return [{**(block.model_dump() if isinstance(block, BaseModel) else {}), "type": type(block).__name__}]
 
 
 def _text_part(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
+
+
+_NOTHING: Final = _text_part("")
+"""Stands for a block that is not sent, so that an error counts the others as the message does."""
 
 
 def _file_part(

@@ -245,6 +245,17 @@ def test_unsupported_content_is_refused(emulator: Emulator, block: dict[str, Any
         _sent(emulator, SystemMessage("s"), HumanMessage(["see", block]))
 
 
+def test_an_image_is_refused_by_its_place(emulator: Emulator) -> None:
+    """An image for a model that reads only text is refused with the numbers of its message and its block."""
+    image = {"type": "image", "url": "https://example.com/a.png"}
+    with pytest.raises(
+        ModelInvalidRequestError, match=r"only text, but message 1 .* number 2, of type 'image_url'"
+    ):
+        ChatKimiVertex(base_url=emulator.base_url, model="kimi-k2-thinking").invoke(
+            [SystemMessage("s"), HumanMessage(["see", "", image])]
+        )
+
+
 def test_text_blocks_join_to_a_string(emulator: Emulator) -> None:
     """Content that is text only is sent as one string; a document stands apart."""
     texts: list[Any] = ["a", {"type": "text", "text": "b"}, {"text": "c"}]

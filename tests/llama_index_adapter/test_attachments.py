@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from llama_index.core.base.llms.types import (
     AudioBlock,
+    CacheControl,
+    CachePoint,
     ChatMessage,
     DocumentBlock,
     ImageBlock,
@@ -116,17 +118,25 @@ def test_tool_result_with_a_file(
 @pytest.mark.parametrize(
     ("block", "kind"),
     [
-        (AudioBlock(audio=b"RIFF", format="wav"), "number 1, .*'audio'"),
-        (DocumentBlock(data=b"%PDF-1.4", document_mimetype="application/pdf"), "number 1, .*'document'"),
-        (ImageBlock(), "number 1, .*'image'"),
-        (ImageBlock(url="https://example.com/a.png"), "reads only text"),
+        (AudioBlock(audio=b"RIFF", format="wav"), "number 2, .*'audio'"),
+        (DocumentBlock(data=b"%PDF-1.4", document_mimetype="application/pdf"), "number 2, .*'document'"),
+        (ImageBlock(), "number 2, .*'image'"),
+        (ImageBlock(url="https://example.com/a.png"), "reads only text, but message 0 has .* number 2, "),
     ],
 )
 def test_user_s_file_is_refused(make_llm: MakeLLM, block: Any, kind: str) -> None:
     """A user's file that the model cannot read is refused by index and type before anything is sent."""
     with pytest.raises(InvalidRequestError, match=kind):
         make_llm(model="moonshotai/Kimi-K2-Thinking").chat(
-            [ChatMessage(blocks=[TextBlock(text="See:"), block])]
+            [
+                ChatMessage(
+                    blocks=[
+                        TextBlock(text="See:"),
+                        CachePoint(cache_control=CacheControl(type="ephemeral")),
+                        block,
+                    ]
+                )
+            ]
         )
 
 

@@ -150,7 +150,7 @@ def _content(content: Any, position: int, role: str) -> str | list[dict[str, Any
                 f"({role}) has a content part, number {index}, that Kimi cannot be sent: {shown}. Expected "
                 '{"type": "text", "text": ...} or {"type": "image_url", "image_url": {"url": ...}}.',
             )
-        parts += read
+        parts += (each if each["type"] == "text" else {**each, "number": index} for each in read)
     return parts
 
 

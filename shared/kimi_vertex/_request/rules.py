@@ -102,23 +102,28 @@ class Rules:
                 )
 
     def media_refusal(self, part: Mapping[str, Any], position: int) -> str | None:
-        """Why an image or a video cannot be sent, which the model or its server would ignore; `None` if it can."""
+        """Why an image or a video cannot be sent, which the model or its server would ignore; `None` if it can.
+
+        Args:
+            part: The image or video, with its `number` among the parts that the caller gave.
+            position: The message's place in the conversation.
+        """
         kind, info = part["type"], self.info
         takes = info.video if kind == "video_url" else info.images
         if not takes:
             return (
                 f"Leave out what is not text, or use Kimi K2.5 or later: the model {info.id!r} reads only text, but "
-                f"message {position} has a part of type {kind!r}. The service would ignore it and guess."
+                f"message {position} has a content part, number {part['number']}, of type {kind!r}. The service would ignore it and guess."
             )
         if kind == "video_url" and self.server == "sglang" and not info.public_image_urls:
             return (
-                f"Message {position} has a video, which SGLang drops without a word for {info.family}: it takes "
+                f"Message {position} has a video, part number {part['number']}, which SGLang drops without a word for {info.family}: it takes "
                 "images only. Send frames as images, or use another server."
             )
         url = str(part[kind].get("url"))
         if self.server == "moonshot" and not info.public_image_urls and url.lower().startswith("http"):
             return (
-                f"Message {position} has a part of type {kind!r} with a public URL. For {info.family}, Moonshot's "
+                f"Message {position} has a content part, number {part['number']}, of type {kind!r} with a public URL. For {info.family}, Moonshot's "
                 "service takes the data itself (data:...;base64,...) or the id of an uploaded file (ms://...)."
             )
         return None

@@ -193,6 +193,7 @@ def test_bad_conversation(messages: Any, said: str) -> None:
         body(messages)
 
 
+TEXT = {"type": "text", "text": "a"}
 IMAGES: list[tuple[str, dict[str, Any]]] = [
     ("data", IMAGE),
     ("url", {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}),
@@ -221,6 +222,7 @@ def test_image_as_text() -> None:
 def test_image_for_a_text_model(part: dict[str, Any], model: str) -> None:
     """An image is refused where the service would answer with a guess, with the position and the model."""
     with pytest.raises(
-        InvalidRequestError, match=f"{model}' reads only text, but message 1 has a part of type"
+        InvalidRequestError,
+        match=f"{model}' reads only text, but message 1 has a content part, number 2, of type",
     ):
-        sent("u", Message("user", [part]), model=model)
+        sent("u", Message("user", [TEXT, {**TEXT, "text": ""}, part]), model=model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -228,5 +229,10 @@ def test_media(model: str, server: Server | None, part: dict[str, Any]) -> None:
 )
 def test_media_refused(model: str, server: Server | None, part: dict[str, Any], text: str) -> None:
     """What would be dropped or guessed at is refused, with the reason."""
-    with pytest.raises(InvalidRequestError, match=text):
-        sent(Message("user", [part]), model=model, server=server)
+    with pytest.raises(InvalidRequestError, match=text) as refused:
+        sent(
+            Message("user", [{"type": "text", "text": "See:"}, {"type": "text", "text": ""}, part]),
+            model=model,
+            server=server,
+        )
+    assert re.search(r"[Mm]essage 0 has .*number 2", str(refused.value))
