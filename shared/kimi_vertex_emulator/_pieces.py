@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from kimi_vertex_emulator.answers import Chunking
+from kimi_vertex_emulator.answers import Chunking, Dialect, Turn
 
-__all__ = ["clip", "cut", "deltas", "estimate", "joined"]
+__all__ = ["Style", "clip", "estimate", "joined"]
 
 _TEXT_PIECE = re.compile(r"\s*\S{1,12}|\s+")
 _ARGUMENT_PIECE = re.compile(r".{1,9}", re.DOTALL)
@@ -26,51 +28,44 @@ def joined(value: str | Sequence[str] | None) -> str:
     return value if isinstance(value, str) else "".join(value)
 
 
-def deltas(
-    value: str | Sequence[str] | None,
-    *,
-    arguments: bool = False,
-    chunking: Chunking = "default",
-    draw: random.Random | None = None,
-) -> list[str]:
-    """The pieces of a scripted field; a sequence is already cut."""
-    if value is None:
-        return []
-    return cut(value, arguments, chunking, draw) if isinstance(value, str) else list(value)
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How an answer is sent: dialect, chunking, and the source of randomness."""
 
+    dialect: Dialect
+    chunking: Chunking
+    draw: random.Random
 
-def cut(
-    text: str, arguments: bool = False, chunking: Chunking = "default", draw: random.Random | None = None
-) -> list[str]:
-    """Cuts a text into pieces that join to it; by default into at least two where it can be."""
-    if chunking == "whole":
-        return [text] if text else []
-    if chunking == "character":
-        return list(text)
-    if chunking == "token":
-        # Kimi's own tokens are never cut: each is one token.
-        parts = _MARKER.split(text)
-        return [
-            piece
-            for index, part in enumerate(parts)
-            for piece in ([part] if index % 2 else _TOKEN.findall(part))
-        ]
-    if chunking == "random":
-        return _random_pieces(text, draw or random.Random(0))
-    pieces = (_ARGUMENT_PIECE if arguments else _TEXT_PIECE).findall(text)
-    if len(pieces) == 1 and len(text) > 1:
-        middle = len(text) // 2
-        return [text[:middle], text[middle:]]
-    return pieces
+    def of(self, turn: Turn) -> Style:
+        """The style of one turn, which may have settings of its own."""
+        return replace(self, dialect=turn.dialect or self.dialect, chunking=turn.chunking or self.chunking)
 
-
-def _random_pieces(text: str, draw: random.Random) -> list[str]:
-    pieces, position = [], 0
-    while position < len(text):
-        end = position + draw.randint(1, _LONGEST_RANDOM_PIECE)
-        pieces.append(text[position:end])
-        position = end
-    return pieces
+    def cut(self, text: str | Sequence[str], *, arguments: bool = False) -> list[str]:
+        """The pieces of a text, by default at least two where that can be; what is no `str` is cut already."""
+        if not isinstance(text, str):
+            return list(text)
+        if self.chunking == "whole":
+            return [text] if text else []
+        if self.chunking == "character":
+            return list(text)
+        if self.chunking == "token":
+            # Kimi's own tokens are never cut: each is one token.
+            parts = _MARKER.split(text)
+            return [
+                piece
+                for index, part in enumerate(parts)
+                for piece in ([part] if index % 2 else _TOKEN.findall(part))
+            ]
+        if self.chunking == "random":
+            ends = [0]
+            while ends[-1] < len(text):
+                ends.append(ends[-1] + self.draw.randint(1, _LONGEST_RANDOM_PIECE))
+            return [text[start:end] for start, end in pairwise(ends)]
+        pieces = (_ARGUMENT_PIECE if arguments else _TEXT_PIECE).findall(text)
+        if len(pieces) == 1 and len(text) > 1:
+            middle = len(text) // 2
+            return [text[:middle], text[middle:]]
+        return pieces
 
 
 def _cost(character: str) -> int:

@@ -2,64 +2,45 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._dialects import Spelling, spelling
 from kimi_vertex_emulator._k3 import k3_turn
-from kimi_vertex_emulator._pieces import clip, cut, deltas, estimate, joined
-from kimi_vertex_emulator.answers import Call, Chunking, Dialect, Part, Turn
+from kimi_vertex_emulator._pieces import Style, clip, estimate, joined
+from kimi_vertex_emulator.answers import Call, Part, Turn
 
-__all__ = ["Style", "completion_tokens", "limited", "stream_parts", "whole_body"]
+__all__ = ["completion_tokens", "limited", "stream_parts", "whole_body"]
 
-_SECTION = ("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>")
+_SECTION: Final = ("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>")
 
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How an answer is sent: dialect, chunking, and the source of randomness."""
-
-    dialect: Dialect = "vertex"
-    chunking: Chunking = "default"
-    draw: random.Random = field(default_factory=random.Random)
-
-    def of(self, turn: Turn) -> Style:
-        """The style of one turn, which may have settings of its own."""
-        return replace(self, dialect=turn.dialect or self.dialect, chunking=turn.chunking or self.chunking)
+_Field: TypeAlias = list[str | Sequence[str]]
+"""What stands in one field, one after the other."""
 
 
-_DEFAULT = Style()
-
-
-def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, style: Style = _DEFAULT) -> dict[str, Any]:
+def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, style: Style) -> dict[str, Any]:
     """The turn as one `chat.completion` body."""
     speller = _speller(turn, chat, reply_id, style)
-    if speller.raw:
-        return speller.body(speller.message(None, _raw(turn), []), _finish_reason(turn, speller))
-    thinking = None if turn.thinking is None else joined(turn.thinking)
-    text = joined(turn.text) if turn.text is not None or turn.tool_calls else None
-    if speller.thinking != "field" and thinking is not None:
-        text, thinking = "".join(_tags(speller, turn)) + (text or ""), None
+    thinking, text = (
+        "".join(map(joined, parts)) if parts else None for parts in _fields(turn, speller, style)
+    )
     calls = [
         {
-            "function": {"arguments": arguments, "name": call.name},
+            "function": {"arguments": arguments, "name": name},
             "id": call_id,
             "index": index,
             "type": "function",
         }
-        for index, (call, call_id, arguments) in enumerate(_calls(turn, speller))
+        for index, (name, call_id, arguments) in enumerate(_calls(turn, speller))
     ]
-    if speller.native_calls == "content" and calls:
-        text, calls = (text or "") + _native(turn, speller), []
-    elif speller.native_calls == "thinking" and calls:
-        thinking, calls = (thinking or "") + _native(turn, speller), []
-    return speller.body(speller.message(thinking, text, calls), _finish_reason(turn, speller))
+    in_text = speller.native_calls or speller.raw
+    message = speller.message(thinking, "" if text is None and calls else text, [] if in_text else calls)
+    return speller.body(message, _finish_reason(turn, speller))
 
 
-def stream_parts(turn: Turn, chat: ChatRequest, reply_id: str, style: Style = _DEFAULT) -> Iterator[Part]:
+def stream_parts(turn: Turn, chat: ChatRequest, reply_id: str, style: Style) -> Iterator[Part]:
     """The turn as server-sent events, one HTTP chunk each, with the turn's pauses between them."""
     speller = _speller(turn, chat, reply_id, style)
     yield from speller.opening()
@@ -109,74 +90,46 @@ def completion_tokens(turn: Turn) -> int:
 
 def _speller(turn: Turn, chat: ChatRequest, reply_id: str, style: Style) -> Spelling:
     counts = (0, 0) if turn.usage is not None else (estimate(chat.prompt_text), completion_tokens(turn))
-    return spelling(turn.dialect or style.dialect)(chat, reply_id, counts, turn.usage)
+    return spelling(style.of(turn).dialect)(chat, reply_id, counts, turn.usage)
 
 
-def _raw(turn: Turn) -> str:
-    thinking = None if turn.thinking is None else joined(turn.thinking)
-    calls = [(call.name, call.arguments_text) for call in turn.tool_calls]
-    return k3_turn(thinking, joined(turn.text), calls)
+def _fields(turn: Turn, speller: Spelling, style: Style) -> tuple[_Field, _Field]:
+    """What stands in the field for thinking and in the content."""
+    if speller.raw:
+        thinking = None if turn.thinking is None else joined(turn.thinking)
+        calls = [(call.name, call.arguments_text) for call in turn.tool_calls]
+        return [], [k3_turn(thinking, joined(turn.text), calls)]
+    thought: _Field = [] if turn.thinking is None else [turn.thinking]
+    content: _Field = [] if turn.text is None else [turn.text]
+    if thought and speller.thinking != "field":
+        # A tag is one token, so that only the finest ways of cutting cut it.
+        finest = style.chunking in ("character", "random")
+        opening, closing = (tag if finest else [tag] for tag in ("<think>", "</think>"))
+        content = [*([opening] if speller.thinking == "tags" else []), *thought, closing, *content]
+        thought = []
+    if turn.tool_calls and speller.native_calls:
+        (thought if speller.native_calls == "thinking" else content).append(_native(turn, speller))
+    return thought, content
 
 
 def _deltas(turn: Turn, speller: Spelling, style: Style) -> Iterator[dict[str, Any]]:
-    if speller.raw:
-        for piece in cut(_raw(turn), False, style.chunking, style.draw):
-            yield speller.text_delta(piece)
+    thought, content = _fields(turn, speller, style)
+    for parts, delta in ((thought, speller.thinking_delta), (content, speller.text_delta)):
+        pieces = [piece for part in parts for piece in style.cut(part)]
+        if parts == [""] and parts is thought:
+            pieces = [""]
+        elif len(parts) > 1 and style.chunking == "whole":
+            pieces = ["".join(pieces)]
+        yield from map(delta, pieces)
+    if speller.native_calls or speller.raw:
         return
-    if speller.thinking == "field":
-        if turn.thinking == "":
-            yield speller.thinking_delta("")
-        for piece in _thought(turn, speller, style):
-            yield speller.thinking_delta(piece)
-    for piece in _content(turn, speller, style):
-        yield speller.text_delta(piece)
-    if speller.native_calls:
-        return
-    for index, (call, call_id, arguments) in enumerate(_calls(turn, speller)):
+    for index, (name, call_id, arguments) in enumerate(_calls(turn, speller)):
         if speller.whole_calls:
-            yield speller.call_delta(index, {"name": call.name, "arguments": arguments}, call_id)
+            yield speller.call_delta(index, {"name": name, "arguments": arguments}, call_id)
             continue
-        yield speller.call_delta(index, {"name": call.name}, call_id)
-        for piece in cut(arguments, True, style.chunking, style.draw):
+        yield speller.call_delta(index, {"name": name}, call_id)
+        for piece in style.cut(arguments, arguments=True):
             yield speller.call_delta(index, {"arguments": piece})
-
-
-def _thought(turn: Turn, speller: Spelling, style: Style) -> list[str]:
-    """The pieces of the thinking, with calls behind it where the dialect lets them stay there."""
-    pieces = _cut(turn.thinking, style)
-    if speller.native_calls != "thinking" or not turn.tool_calls:
-        return pieces
-    pieces = [*pieces, *cut(_native(turn, speller), False, style.chunking, style.draw)]
-    return ["".join(pieces)] if style.chunking == "whole" else pieces
-
-
-def _content(turn: Turn, speller: Spelling, style: Style) -> list[str]:
-    """The pieces of the content, with whatever the dialect puts into it."""
-    pieces = _cut(turn.text, style)
-    if speller.thinking != "field" and turn.thinking is not None:
-        opening, _, closing = _tags(speller, turn)
-        around = [_cut_tag(tag, style) for tag in (opening, closing)]
-        pieces = [*around[0], *_cut(turn.thinking, style), *around[1], *pieces]
-    if speller.native_calls == "content" and turn.tool_calls:
-        pieces += cut(_native(turn, speller), False, style.chunking, style.draw)
-    mixed = speller.thinking != "field" or speller.native_calls == "content"
-    return ["".join(pieces)] if mixed and style.chunking == "whole" and pieces else pieces
-
-
-def _tags(speller: Spelling, turn: Turn) -> tuple[str, str, str]:
-    """Opening tag, thinking, closing tag, as Kimi's template writes them."""
-    return ("<think>" if speller.thinking == "tags" else "", joined(turn.thinking), "</think>")
-
-
-def _cut(value: Any, style: Style) -> list[str]:
-    return deltas(value, chunking=style.chunking, draw=style.draw)
-
-
-def _cut_tag(tag: str, style: Style) -> list[str]:
-    if not tag:
-        return []
-    # A tag is one token, so that only the finest ways of cutting cut it.
-    return cut(tag, False, style.chunking, style.draw) if style.chunking in ("character", "random") else [tag]
 
 
 def _native(turn: Turn, speller: Spelling) -> str:
@@ -187,10 +140,11 @@ def _native(turn: Turn, speller: Spelling) -> str:
     return "".join([_SECTION[0], *calls, _SECTION[1]])
 
 
-def _calls(turn: Turn, speller: Spelling) -> Iterator[tuple[Call, str, str]]:
+def _calls(turn: Turn, speller: Spelling) -> Iterator[tuple[str, str, str]]:
+    """Name, id and arguments of each call."""
     for number, call in enumerate(turn.tool_calls, start=speller.chat.calls_so_far):
         call_id = call.id if call.id is not None else speller.call_id(call.name, number)
-        yield call, call_id, speller.arguments(call.arguments_text)
+        yield call.name, call_id, speller.arguments(call.arguments_text)
 
 
 def _finish_reason(turn: Turn, speller: Spelling) -> str:

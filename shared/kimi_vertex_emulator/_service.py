@@ -24,8 +24,8 @@ from kimi_vertex_emulator._faults import (
     early_reply,
     strike,
 )
-from kimi_vertex_emulator._pieces import estimate
-from kimi_vertex_emulator._render import Style, stream_parts, whole_body
+from kimi_vertex_emulator._pieces import Style, estimate
+from kimi_vertex_emulator._render import stream_parts, whole_body
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply, raw_reply, stream_reply
 from kimi_vertex_emulator._requests import ENDPOINT, Recorded, instance, is_chat, json_object
 from kimi_vertex_emulator._sources import Sources, improvised
