@@ -187,6 +187,11 @@ def _unconnected(words: str, target: Target, host: str, proxy: str | None) -> st
             f"Could not connect to the emulator at {host}: start it with `python -m kimi_vertex_emulator --port {port}`, "
             "or unset KIMI_VERTEX_EMULATOR_HOST."
         )
+    if "too many open files" in low:
+        return (
+            f"Could not connect to {host}: this process may not open more files. Raise `ulimit -n`, or let fewer requests "
+            "run (Pace.max_concurrency)."
+        )
     if "mismatch, certificate" in low:
         return (
             f"Could not connect to {host}: its certificate is for another name. Check {_which_setting(target)}, or "

@@ -105,10 +105,11 @@ class Pacer:
     Args:
         lock: Taken by each method. A finalizer may call `gone` and `leave` in a thread that has it.
         random: A number from 0 to 1, so that the probes of many processes do not come at once.
+        most: How many requests the process itself has room for.
     """
 
-    def __init__(self, lock: Lock, random: Callable[[], float]) -> None:
-        self._random = random
+    def __init__(self, lock: Lock, random: Callable[[], float], most: float = math.inf) -> None:
+        self._random, self._most = random, most
         self._epoch = 0
         self.renew(lock)
 
@@ -224,6 +225,8 @@ class Pacer:
                 wait = (position + 1) / self._line.speed(now) / 2
                 return min(max(0.01, wait), _LONGEST_SLEEP)
         free = self._places.free(self._running, most)
+        if 2 * self._running >= self._most:  # else it is far off, and nobody has to be woken for it
+            free = min(free, self._most - self._running)
         self._has_places = free < math.inf
         if free < 1 or position >= free + _ASIDE:
             if free >= 1:

@@ -21,7 +21,7 @@ _LONGEST_WORDS: Final = 300
 
 def failure_of(error: Exception, overdue: str) -> TransportFailure:
     """What a failure of I/O is for the flow. Whatever else the HTTP client raises is a connection that broke."""
-    words = plain(str(error), _LONGEST_WORDS) or type(error).__name__
+    words = plain(str(_reason(error)), _LONGEST_WORDS) or type(error).__name__
     if isinstance(error, UnreadableBody):
         return TransportFailure("unreadable", words)
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
@@ -35,6 +35,14 @@ def failure_of(error: Exception, overdue: str) -> TransportFailure:
     if not isinstance(error, httpx.HTTPError | httpx.StreamError | OSError):
         words = f"{type(error).__name__}: {words}"
     return TransportFailure("broken", words)
+
+
+def _reason(error: Exception) -> BaseException:
+    """What is behind a connection that could not be made: anyio only says that all attempts have failed."""
+    found: BaseException = error
+    while isinstance(error, httpx.ConnectError) and (cause := found.__cause__ or found.__context__):
+        found = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+    return found if isinstance(found, OSError) else error
 
 
 @contextmanager

@@ -5,8 +5,10 @@ The registry holds everything weakly. What the last client leaves behind is gone
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import sys
 import threading
 import weakref
 from collections.abc import Hashable
@@ -50,7 +52,7 @@ class Shared:
         """
         self.tokens = tokens
         self.facts = TargetFacts(target.describe(), lambda: datetime.now(UTC))
-        self.pacer = Pacer(threading.Lock(), random.random)
+        self.pacer = Pacer(threading.Lock(), random.random, _room())
         _PACERS.add(self.pacer)
         self._loopback = target.is_direct
         self._tls = target.has_certificate
@@ -141,6 +143,16 @@ def share(
         if shared is None:
             shared = _SHARED[key] = Shared(target, tokens, ca_certs=ca_certs)
         return shared
+
+
+def _room() -> float:
+    """How many requests may run at a time, each of which has a connection: for three quarters of the files of a process."""
+    if sys.platform == "win32":
+        return math.inf
+    import resource  # noqa: PLC0415  # not on Windows
+
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if most == resource.RLIM_INFINITY else max(1, most * 3 // 4)
 
 
 def _after_fork_in_child() -> None:
