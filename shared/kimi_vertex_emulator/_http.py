@@ -148,8 +148,6 @@ class Connection(asyncio.Protocol):
                     await self._flush()
                     await asyncio.sleep(0)
                 continue
-            if part == "end":
-                break
             await self._flush()
             if part == "reset":
                 self._reset()

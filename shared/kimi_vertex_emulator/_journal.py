@@ -290,7 +290,7 @@ class Journal:
                 exchange.pieces.append(Piece(time.monotonic() - exchange.began, part))
                 missing -= len(part)
             # The client may be done with a body of declared length before the next part is asked for.
-            if missing == 0 or part == "end":
+            if missing == 0:
                 self._end(exchange, "complete")
             elif part in ("reset", "cut"):
                 self._end(exchange, part)

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, get_type_hints
 
-from kimi_vertex_emulator.answers import Call, Fault, Raw, Turn
+from kimi_vertex_emulator.answers import COMMANDS, Call, Fault, Raw, Turn
 from kimi_vertex_emulator.script import Conditions, Match, Rule, TextMatch
 
 try:
@@ -45,7 +45,6 @@ except ModuleNotFoundError as error:
 __all__ = ["read_rules"]
 
 _STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True, arbitrary_types_allowed=True)
-_COMMANDS = ("reset", "cut", "end")
 
 
 # A number where a text is wanted needs no quotes; a key that does not exist is a mistake.
@@ -76,7 +75,7 @@ def _fault(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _raw(data: Mapping[str, Any]) -> dict[str, Any]:
     parts = [
-        part.encode() if isinstance(part, str) and part not in _COMMANDS else part
+        part.encode() if isinstance(part, str) and part not in COMMANDS else part
         for part in _one_or_more(data["raw"])
     ]
     return {"parts": parts, **{name: value for name, value in data.items() if name != "raw"}}

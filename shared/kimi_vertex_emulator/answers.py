@@ -21,14 +21,14 @@ __all__ = [
     "Turn",
 ]
 
-Part: TypeAlias = bytes | float | Literal["reset", "cut", "end"]
+Part: TypeAlias = bytes | float | Literal["reset", "cut"]
 """One step of a raw answer.
 
 `bytes` are sent as one HTTP chunk; a `float` is a pause in seconds; `"reset"` resets the TCP
-connection; `"cut"` closes it without the final chunk; `"end"` finishes the body (implied).
+connection; `"cut"` closes it without the final chunk.
 """
 
-_COMMANDS = ("reset", "cut", "end")
+COMMANDS: Final = ("reset", "cut")
 
 Dialect: TypeAlias = Literal[
     "vertex",
@@ -165,7 +165,7 @@ class Raw:
     """An answer in exact bytes: for faults, foreign dialects and recorded captures.
 
     Raises:
-        ValueError: A part is a `str` other than the three commands, or a negative pause.
+        ValueError: A part is a `str` other than the two commands, or a negative pause.
     """
 
     parts: Sequence[Part]
@@ -176,9 +176,9 @@ class Raw:
 
     def __post_init__(self) -> None:
         for part in self.parts:
-            if isinstance(part, str) and part not in _COMMANDS:
+            if isinstance(part, str) and part not in COMMANDS:
                 raise ValueError(
-                    f"Raw part {part!r} is not a command; use bytes, seconds or one of {_COMMANDS}"
+                    f"Raw part {part!r} is not a command; use bytes, seconds or one of {COMMANDS}"
                 )
             if isinstance(part, int | float):
                 not_negative(pause=part)

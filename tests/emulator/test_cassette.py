@@ -59,10 +59,11 @@ def test_the_same_request_gets_the_next_answer_and_then_the_last() -> None:
 
 def test_queue_script_and_brain_go_with_a_cassette() -> None:
     """The queue comes before the cassette; script and brain answer what it does not hold."""
-    with Emulator(replay=Cassette([taped("tape", user("a"))])) as emulator:
+    with Emulator(replay=Cassette([taped("tape", user("a"))]), brain=lambda _: "brain") as emulator:
         emulator.enqueue(Turn(text="queue"))
         emulator.on("b").always("script")
-        assert [text(emulator, user(words)) for words in "aab"] == ["queue", "tape", "script"]
+        answers = [text(emulator, user(words)) for words in "aabc"]
+    assert answers == ["queue", "tape", "script", "brain"]
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,35 +38,41 @@ def test_the_command_prints_the_variable_serves_and_ends_quietly() -> None:
     assert "Traceback" not in log
 
 
-def test_the_command_takes_a_script_a_dialect_and_rules_and_watches(tmp_path: Path) -> None:
+def test_the_command_takes_the_settings_of_an_emulator(tmp_path: Path) -> None:
     """What the Python API offers for whole runs can be given on the command line; `--watch` prints each exchange."""
     script = tmp_path / "script.yaml"
     script.write_text("rules: [{match: Hi, always: {thinking: Hm., text: Hello!}}]", encoding="utf-8")
-    options = [
-        "--port",
-        "0",
-        "--script",
-        str(script),
-        "--dialect",
-        "vllm-new",
-        "--rule",
-        "temperature=true",
-        "--watch",
-    ]
-    command = [sys.executable, "-m", "kimi_vertex_emulator", *options]
+    options = f"--port 0 --script {script} --dialect vllm-new --rule temperature=true --watch"
+    options += " --pace 0 --chunking random --seed 7 --token-lifetime 5"
+    command = [sys.executable, "-m", "kimi_vertex_emulator", *options.split()]
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+
+    def pieces(host: str) -> list[str]:
+        asked = {"messages": [{"role": "user", "content": "Something longer"}], "stream": True}
+        lines = httpx.post(f"http://{host}/v1/chat/completions", json=asked).text.splitlines()
+        chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        return [chunk["choices"][0]["delta"].get("content") for chunk in chunks if chunk["choices"]]
+
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         host = process.stdout.readline().strip().partition("=")[2]
-        body = {"messages": [{"role": "user", "content": "Hi"}]}
+        given = pieces(host)
+        process.stdout.readline()
         url = f"http://{host}/v1/chat/completions"
         answer, refused = (httpx.post(url, json={**body, "temperature": t}) for t in (1, 0.5))
         line = process.stdout.readline()
+        token = httpx.post(f"http://{host}/token", data={"grant_type": "refresh_token", "refresh_token": "r"})
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=10)
     assert answer.json()["choices"][0]["message"]["reasoning"] == "Hm."
     assert "only 1 is allowed" in refused.text
     assert "POST .../chat/completions (1 message; user: 'Hi') -> 200: 3 thinking, 6 text, stop, " in line
     assert "Traceback" not in log
+    assert token.json()["expires_in"] == 5
+    settings: Any = {"chunking": "random", "dialect": "vllm-new"}
+    with Emulator(**settings, seed=7) as same, Emulator(**settings, seed=8) as other:
+        assert given == pieces(same.host)
+        assert given != pieces(other.host)
 
 
 def test_the_command_replays_asks_for_a_bearer_and_has_a_quota(tmp_path: Path) -> None:
@@ -92,31 +99,6 @@ def test_the_command_replays_asks_for_a_bearer_and_has_a_quota(tmp_path: Path) -
     assert [refused.status_code, *(answer.status_code for answer in answers)] == [401, 200, 404, 429]
     assert answers[0].json()["choices"][0]["message"]["content"] == "Tape."
     assert " -> " not in log
-
-
-def test_the_command_takes_chunking_seed_and_token_lifetime() -> None:
-    """It cuts answers as an emulator with the same seed does, and its tokens live as long as it is told."""
-    options = ["--port", "0", "--pace", "0", "--quiet"]
-    options += ["--chunking", "random", "--seed", "7", "--token-lifetime", "5"]
-    command = [sys.executable, "-m", "kimi_vertex_emulator", *options]
-    body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
-
-    def pieces(host: str) -> list[str]:
-        lines = httpx.post(f"http://{host}/v1/chat/completions", json=body).text.splitlines()
-        chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
-        return [chunk["choices"][0]["delta"].get("content") for chunk in chunks if chunk["choices"]]
-
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        host = process.stdout.readline().strip().partition("=")[2]
-        given = pieces(host)
-        token = httpx.post(f"http://{host}/token", data={"grant_type": "refresh_token", "refresh_token": "r"})
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
-    with Emulator(chunking="random", seed=7) as same, Emulator(chunking="random", seed=8) as other:
-        assert given == pieces(same.host)
-        assert given != pieces(other.host)
-    assert token.json()["expires_in"] == 5
 
 
 def test_the_command_takes_every_rule() -> None:

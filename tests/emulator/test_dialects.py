@@ -152,6 +152,15 @@ def test_a_gateway_changes_the_id_after_its_first_chunk(kimi: Any) -> None:
     assert {i.partition("-")[0] for i in ids[1:]} == {"gen"}
 
 
+def test_whole_sends_a_field_at_once(kimi: Any) -> None:
+    """With `whole` the thinking is one delta and the text another."""
+    kimi.emulator.chunking = "whole"
+    kimi.emulator.enqueue(Turn(thinking="I think so.", text="It is so, I think."))
+    deltas = [choice["delta"] for chunk in kimi.events("Hi") for choice in chunk["choices"]]
+    said = [delta.get("reasoning_content") or delta.get("content") for delta in deltas]
+    assert list(filter(None, said)) == ["I think so.", "It is so, I think."]
+
+
 def test_a_character_cut_goes_through_tags_and_tokens(kimi: Any) -> None:
     """With `character` no delta has more than one, so that a closing tag arrives in eight pieces."""
     kimi.emulator.dialect, kimi.emulator.chunking = "close-tag-only", "character"

@@ -16,11 +16,11 @@ from kimi_vertex_emulator.quota import Meter
 BODY = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}]}
 
 
-def admitted(quota: Quota, times: list[float], tokens: int = 1) -> list[bool]:
+def admitted(quota: Quota, times: list[float]) -> list[bool]:
     """Which of the requests that come at these times are admitted, each of which ends at once."""
     meter, found = Meter(), []
     for now in times:
-        found.append(meter.admit(quota, tokens, now) is None)
+        found.append(meter.admit(quota, 1, now) is None)
         if found[-1]:
             meter.leave()
     return found
@@ -43,10 +43,13 @@ def test_each_kind_of_quota_admits_what_its_window_allows(
 
 
 @pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
-def test_each_kind_of_quota_counts_tokens(kind: str) -> None:
-    """A quota of tokens admits as many requests as their tokens fit into it."""
-    quota = Quota(tokens=10, window=10, kind=kind)  # type: ignore[arg-type]
-    assert admitted(quota, [100, 101, 106, 112], tokens=5) == [True, True, kind == "bucket", True]
+@pytest.mark.parametrize("limit", [{"requests": 2}, {"tokens": 2}], ids=["requests", "tokens"])
+def test_each_kind_refuses_what_exceeds_it(http: httpx.Client, kind: str, limit: dict[str, int]) -> None:
+    """Of three requests of one token each, a quota of two requests or two tokens admits two, of whatever kind it is."""
+    quota = Quota(**limit, window=3600, kind=kind)  # type: ignore[arg-type]
+    with Emulator(quota=quota) as emulator:
+        url = f"{emulator.base_url}/chat/completions"
+        assert [http.post(url, json=BODY).status_code for _ in "abc"] == [200, 200, 429]
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("sliding", 9.0), ("fixed", 8.0), ("bucket", 4.0)])
@@ -117,7 +120,7 @@ def test_a_quota_may_change_while_the_emulator_runs(http: httpx.Client) -> None:
 
 
 def test_a_large_run_needs_constant_memory(http: httpx.Client) -> None:
-    """With a `journal_limit`, four hundred requests more leave nothing behind that two hundred did not."""
+    """With a `journal_limit`, two hundred requests more leave nothing behind that a hundred did not."""
     with Emulator(journal_limit=10, quota=Quota(requests=10, window=0.01)) as emulator:
         url = f"{emulator.base_url}/chat/completions"
 
@@ -128,8 +131,8 @@ def test_a_large_run_needs_constant_memory(http: httpx.Client) -> None:
 
         tracemalloc.start()
         try:
-            before = ask(200)
-            assert ask(400) - before < 100_000
+            before = ask(100)
+            assert ask(200) - before < 100_000
         finally:
             tracemalloc.stop()
         assert (len(emulator.requests), len(emulator.exchanges)) == (10, 10)

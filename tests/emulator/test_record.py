@@ -180,6 +180,28 @@ def test_other_routes_are_not_forwarded(upstream: Emulator, tmp_path: Path, path
     assert upstream.requests == []
 
 
+def test_endpoints_and_lists_of_models_are_recorded(upstream: Emulator, tmp_path: Path) -> None:
+    """What a client asks beside the model is forwarded, and replayed."""
+    file = tmp_path / "c.json"
+    places = [target("", "7"), f"{target('')}/models"]
+    with Recorder(upstream.origin, file) as recorder:
+        live = [httpx.get(recorder.origin + place, headers={"authorization": "Bearer t"}) for place in places]
+    assert [answer.status_code for answer in live] == [200, 200]
+    assert [item.method for item in Cassette.load(file).interactions] == ["GET", "GET"]
+    assert PROJECT not in file.read_text("utf-8")
+
+
+def test_what_a_client_does_not_read_is_not_recorded(upstream: Emulator, tmp_path: Path) -> None:
+    """An answer that the client left leaves nothing in the cassette."""
+    upstream.enqueue(Turn(text=["a", "b"], pause=0.3))
+    body = {"model": "m/k", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    with Recorder(upstream.origin, tmp_path / "c.json") as recorder:
+        url = f"{target(recorder.origin)}/chat/completions"
+        with httpx.stream("POST", url, json=body, headers={"authorization": "Bearer t"}) as response:
+            next(response.iter_bytes())
+    assert recorder.cassette.interactions == []
+
+
 def test_a_target_that_is_not_there_is_a_502(tmp_path: Path) -> None:
     """A refused connection is told to the client, and nothing is recorded."""
     with Emulator() as gone:

@@ -78,6 +78,13 @@ def test_conditions(
     assert missed.json()["choices"][0]["message"]["content"] == "other"
 
 
+def test_a_rule_can_ask_for_no_tools(kimi: Any) -> None:
+    """An empty list of tools is a request that declares none."""
+    kimi.emulator.on(tools=[]).always("bare")
+    kimi.emulator.on().always("equipped")
+    assert [kimi.text("x"), kimi.text("x", tools=[TOOL])] == ["bare", "equipped"]
+
+
 def test_a_result_condition_waits_for_the_tool(kimi: Any) -> None:
     """`result` matches a tool's result in the last message and nothing else."""
     kimi.emulator.on(result="18").answer("Warm.")
