@@ -11,7 +11,7 @@ import logging
 import socket
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Literal, TypeAlias, cast
 from urllib.parse import unquote
 
@@ -136,7 +136,8 @@ class Connection(asyncio.Protocol):
     async def _send_reply(self, reply: Reply) -> bool:
         """Sends the reply; true if the connection can take another request."""
         if reply.delay:
-            await asyncio.sleep(reply.delay)
+            async with reply.slot or nullcontext():
+                await asyncio.sleep(reply.delay)
         if reply.status is not None:
             self._send(_head(reply.status, reply.headers))
         if reply.relayed is not None:

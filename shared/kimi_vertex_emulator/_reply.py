@@ -5,6 +5,7 @@ Shapes: https://cloud.google.com/apis/design/errors and https://platform.moonsho
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     """Seconds before the head."""
+    slot: asyncio.Semaphore | None = None
+    """What it has to hold for these seconds."""
     done: Callable[[], None] | None = None
     """Called when nothing more of it will be sent, also if the client has left."""
     relayed: AsyncGenerator[bytes | Literal["cut"], None] | None = None

@@ -6,6 +6,7 @@ the answer of the sources, and last the fault that strikes it.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import random
@@ -57,6 +58,7 @@ class Service:
         self._settings = settings
         self._sources = sources
         self._meter = Meter()
+        self._slots = (0, asyncio.Semaphore(0))
         self._arrived = 0
         self._numbers = itertools.count(1)
         self._deadlines: dict[str, float] = {}
@@ -135,9 +137,11 @@ class Service:
         except BaseException:
             self._meter.leave()
             raise
-        if settings.quota is not None and settings.quota.slots is not None:
-            wait = self._meter.queue(settings.quota.slots, reply.delay, time.monotonic())
-            reply = replace(reply, delay=wait)
+        quota = self._settings.quota
+        if quota is not None and quota.slots is not None:
+            if quota.slots != self._slots[0] or self._meter.running == 1:  # a new start has another loop
+                self._slots = quota.slots, asyncio.Semaphore(quota.slots)
+            reply = replace(reply, slot=self._slots[1])
         return replace(reply, done=self._meter.leave), unscripted
 
     def _admitted(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from typing import Literal
 
 __all__ = ["Quota"]
@@ -30,7 +29,7 @@ class Quota:
     """Chat requests that run at a time; a further one is refused. `None`: any number."""
     slots: int | None = None
     """Answers that are made at a time, each for its turn's `delay`; the others wait for their head, as an engine's queue
-    lets them. `None`: any number."""
+    lets them, until their client leaves. `None`: any number."""
     retry_after: bool = False
     """Whether the 429 says in `Retry-After` when there is room again (whole seconds, rounded up). Google's does not."""
 
@@ -41,8 +40,6 @@ class Meter:
     def __init__(self) -> None:
         self.running = 0
         """Chat requests that were admitted and have not ended."""
-        self._free: list[float] = []
-        """When the slots that are taken become free."""
         self._spent: deque[tuple[float, int]] = deque()
         self._used = [0.0, 0.0]
         """Requests and tokens: of the window, or what is missing from the bucket."""
@@ -75,12 +72,6 @@ class Meter:
     def leave(self) -> None:
         """A request that was admitted has ended."""
         self.running -= 1
-
-    def queue(self, slots: int, seconds: float, now: float) -> float:
-        """Finds a slot for an answer that takes so many seconds; returns the seconds until it is made."""
-        start = max(now, heappop(self._free)) if len(self._free) >= slots else now
-        heappush(self._free, start + seconds)
-        return start + seconds - now
 
     def _sliding(self, quota: Quota, now: float) -> float:
         while self._spent and self._spent[0][0] <= now - quota.window:

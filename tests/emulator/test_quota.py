@@ -90,13 +90,6 @@ def test_a_failing_brain_frees_its_place(http: httpx.Client) -> None:
         assert [http.post(url, json=BODY).status_code for _ in range(2)] == [500, 500]
 
 
-def test_a_queue_makes_the_others_wait() -> None:
-    """Two slots for answers of one second: of five requests at once, the last is answered after three seconds."""
-    meter = Meter()
-    assert [meter.queue(2, 1.0, 100.0) for _ in range(5)] == [1, 1, 2, 2, 3]
-    assert meter.queue(2, 1.0, 200.0) == 1
-
-
 def test_a_queue_delays_answers(http: httpx.Client) -> None:
     """With one slot, four answers of 0.1 seconds that are asked for at once take four times as long as one."""
     with Emulator(quota=Quota(slots=1), brain=lambda _: Turn(text="x", delay=0.1)) as emulator:
@@ -105,6 +98,30 @@ def test_a_queue_delays_answers(http: httpx.Client) -> None:
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda _: http.post(url, json=BODY), range(4)))
         assert time.monotonic() - start >= 0.4
+
+
+def test_who_leaves_a_queue_is_not_answered(http: httpx.Client) -> None:
+    """With one slot, a request that waits behind three whose clients have left is answered after the one that is made."""
+    with Emulator(quota=Quota(slots=1), brain=lambda _: Turn(text="x", delay=0.5)) as emulator:
+        url = f"{emulator.base_url}/chat/completions"
+        with ThreadPoolExecutor(4) as threads:
+            first = threads.submit(http.post, url, json=BODY)
+            time.sleep(0.1)
+            for left in [threads.submit(http.post, url, json=BODY, timeout=0.1) for _ in range(3)]:
+                assert isinstance(left.exception(), httpx.TimeoutException)
+        start = time.monotonic()
+        assert http.post(url, json=BODY).status_code == first.result().status_code == 200
+        assert time.monotonic() - start < 1.4
+
+
+def test_a_queue_works_after_another_start(http: httpx.Client) -> None:
+    """An emulator that has made requests wait does so again when it is started again."""
+    emulator = Emulator(quota=Quota(slots=1), brain=lambda _: Turn(text="x", delay=0.02))
+    for _ in range(2):
+        with emulator, ThreadPoolExecutor(4) as threads:
+            url = f"{emulator.base_url}/chat/completions"
+            posts = [threads.submit(http.post, url, json=BODY) for _ in range(4)]
+            assert [post.result().status_code for post in posts] == [200] * 4
 
 
 def test_a_quota_may_change_while_the_emulator_runs(http: httpx.Client) -> None:
