@@ -84,6 +84,9 @@ class _Driver:
             built.stream = Content(request.content, command.sent)
         return built
 
+    def _await_head(self, command: Send) -> None:
+        self._limits.await_head(streams=command.request.headers.reveal().get("accept") == "text/event-stream")
+
     def _head(self, response: httpx.Response) -> Head:
         self._response = response
         headers = {k.lower(): v for k, v in response.headers.items()}
@@ -222,7 +225,7 @@ class SyncDriver(_Driver):
 
     def _send(self, command: Send) -> Head:
         self._close()
-        self._limits.await_head()
+        self._await_head(command)
         if self._client is None:
             self._client = self._clients.borrow()
             self._connections = self._clients.connections(self._client)
@@ -407,7 +410,7 @@ class AsyncDriver(_Driver):
 
     async def _send(self, command: Send) -> Head:
         await self._close()
-        self._limits.await_head()
+        self._await_head(command)
         client = self._client
         if client is None or client.is_closed:
             await self._give_back()

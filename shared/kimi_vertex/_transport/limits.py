@@ -66,10 +66,14 @@ class Limits:
         self._first_token = now + _or_forever(self._timeouts.first_token)
         self.await_head()
 
-    def await_head(self) -> None:
-        """A request is about to be sent."""
+    def await_head(self, *, streams: bool = False) -> None:
+        """A request is about to be sent; a server may keep the head of a stream until its first token."""
         self._answers = False
-        self.bound = min(self.whole, self._head)
+        name, seconds, end = "first_byte", self._timeouts.first_byte, self._head
+        if streams and self._first_token < end:
+            name, seconds, end = "first_token", self._timeouts.first_token, self._first_token
+        self._what = f"no response after {_or_forever(seconds):g} s (Timeouts.{name})"
+        self.bound = min(self.whole, end)
         """When the present stage has to end, however busy the connection is."""
 
     def await_first_token(self) -> None:
@@ -98,9 +102,7 @@ class Limits:
         limits, now = self._timeouts, monotonic()
         if now >= self.whole:
             return f"the answer is not whole after {limits.total:g} s (Timeouts.total)"
-        if not self._answers:
-            return f"no response after {_or_forever(limits.first_byte):g} s (Timeouts.first_byte)"
-        if now >= self.bound:
+        if not self._answers or now >= self.bound:
             return self._what
         return f"silent for {self.idle:g} s (Timeouts.idle)"
 

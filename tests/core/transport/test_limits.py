@@ -214,6 +214,13 @@ def test_a_silent_server_has_no_token_either(transport: str) -> None:
         fails("first_token", lambda: ask(transport, raw.base_url, limits(first_token=SHORT)))
 
 
+@each_transport()
+def test_a_head_that_waits_for_the_first_token(transport: str) -> None:
+    """`first_token` also bounds a stream's head, which some engines send with the first token only."""
+    with server() as raw:
+        fails("first_token", lambda: ask(transport, raw.base_url, limits(first_token=SHORT), model="kimi"))
+
+
 @each_transport(implicit_thinking=[True, False])
 def test_the_first_token_is_the_first_only(transport: str, implicit_thinking: bool) -> None:
     """After the first piece, shown or held back, `first_token` limits nothing."""
