@@ -45,7 +45,7 @@ from .failures import (
     unreadable,
 )
 from .state import Exchange
-from .turns import await_turn, end_turn, may_wait, take_turn
+from .turns import await_turn, begin_answer, end_turn, may_wait, take_turn
 from .waiting import await_start, sleep
 
 __all__ = ["run"]
@@ -143,9 +143,12 @@ def _attempt(exchange: Exchange) -> Steps[None]:
                     exchange.stats.events(events)
             if not reading.begun:
                 reading.begun = bool(events) or decoder.undecided
+                if reading.begun:
+                    begin_answer(exchange)
         if streamed:
             yield reading.show
         else:
+            begin_answer(exchange)
             body: bytes = yield ReadBody()
             events = []
             try:

@@ -12,7 +12,7 @@ The pace is in one of three phases:
   faster, until the next refusal. After a long time without one, nothing is known any more.
 
 In each of them, a bounded number may be on their way (`Turn.on_its_way`), which bounds what can be refused before the first
-refusal is heard; and beside the pace is a limit of requests that run at a time, for pools (`Places`).
+refusal is heard; and beside the pace is a limit of requests that run at a time, for pools (`Places`) and for engines that queue (`Queue`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kimi_vertex.options import Pace, PaceState
 
 from .line import Held, Line, Lock, Waiter
 from .measure import LONGEST_WINDOW, Measure
-from .places import Places
+from .places import Places, Queue
 
 __all__ = ["Pacer", "Turn"]
 
@@ -78,15 +78,17 @@ class _Phase(Enum):
 class Turn:
     """A request that may be made, until it is gone."""
 
-    __slots__ = ("admitted", "at", "epoch", "level", "over", "sent", "tokens")
+    __slots__ = ("admitted", "answered", "at", "begun", "epoch", "level", "over", "sent", "tokens")
 
-    def __init__(self, at: float, tokens: float, level: int, epoch: int) -> None:
+    def __init__(self, at: float, tokens: float, level: int, answered: int, epoch: int) -> None:
         self.at = at
         self.tokens = tokens
         self.level = level
         """How many were running, with this one."""
+        self.answered = answered
+        """How many had been answered."""
         self.epoch = epoch
-        self.admitted = self.over = False
+        self.admitted = self.begun = self.over = False
         self.sent: float | None = None
         """When it was written."""
 
@@ -117,7 +119,10 @@ class Pacer:
         """Begin anew, as in a forked child: the requests of its parent do not run there."""
         self._held = Held(lock)
         self._epoch += 1
-        self._running = self._refused = 0
+        self._running = self._refused = self._served = self._answered = 0
+        """How many are under way, were refused, are being answered, and were answered."""
+        self._late_at = -math.inf
+        """When fewer were let run because a request was late; those that began before say nothing new."""
         self._line = Line()
         self._measure = Measure()
         self._on_the_way: list[Turn] = []
@@ -136,7 +141,8 @@ class Pacer:
     def _start(self) -> None:
         self._phase = _Phase.STARTING
         self._measure.forget()
-        self._places = Places()
+        self._places, self._queue = Places(), Queue()
+        """Of a pool, and of an engine that lets requests wait."""
         self._first: float | None = None
         """Since when is measured."""
         self._rate = math.inf
@@ -177,7 +183,7 @@ class Pacer:
                     waiter.rung, waiter.due = False, now + wait
                 return wait
             self._running += 1
-            turn = Turn(now, tokens, self._running, self._epoch)
+            turn = Turn(now, tokens, self._running, self._answered, self._epoch)
             if self._phase is _Phase.CLOSED:
                 self._probe = turn
             if self._first is None:
@@ -224,7 +230,7 @@ class Pacer:
             if len(self._on_the_way) >= _ON_THE_WAY:
                 wait = (position + 1) / self._line.speed(now) / 2
                 return min(max(0.01, wait), _LONGEST_SLEEP)
-        free = self._places.free(self._running, most)
+        free = min(self._places.free(self._running, most), self._queue.free(self._running))
         if 2 * self._running >= self._most:  # else it is far off, and nobody has to be woken for it
             free = min(free, self._most - self._running)
         self._has_places = free < math.inf
@@ -290,6 +296,25 @@ class Pacer:
                 self._streak = 0
             self._places.answered()
 
+    def begun(self, turn: Turn, now: float) -> None:
+        """Something of the answer is there: a stream's first token, or all of an answer that comes as a whole."""
+        with self._held:
+            if turn.epoch == self._epoch:
+                done = self._served + self._answered - turn.answered
+                self._queue.begun(turn.level - done, now - turn.at)
+                turn.begun = True
+                self._served += 1
+
+    def late(self, turn: Turn, now: float) -> bool:
+        """The answer did not begin in time; say whether others did meanwhile. Fewer may run if these were before it."""
+        with self._held:
+            if turn.epoch != self._epoch:
+                return False
+            done = self._answered - turn.answered
+            if turn.at >= self._late_at and self._queue.late(turn.level, self._served, done, now - turn.at):
+                self._late_at = now
+            return done + self._served > 0
+
     def refused(self, turn: Turn, now: float, retry_after: float | None, status: int, words: str) -> None:
         """The target takes no more at the moment.
 
@@ -303,9 +328,8 @@ class Pacer:
         with self._held:
             if turn.epoch != self._epoch:
                 return
-            self._running -= 1
+            self._end(turn)
             self._refused += 1
-            turn.over = True
             self.refusal = status, words
             self._slowest = max(0.9 * self._slowest, now - turn.at)
             self._measure.take_back(turn.at, turn.tokens)
@@ -381,8 +405,7 @@ class Pacer:
     def _gone(self, turn: Turn, now: float) -> None:
         if turn.epoch != self._epoch:
             return
-        self._running -= 1
-        turn.over = True
+        self._end(turn)
         if turn.admitted:
             self._answered_at = now
         if turn is self._probe:
@@ -390,6 +413,13 @@ class Pacer:
             self._close_until(now, None)
         if self._has_places:
             self._line.ring(_ASIDE)
+
+    def _end(self, turn: Turn) -> None:
+        turn.over = True
+        self._running -= 1
+        if turn.begun:
+            self._served -= 1
+            self._answered += 1
 
     # Waiting.
 
@@ -416,7 +446,8 @@ class Pacer:
     def state(self, now: float) -> PaceState:
         """What the pace is now."""
         with self._held:
-            limit, closed = self._places.limit, self._phase is _Phase.CLOSED
+            limit = min(self._places.limit, self._queue.limit)
+            closed = self._phase is _Phase.CLOSED
             return PaceState(
                 per_second=None if self._rate == math.inf else self._rate * self._growth(now),
                 limit=None if limit == math.inf else int(limit),

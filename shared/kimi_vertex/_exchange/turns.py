@@ -7,7 +7,14 @@ import math
 from typing import Final
 
 from kimi_vertex._request.body import Payload
-from kimi_vertex.errors import APIError, APIStatusError, CredentialsError, InternalServerError, RateLimitError
+from kimi_vertex.errors import (
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    CredentialsError,
+    InternalServerError,
+    RateLimitError,
+)
 from kimi_vertex.estimates import estimate_tokens
 from kimi_vertex.options import Wait
 
@@ -16,7 +23,7 @@ from .commands import Sleep, Steps
 from .pace import Turn
 from .state import Exchange
 
-__all__ = ["await_turn", "end_turn", "may_wait", "take_turn"]
+__all__ = ["await_turn", "begin_answer", "end_turn", "may_wait", "take_turn"]
 
 logger = logging.getLogger("kimi_vertex")
 
@@ -95,7 +102,16 @@ def end_turn(exchange: Exchange, error: APIError | CredentialsError | None = Non
             return
         if error.status_code < 500 and not turn.admitted:
             pacer.admitted(turn, now)
+    late = isinstance(error, APITimeoutError) and turn.sent is not None and not turn.begun
+    if late and pacer.late(turn, now):
+        exchange.retrying_since = now  # the target does well: it may have been a wait for others
     pacer.gone(turn, now)
+
+
+def begin_answer(exchange: Exchange) -> None:
+    """Something of the answer is there."""
+    if exchange.turn is not None and exchange.pacer is not None:
+        exchange.pacer.begun(exchange.turn, exchange.clock())
 
 
 def may_wait(exchange: Exchange, error: APIStatusError) -> bool:

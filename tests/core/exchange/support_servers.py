@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 import threading
 from bisect import bisect_left
@@ -88,7 +89,7 @@ class Pool:
 
 
 class Queue(Pool):
-    """Admits everything."""
+    """Admits everything, and answers so many at a time, first come first; 0: all at once."""
 
     def admits(self, now: float, running: int, size: float) -> bool:
         return True
@@ -102,6 +103,9 @@ class Job:
     answered: list[float] = field(default_factory=list)
     """When."""
     refused: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    """When a row was given up, because its answer had not begun."""
+    lost: int = 0
     pacers: list[Pacer] = field(default_factory=list)
     peak: int = 0
     longest_wait: float = 0.0
@@ -122,17 +126,29 @@ class Job:
         return sum(begin <= at < end for at in self.answered)
 
 
+@dataclass
+class Row:
+    """A request, with its place in the line if it had to wait."""
+
+    process: int
+    size: float
+    waiter: Waiter | None = None
+    attempts: int = 0
+
+
 def run(
     server: Server,
     rows: int,
     *,
     concurrency: int = 128,
-    seconds: float = 0.2,
+    seconds: float | Callable[[random.Random], float] = 0.2,
     work: float = 0.0,
     processes: int = 1,
     changes: tuple[tuple[float, int], ...] = (),
     size: Callable[[random.Random], float] = lambda _: 100.0,
     pace: Pace | None = None,
+    patience: float = math.inf,
+    first: float = 1.0,
     seed: int = 1,
 ) -> Job:
     """Let processes ask for their rows, each with a pace of its own, until all are answered.
@@ -147,6 +163,8 @@ def run(
         changes: When the server gets which limit.
         size: The size of a row's prompt.
         pace: Own limits.
+        patience: How long a row is waited for before its answer begins; it is asked for three times.
+        first: Which part of an answer's time has passed when it begins; 1: it comes as a whole.
         seed: Of everything random.
     """
     draw, job, order = random.Random(seed), Job(), itertools.count()
@@ -155,6 +173,8 @@ def run(
     own = pace or Pace()
     busy = [START] * processes
     lines: list[list[int]] = [[] for _ in range(processes)]
+    queue: deque[tuple[Row, Turn]] = deque()
+    served: set[Turn] = set()
     job.pacers = [Pacer(threading.Lock(), draw.random) for _ in range(processes)]
 
     def later(delay: float, act: Callable[[], None]) -> None:
@@ -163,31 +183,33 @@ def run(
     def begin(process: int) -> None:
         if left[process]:
             left[process] -= 1
-            ask(process, None, size(draw))
+            ask(Row(process, size(draw)))
 
-    def ask(process: int, waiter: Waiter | None, heft: float) -> None:
-        pacer = job.pacers[process]
+    def ask(row: Row) -> None:
+        pacer, waiter, line = job.pacers[row.process], row.waiter, lines[row.process]
         job.asked += 1
-        turn = pacer.turn(now, own, heft, waiter)
+        turn = pacer.turn(now, own, row.size, waiter)
         if isinstance(turn, Turn):
             if waiter is not None:
-                before = bisect_left(lines[process], waiter.number)
+                before = bisect_left(line, waiter.number)
                 job.overtook.append(before)
-                if lines[process][before : before + 1] == [waiter.number]:
-                    del lines[process][before]
-            busy[process] = max(now, busy[process]) + work
-            later(busy[process] - now, lambda: write(process, waiter, heft, turn))
+                if line[before : before + 1] == [waiter.number]:
+                    del line[before]
+            busy[row.process] = max(now, busy[row.process]) + work
+            later(busy[row.process] - now, lambda: write(row, turn))
+            if patience < math.inf:
+                later(patience, lambda: give_up(row, turn))
             return
-        place = pacer.join(now) if waiter is None else waiter
-        at = bisect_left(lines[process], place.number)
-        if lines[process][at : at + 1] != [place.number]:
-            lines[process].insert(at, place.number)
+        place = row.waiter = pacer.join(now) if waiter is None else waiter
+        at = bisect_left(line, place.number)
+        if line[at : at + 1] != [place.number]:
+            line.insert(at, place.number)
         job.longest_wait = max(job.longest_wait, turn)
 
         def again() -> None:
             if place.wake is wake:
                 place.wake = None
-                ask(process, place, heft)
+                ask(row)
 
         def wake() -> None:
             later(draw.random() / 1000, again)
@@ -195,40 +217,84 @@ def run(
         place.wake = wake
         later(turn + draw.random() / 1000, again)
 
-    def write(process: int, waiter: Waiter | None, heft: float, turn: Turn) -> None:
+    def write(row: Row, turn: Turn) -> None:
         turn.sent = now
-        later(0.001 + draw.random() / 1000, lambda: arrive(process, waiter, heft, turn))
+        later(0.001 + draw.random() / 1000, lambda: arrive(row, turn))
 
-    def arrive(process: int, waiter: Waiter | None, heft: float, turn: Turn) -> None:
-        nonlocal running
+    def arrive(row: Row, turn: Turn) -> None:
         job.sent += 1
-        if server.admits(now, running, heft):
-            running += 1
-            job.peak = max(job.peak, running)
-            later(seconds * (0.8 + draw.random() * 0.4), lambda: answer(process, turn))
+        if server.admits(now, running, row.size):
+            queue.append((row, turn))
+            serve()
         else:
             job.refused.append(now - START)
-            later(max(0.001, busy[process] - now), lambda: refuse(process, waiter, heft, turn))
+            later(max(0.001, busy[row.process] - now), lambda: refuse(row, turn))
 
-    def answer(process: int, turn: Turn) -> None:
+    def serve() -> None:
         nonlocal running
+        places = server.limit if isinstance(server, Queue) else 0
+        while queue and (running < places or not places):
+            row, turn = queue.popleft()
+            if turn.over:
+                continue
+            running += 1
+            job.peak = max(job.peak, running)
+            served.add(turn)
+            takes = seconds(draw) if callable(seconds) else seconds
+            takes *= 0.8 + draw.random() * 0.4
+            if first < 1:
+                later(first * takes, lambda row=row, turn=turn: speak(row, turn))  # type: ignore[misc]
+            later(takes, lambda row=row, turn=turn: answer(row, turn))  # type: ignore[misc]
+
+    def speak(row: Row, turn: Turn) -> None:
+        if turn in served:
+            job.pacers[row.process].admitted(turn, now)
+            job.pacers[row.process].begun(turn, now)
+
+    def answer(row: Row, turn: Turn) -> None:
+        nonlocal running
+        if turn not in served:
+            return
         running -= 1
+        served.remove(turn)
         job.answered.append(now - START)
-        later(0.001, lambda: done(process, turn))
+        later(0.001, lambda: done(row, turn))
+        serve()
 
-    def done(process: int, turn: Turn) -> None:
-        job.pacers[process].admitted(turn, now)
-        job.pacers[process].gone(turn, now)
-        begin(process)
+    def done(row: Row, turn: Turn) -> None:
+        pacer = job.pacers[row.process]
+        if not turn.begun:
+            pacer.admitted(turn, now)
+            pacer.begun(turn, now)
+        pacer.gone(turn, now)
+        begin(row.process)
 
-    def refuse(process: int, waiter: Waiter | None, heft: float, turn: Turn) -> None:
-        pacer = job.pacers[process]
+    def refuse(row: Row, turn: Turn) -> None:
+        pacer = job.pacers[row.process]
         pacer.refused(turn, now, None, 429, "Resource exhausted.")
-        if waiter is None:
-            waiter = pacer.join(now)
+        if row.waiter is None:
+            row.waiter = pacer.join(now)
         else:
-            pacer.rejoin(waiter, now)
-        ask(process, waiter, heft)
+            pacer.rejoin(row.waiter, now)
+        ask(row)
+
+    def give_up(row: Row, turn: Turn) -> None:
+        nonlocal running
+        if turn.begun or turn.over:
+            return
+        job.pacers[row.process].late(turn, now)
+        job.pacers[row.process].gone(turn, now)
+        job.late.append(now - START)
+        if turn in served:
+            running -= 1
+            served.remove(turn)
+        row.attempts, row.waiter = row.attempts + 1, None
+        if row.attempts < 3:
+            later(0.5 * draw.random(), lambda: ask(row))
+        else:
+            job.lost += 1
+            begin(row.process)
+        serve()
 
     for process in range(processes):
         for _ in range(concurrency):

@@ -15,7 +15,7 @@ import pytest
 from kimi_vertex import Pace
 from kimi_vertex._exchange.pace import Pacer, Turn
 
-from .support_servers import Bucket, Fixed, Job, Pool, Queue, Server, Sliding, run
+from .support_servers import START, Bucket, Fixed, Job, Pool, Queue, Server, Sliding, run
 
 QUOTAS: list[type[Sliding | Fixed | Bucket]] = [Sliding, Fixed, Bucket]
 
@@ -93,6 +93,54 @@ def test_a_queue_is_not_held_back() -> None:
     """An engine that lets requests wait refuses nothing, and gets all that the job has."""
     job = run(Queue(0), 2000, concurrency=500, seconds=1.0)
     assert (job.refused, job.peak) == ([], 500)
+
+
+@pytest.mark.parametrize("first", [1.0, 0.2], ids=["whole", "streamed"])
+@pytest.mark.parametrize(("seconds", "patience"), [(0.2, 5.0), (5.0, 20.0), (5.0, 600.0)])
+def test_no_more_wait_in_an_engine_than_are_answered_in_time(
+    seconds: float, patience: float, first: float
+) -> None:
+    """Of rows that are asked for all at once, some are given up, each once, and hardly any again; all are answered."""
+    rows = int(1.2 * 16 * patience / seconds) + 200
+    job = run(Queue(16), rows, concurrency=rows, seconds=seconds, patience=patience, first=first)
+    assert (len(job.answered), job.lost) == (rows, 0)
+    assert job.late
+    assert sum(at > 1.5 * patience for at in job.late) <= 0.02 * rows
+    assert rows * seconds / 16 / job.answered[-1] >= 0.85
+
+
+def test_a_slower_engine_is_given_less() -> None:
+    """Where an engine loses three quarters of its places, rows are given up once more, and then no more."""
+    job = run(Queue(64), 6000, concurrency=4000, seconds=0.5, patience=5.0, changes=((20.0, 16),))
+    assert job.lost == 0
+    assert job.answered[-1] > 60
+    assert not [at for at in job.late if at > 40]
+
+
+def test_a_faster_engine_is_given_more() -> None:
+    """Where an engine has four times the places, they are used to 0.85 after a while, and few rows are given up for it."""
+    job = run(Queue(16), 9000, concurrency=2000, seconds=0.5, patience=5.0, changes=((20.0, 64),))
+    assert job.lost == 0
+    assert job.between(40, 60) >= 0.85 * 20 * 64 / 0.5
+    assert sum(at > 10 for at in job.late) <= 0.02 * 9000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "patience"),
+    [
+        (lambda _: 20.0, 22.0),
+        (lambda draw: draw.choice([0.5, 0.5, 0.5, 20.0]), 18.0),
+        (lambda draw: 2 * draw.paretovariate(1.2), 10.0),
+    ],
+    ids=["long", "short and long", "of all lengths"],
+)
+def test_answers_that_take_long_by_themselves_bound_nothing(
+    seconds: Callable[[random.Random], float], patience: float
+) -> None:
+    """Where requests run beside each other, those which are given up say nothing about the others."""
+    job = run(Queue(0), 6000, concurrency=1000, seconds=seconds, patience=patience)
+    assert len(job.late) > 100
+    assert job.pacers[0].state(START + job.answered[-1]).limit is None
 
 
 def test_a_thousand_requests_run_within_a_second() -> None:

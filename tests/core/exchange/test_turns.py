@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import pickle
@@ -20,6 +21,7 @@ from kimi_vertex import (
     Pace,
     RateLimitError,
     RequestStats,
+    TextDelta,
     Timeouts,
     Wait,
 )
@@ -247,6 +249,26 @@ def test_threads_wait_for_each_other(emulator: Emulator) -> None:
     for thread in threads:
         thread.join()
     assert [exchange.status for exchange in emulator.exchanges] == [200] * 4
+
+
+async def test_what_waits_in_an_engine_for_too_long_is_asked_again(emulator: Emulator) -> None:
+    """Of rows that an engine answers one by one, all are answered, although most of them are given up at first."""
+    emulator.brain, emulator.quota = (lambda _: Says(text="x", delay=0.05)), Quota(slots=1)
+    timeouts = Timeouts(first_byte=1.0, first_token=1.0)
+    kimi = KimiVertexClient(base_url=emulator.base_url, timeout=timeouts, max_retry_seconds=0.6)
+
+    async def stream(text: str) -> str:
+        async with kimi.astream(text) as events:
+            return "".join([event.text async for event in events if isinstance(event, TextDelta)])
+
+    async def whole(text: str) -> str:
+        return (await kimi.acomplete(text)).text
+
+    answers = [form(f"Row {number}") for number in range(40) for form in (stream, whole)]
+    async with kimi:
+        assert await asyncio.gather(*answers) == ["x"] * 80
+    assert len(emulator.chat_requests) > 120
+    assert kimi.pace_state.limit is not None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
