@@ -244,9 +244,10 @@ class KimiVertexSettings(ClientFields, BaseChatModel):
         return {name: asdict(value) for name, value in held.items() if isinstance(value, Pace | Timeouts)}
 
     def __getstate__(self) -> dict[Any, Any]:
-        self.client.__getstate__()  # refuses to let a secret travel
+        settings, client = self._portable()
         state = dict(super().__getstate__())
-        state["__dict__"] = {**state["__dict__"], "http_client": None, "http_async_client": None}
+        state["__dict__"] = {**state["__dict__"], **settings}
+        state["__pydantic_private__"] = {**state["__pydantic_private__"], "_client": client}
         return state
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:

@@ -43,14 +43,16 @@ class ClientSettings(ClientFields, FunctionCallingLLM):
 
     def __getstate__(self) -> dict[str, Any]:
         try:
-            self.client.__getstate__()  # refuses to let a secret travel
+            settings, _ = self._portable()
         except ConfigurationError as error:
             # LlamaIndex's components leave out in silence what raises here, and miss it later, in a worker or at once.
             _logger.warning("This KimiVertex cannot be pickled, nor what it is part of: %s", error)
             raise
         # The base class's deletes what it cannot pickle from the object itself.
         # https://github.com/run-llama/llama_index/blob/main/llama-index-core/llama_index/core/schema.py
-        values = {name: value for name, value in self.__dict__.items() if _can_travel(name, value)}
+        values = {
+            name: value for name, value in {**self.__dict__, **settings}.items() if _can_travel(name, value)
+        }
         return {
             "__dict__": values,
             "__pydantic_extra__": None,
@@ -71,7 +73,7 @@ class ClientSettings(ClientFields, FunctionCallingLLM):
 
 
 def _can_travel(name: str, value: object) -> bool:
-    """Whether a setting goes into a pickle: not connections, and not callbacks that are local to a function."""
+    """Whether a setting of LlamaIndex's goes into a pickle: not what is local to a function, for instance."""
     try:
         pickle.dumps(value)
     except Exception as error:  # noqa: BLE001 - every type fails in its own way

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
 import platform
 import re
 from collections.abc import Iterable, Mapping
@@ -37,6 +39,7 @@ __all__ = [
     "hide_headers",
     "merge_options",
     "plain_text",
+    "portable_callback",
     "read_certificates",
     "read_max_retries",
     "read_max_tokens",
@@ -44,6 +47,8 @@ __all__ = [
     "read_seconds",
     "read_timeouts",
 ]
+
+logger = logging.getLogger("kimi_vertex")
 
 _RETRIES_VARIABLE: Final = "KIMI_VERTEX_MAX_RETRIES"
 _CA_VARIABLE: Final = "KIMI_VERTEX_CA_CERTS"
@@ -203,6 +208,24 @@ def check_portable(settings: Settings) -> None:
             "Secrets are not pickled: build the model in the worker, or pass extra_headers with each request. It has "
             f"{', '.join(secret)}."
         )
+
+
+def portable_callback(name: str, callback: Any) -> Any:
+    """A callback as a pickle has it: itself, or `None` if it cannot be found again, as a lambda and a local function.
+
+    An error would be Python's way, but LlamaIndex's components leave out the whole model then, and miss it in a worker.
+    """
+    try:
+        pickle.dumps(callback)
+    except Exception as error:  # noqa: BLE001  # every type fails in its own way
+        logger.warning(
+            "A pickle leaves out %s, which cannot be pickled (%s): pass a function of a module, or set it again where "
+            "the pickle arrives.",
+            name,
+            type(error).__name__,
+        )
+        return None
+    return callback
 
 
 def plain_text(value: Any) -> Any:

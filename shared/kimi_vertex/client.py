@@ -17,6 +17,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeAlias, Unpack, cast
 
@@ -38,6 +39,7 @@ from ._settings import (
     hide_headers,
     merge_options,
     plain_text,
+    portable_callback,
     read_certificates,
     read_max_retries,
     read_max_tokens,
@@ -101,7 +103,8 @@ class KimiVertexClient(TargetUser):
 
     Making a client does no I/O. It may be shared by threads and event loops, used after a fork, copied and pickled.
     Copies share the credentials. A pickle holds settings and never a secret: with a credentials object, a mapping or
-    a static token it is refused. HTTP clients that you gave stay out of it.
+    a static token it is refused. HTTP clients that you gave stay out of it, and so do callbacks that cannot be pickled
+    (lambdas, local functions), with a warning.
 
     Args:
         model: Name of the model: `moonshotai/kimi-k2-thinking-maas` for the managed service, which needs one. An
@@ -448,7 +451,15 @@ class KimiVertexClient(TargetUser):
 
     def __getstate__(self) -> dict[str, Any]:
         check_portable(self._settings)
-        return super().__getstate__()
+        defaults = self._settings.defaults.copy()
+        if portable_callback("on_thinking", defaults.get("on_thinking")) is None:
+            defaults.pop("on_thinking", None)
+        return {
+            **super().__getstate__(),
+            "_settings": replace(self._settings, defaults=defaults),
+            "_on_request": portable_callback("on_request", self._on_request),
+            "_on_wait": portable_callback("on_wait", self._on_wait),
+        }
 
 
 CLIENT_SETTINGS: Final[tuple[str, ...]] = tuple(

@@ -5,6 +5,7 @@ Needs pydantic, which those frameworks bring; `kimi_vertex` itself does not load
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +25,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ._exchange.stats import RequestStats
 from ._habits import check_names
+from ._settings import portable_callback
 from .client import CLIENT_SETTINGS, KimiVertexClient
 from .errors import ConfigurationError, KimiVertexError
 from .options import Pace, ThinkingCallback, Timeouts, WaitCallback
@@ -173,6 +175,24 @@ class ClientFields(BaseModel):
     def _client_settings(self) -> dict[str, Any]:
         """What was set. What the environment says is left to the client, to weigh against it."""
         return {name: getattr(self, name) for name in CLIENT_SETTINGS if name in self.model_fields_set}
+
+    def _portable(self) -> tuple[dict[str, Any], KimiVertexClient]:
+        """What a pickle has in place of some settings, and of the client.
+
+        Raises:
+            ConfigurationError: There is a secret, which does not travel.
+        """
+        client = copy.copy(self.client)
+        client.__dict__.update(self.client.__getstate__())
+        # LangChain's client has no `on_thinking`: it goes with each request.
+        told = "on_thinking" in self.client._settings.defaults  # noqa: SLF001
+        thinking = client._settings.defaults.get("on_thinking")  # noqa: SLF001
+        kept = {
+            "on_thinking": thinking if told else portable_callback("on_thinking", self.on_thinking),
+            "on_request": client._on_request,  # noqa: SLF001
+            "on_wait": client._on_wait,  # noqa: SLF001
+        }
+        return {**kept, "http_client": None, "http_async_client": None}, client
 
     def close(self) -> None:
         """Close the connections of synchronous requests. The model stays usable."""

@@ -121,6 +121,19 @@ def test_own_http_client(emulator: Emulator, make_model: MakeModel) -> None:
         assert restored.invoke("q").text == "Blue."
 
 
+def test_local_callbacks_are_not_pickled(
+    emulator: Emulator, make_model: MakeModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pickle leaves local callbacks behind, each with one warning, and takes those of a module along."""
+    model = make_model(on_thinking=lambda text: None, on_wait=lambda wait: None, on_request=print)
+    emulator.enqueue(TURN)
+    restored = pickle.loads(pickle.dumps(model))
+    assert (restored.on_thinking, restored.on_wait, restored.on_request) == (None, None, print)
+    assert len([record for record in caplog.records if "leaves out" in record.message]) == 2
+    assert pickle.loads(pickle.dumps(make_model(on_thinking=print))).on_thinking is print
+    assert restored.invoke("q").text == "Blue."
+
+
 def test_model_copy_with_update(emulator: Emulator) -> None:
     """`model_copy(update=...)` takes the change over into the client."""
     emulator.enqueue(TURN)

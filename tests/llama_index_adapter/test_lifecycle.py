@@ -248,15 +248,16 @@ def test_copies_share_nothing_that_changes(make_llm: MakeLLM) -> None:
     assert llm.temperature is None
 
 
-def test_what_cannot_travel_stays_behind(make_llm: MakeLLM) -> None:
+def test_what_cannot_travel_stays_behind(make_llm: MakeLLM, caplog: pytest.LogCaptureFixture) -> None:
     """A pickle leaves out own HTTP clients and local callbacks; the rest arrives."""
     with httpx.Client() as client:
-        llm = make_llm(http_client=client, on_thinking=lambda text: None, temperature=0.4)
+        llm = make_llm(http_client=client, on_thinking=lambda text: None, on_wait=print)
         assert llm.chat(HI).message.content
         twin = pickle.loads(pickle.dumps(llm))
         assert copy.deepcopy(llm).http_client is client
     assert twin.http_client is None
-    assert twin.on_thinking is None
+    assert (twin.on_thinking, twin.on_wait) == (None, print)
+    assert len([record for record in caplog.records if "leaves out on_thinking" in record.message]) == 1
     assert twin.chat(HI).message.content
 
 

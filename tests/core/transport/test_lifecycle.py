@@ -176,6 +176,21 @@ def test_a_client_with_a_secret_is_not_pickled(emulator: Emulator, secret: dict[
         assert twin._shared.tokens is client._shared.tokens
 
 
+def test_local_callbacks_are_not_pickled(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be found again where a pickle arrives stays behind, with a warning for each; the rest travels."""
+    local: Any = lambda _: None  # noqa: E731
+    client = KimiVertexClient(
+        base_url=emulator.base_url, on_thinking=local, on_wait=local, on_request=print, temperature=0.5
+    )
+    twin = pickle.loads(pickle.dumps(client))
+    assert (twin._on_wait, twin._on_request) == (None, print)
+    assert twin._settings.defaults == {"temperature": 0.5}
+    assert client._on_wait is local
+    assert twin.complete("Hi").text
+    left_out = [record.args[0] for record in caplog.records if isinstance(record.args, tuple)]
+    assert sorted(left_out[:2]) == ["on_thinking", "on_wait"]  # type: ignore[type-var]
+
+
 def test_a_closed_client_can_be_used_again(emulator: Emulator, client: KimiVertexClient) -> None:
     """`close` and the end of a `with` block close connections, not the client."""
     for _ in range(2):
