@@ -122,6 +122,8 @@ class APIConnectionError(APIError):
     """The service could not be reached, or the connection broke before an answer began."""
 
     is_retryable = True
+    connected: bool = True
+    """Whether there was a connection; if not, nothing of the request was sent."""
 
 
 class APITimeoutError(APIConnectionError):

@@ -39,8 +39,9 @@ class Pace:
     tokens_per_minute: float | None = None
     """Prompt tokens in a minute, as `estimate_tokens` counts them."""
     max_wait: float | None = None
-    """Seconds that a request may wait for its turns, all in all. Default: as long as the target answers others, and
-    `max_retry_seconds` once it answers nothing."""
+    """Seconds that a request may wait for its turns, all in all, and for a target that cannot be connected to. Default: for its
+    turns as long as the target answers others, and `max_retry_seconds` once it answers nothing; a connection that fails is a
+    retry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,21 @@ def test_a_row_waits_no_longer_than_is_said(files: Files, kimi: Emulator) -> Non
     assert {letter["error"]["code"] for letter in files.lines(files.errors)} == {"RateLimitError"}
 
 
+def test_a_server_that_is_away_is_waited_for(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows are not put aside, although no retry of theirs finds it."""
+    with Emulator() as gone:
+        host = gone.host
+    monkeypatch.setenv("KIMI_VERTEX_EMULATOR_HOST", host)
+    monkeypatch.setenv("KIMI_VERTEX_MAX_RETRIES", "0")
+    files.write(numbered(3))
+    with files.start() as process:
+        time.sleep(2.5)
+        with Emulator(port=int(host.rpartition(":")[2])):
+            process.communicate()
+    assert process.returncode == 0
+    assert len(files.keys) == 3
+
+
 def refused(files: Files, capsys: pytest.CaptureFixture[str]) -> str:
     assert files.run() == 2
     return capsys.readouterr().err

@@ -149,7 +149,7 @@ def unreachable(
             f"Could not connect in time to {host}{through}: check the network, a firewall or a proxy "
             "(HTTPS_PROXY), or raise Timeouts.connect."
         )
-        return APITimeoutError(f"{text} {words} ({place}).")
+        return _unsent(APITimeoutError(f"{text} {words} ({place})."))
     if failure.kind == "timeout":
         return APITimeoutError(
             f"The service did not begin to answer in time: stream the answer, or raise the timeout. {host}{through}: "
@@ -158,12 +158,17 @@ def unreachable(
     if failure.kind == "proxy":
         return APIConnectionError(f"{_refused_by_proxy(words, host, proxy)} {words} ({place}).")
     if failure.kind == "connect":
-        return APIConnectionError(f"{_unconnected(words, target, host, proxy)} {words} ({place}).")
+        return _unsent(APIConnectionError(f"{_unconnected(words, target, host, proxy)} {words} ({place})."))
     tls = " Or does it want https?" if (target.base_url or "").startswith("http:") else ""
     return APIConnectionError(
         f"The connection to {host} broke before the answer began: try again, or look at the server's log.{tls} {words}"
         f"{through} ({place})."
     )
+
+
+def _unsent(error: APIConnectionError) -> APIConnectionError:
+    error.connected = False
+    return error
 
 
 def _refused_by_proxy(words: str, host: str, proxy: str | None) -> str:

@@ -19,6 +19,7 @@ from kimi_vertex._request.body import Payload
 from kimi_vertex._target.facts import RELEARN
 from kimi_vertex.completion import Accumulator, Completion
 from kimi_vertex.errors import (
+    APIConnectionError,
     APIError,
     APIStatusError,
     AuthenticationError,
@@ -323,7 +324,8 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
     """Make the next attempt possible, wait for its time and return true; return false if there must not be one.
 
     An answer that a user has seen part of is never started over. A refused token is replaced once, a refused tool choice is given
-    up once; neither counts as a retry. Everything else waits as long as the service asks, or a random part of a
+    up once, and a target that cannot be reached is waited for as long as `Pace.max_wait` says, if it does; none of these counts
+    as a retry. Everything else waits as long as the service asks, or a random part of a
     ceiling that doubles (full jitter: many clients that failed together do not come back together).
     """
     if exchange.shown or exchange.gave_up:
@@ -343,27 +345,34 @@ def _before_retry(exchange: Exchange, error: APIError | CredentialsError) -> Ste
     if isinstance(error, APIStatusError) and error is exchange.refusal:
         return may_wait(exchange, error)
     settings, total = exchange.settings, exchange.timeouts.total
-    if not error.is_retryable or exchange.retries >= settings.max_retries:
+    away = isinstance(error, APIConnectionError) and not error.connected
+    patience = exchange.pace.max_wait if away else None
+    if not error.is_retryable or (patience is None and exchange.retries >= settings.max_retries):
         return False
     asked = error.retry_after if isinstance(error, APIStatusError) else None
-    ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(exchange.retries, _DOUBLINGS))
+    doublings = min(exchange.retries, _DOUBLINGS) if patience is None else _DOUBLINGS
+    ceiling = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**doublings)
     delay = ceiling * exchange.random() if asked is None else asked
     now = exchange.clock()
     end = min(
-        exchange.retrying_since + settings.max_retry_seconds,
+        exchange.retrying_since + settings.max_retry_seconds
+        if patience is None
+        else exchange.alone_since + patience,
         exchange.started + (math.inf if total is None else total),
     )
     if now + delay > end:
         return False
-    exchange.retries += 1
+    exchange.retries += patience is None
     logger.info(
         "Attempt %d failed (%s); trying again in %.2f s.",
-        exchange.retries,
+        exchange.stats.attempts,
         type(error).__name__,
         delay,
         extra=exchange.record,
     )
     yield from sleep(exchange, "retry", delay, end, error)
+    if patience is not None:
+        exchange.retrying_since += delay
     return True
 
 

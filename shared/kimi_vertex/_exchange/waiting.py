@@ -71,8 +71,8 @@ def sleep(
     since = exchange.started if reason == "retry" else exchange.waking_since or exchange.started
     while delay > 0:
         now = exchange.clock()
-        attempts = exchange.retries + exchange.wakes
-        exchange.on_wait(Wait(reason, now - since, delay, max(0.0, end - now), attempts, str(error)))
+        left = max(0.0, end - now)
+        exchange.on_wait(Wait(reason, now - since, delay, left, exchange.stats.attempts, str(error)))
         step = min(delay, _NEWS)
         yield Sleep(step)
         delay -= step

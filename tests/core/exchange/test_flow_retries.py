@@ -15,6 +15,7 @@ from kimi_vertex import (
     BadRequestError,
     CredentialsError,
     InternalServerError,
+    Pace,
     RateLimitError,
     RequestOptions,
     StreamInterruptedError,
@@ -26,6 +27,7 @@ from kimi_vertex._exchange.commands import (
 
 from .support_flow import BUSY, GOOD, Answer, Play, client, piece
 
+BROKEN = TransportFailure("broken", "reset")
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 
 
@@ -56,6 +58,29 @@ def test_the_total_time_is_bounded() -> None:
     play = Play(client(max_retries=9, max_retry_seconds=10.0), [BUSY] * 9, seconds_per_request=3.0)
     assert play.waits == [0.5, 1.0]
     assert len(play.sent) == 3
+
+
+def test_a_target_that_is_away_is_waited_for() -> None:
+    """With `Pace.max_wait` a connection that fails is no retry: it is tried again until that time is over."""
+    away = TransportFailure("connect", "refused")
+    patient = client(max_retries=1, pace=Pace(max_wait=600.0))
+    play = Play(patient, [*[away] * 40, BROKEN, GOOD])
+    assert play.error is None
+    assert len(play.sent) == 42
+    play = Play(patient, [away] * 99)
+    assert isinstance(play.error, APIConnectionError)
+    assert not play.error.connected
+    assert 590 <= sum(play.waits) <= 600
+
+
+@pytest.mark.parametrize(
+    "pace", [Pace(), Pace(max_wait=600.0)], ids=["no such wait", "a connection that broke"]
+)
+def test_what_is_not_away_is_a_retry(pace: Pace) -> None:
+    """A request that kills its server is not made for an hour, nor a wrong address asked so long by default."""
+    failing = BROKEN if pace.max_wait else TransportFailure("connect", "refused")
+    play = Play(client(max_retries=1, pace=pace), [failing] * 9)
+    assert len(play.sent) == 2
 
 
 def test_no_wait_ends_after_the_total() -> None:
