@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kimi_vertex_emulator._chat import ChatRequest, PastCall, PastMessage, Tool
+    from kimi_vertex_emulator._chat import ChatRequest, PastMessage, Tool
     from kimi_vertex_emulator._emulator import Emulator
-    from kimi_vertex_emulator._journal import Ending, Exchange, Piece
+    from kimi_vertex_emulator._journal import Ending, Exchange
     from kimi_vertex_emulator._requests import Recorded
     from kimi_vertex_emulator.answers import (
         CHUNKINGS,
@@ -58,9 +58,7 @@ __all__ = [
     "Match",
     "OnBreach",
     "Part",
-    "PastCall",
     "PastMessage",
-    "Piece",
     "Quota",
     "Raw",
     "Recorded",

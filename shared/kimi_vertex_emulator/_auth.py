@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
 from kimi_vertex_emulator._reply import Reply, body_reply, json_reply
 from kimi_vertex_emulator._requests import Recorded
 
-__all__ = ["Issued", "issue"]
+__all__ = ["issue"]
 
 _GRANTS = ("urn:ietf:params:oauth:grant-type:jwt-bearer", "refresh_token")
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -30,12 +29,8 @@ _METADATA = "/computeMetadata/v1/"
 _FLAVOR = {"metadata-flavor": "Google"}
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A reply of a token source and the token in it, if any."""
-
-    reply: Reply
-    token: str | None = None
+Issued: TypeAlias = tuple[Reply, str | None]
+"""A reply of a token source, and the token in it, if any."""
 
 
 def issue(request: Recorded, *, number: int, lifetime: int) -> Issued | None:
@@ -54,7 +49,7 @@ def issue(request: Recorded, *, number: int, lifetime: int) -> Issued | None:
     if request.method == "POST" and _IMPERSONATE.fullmatch(request.path):
         expires = datetime.now(UTC) + timedelta(seconds=lifetime)
         body = {"accessToken": token, "expireTime": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        return Issued(json_reply(body), token)
+        return json_reply(body), token
     if request.method == "GET" and (request.path == "/" or request.path.startswith(_METADATA)):
         return _metadata(request, token, lifetime)
     return None
@@ -63,21 +58,19 @@ def issue(request: Recorded, *, number: int, lifetime: int) -> Issued | None:
 def _oauth(request: Recorded, token: str, lifetime: int) -> Issued:
     form = request.form
     if form.get("grant_type") not in _GRANTS or not (form.get("assertion") or form.get("refresh_token")):
-        return Issued(
-            _oauth_error("invalid_grant", "The emulator knows JWT bearer and refresh token grants.")
-        )
+        return _oauth_error("invalid_grant", "The emulator knows JWT bearer and refresh token grants."), None
     body = {"access_token": token, "expires_in": lifetime, "scope": _SCOPE, "token_type": "Bearer"}
-    return Issued(json_reply(body), token)
+    return json_reply(body), token
 
 
 def _exchange(request: Recorded, token: str, lifetime: int) -> Issued:
     form = request.form
     if form.get("grant_type") != _EXCHANGE or not form.get("subject_token"):
-        return Issued(
-            _oauth_error("invalid_request", "A token exchange needs its grant_type and a subject_token.")
-        )
+        return _oauth_error(
+            "invalid_request", "A token exchange needs its grant_type and a subject_token."
+        ), None
     body: dict[str, Any] = {"access_token": token, "issued_token_type": _ACCESS_TOKEN}
-    return Issued(json_reply({**body, "token_type": "Bearer", "expires_in": lifetime}), token)
+    return json_reply({**body, "token_type": "Bearer", "expires_in": lifetime}), token
 
 
 def _oauth_error(error: str, description: str) -> Reply:
@@ -86,22 +79,22 @@ def _oauth_error(error: str, description: str) -> Reply:
 
 def _metadata(request: Recorded, token: str, lifetime: int) -> Issued:
     if request.headers.get("metadata-flavor") != "Google":
-        return Issued(_plain("Missing Metadata-Flavor:Google header.\n", 403))
+        return _plain("Missing Metadata-Flavor:Google header.\n", 403), None
     path = request.path.removeprefix(_METADATA)
     match = _ACCOUNT.fullmatch(path)
     if match is not None and match["what"] == "token":
         body = {"access_token": token, "expires_in": lifetime, "token_type": "Bearer"}
-        return Issued(_json(body), token)
+        return _json(body), token
     if match is not None and match["what"] == "email":
-        return Issued(_plain(_EMAIL))
+        return _plain(_EMAIL), None
     if match is not None:
         recursive = parse_qs(request.query).get("recursive") == ["true"]
         account = {"aliases": ["default"], "email": _EMAIL, "scopes": [_SCOPE]}
-        return Issued(_json(account) if recursive else _plain("aliases\nemail\nscopes\ntoken\n"))
+        return _json(account) if recursive else _plain("aliases\nemail\nscopes\ntoken\n"), None
     texts = {"/": "computeMetadata/\n", "": "instance/\nproject/\nuniverse/\n"}
     texts |= {"project/project-id": "emulator", "project/numeric-project-id": "123456789012"}
     texts |= {"universe/universe-domain": "googleapis.com"}
-    return Issued(_plain(texts[path]) if path in texts else _plain("not found\n", 404))
+    return _plain(texts[path]) if path in texts else _plain("not found\n", 404), None
 
 
 def _json(value: Any) -> Reply:

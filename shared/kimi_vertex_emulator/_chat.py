@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ChatRequest", "PastCall", "PastMessage", "Tool", "objects"]
+from kimi_vertex_emulator.answers import Call
+
+__all__ = ["ChatRequest", "PastMessage", "Tool", "objects"]
 
 _OFF: tuple[tuple[str, str, Any], ...] = (
     ("chat_template_kwargs", "thinking", False),
@@ -16,21 +18,12 @@ _OFF: tuple[tuple[str, str, Any], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class PastCall:
-    """A tool call in the history."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
 class PastMessage:
     """A message of the history, its content flattened to text."""
 
     role: str
     text: str
-    tool_calls: Sequence[PastCall] = ()
+    tool_calls: Sequence[Call] = ()
     tool_call_id: str | None = None
 
 
@@ -71,7 +64,7 @@ class ChatRequest:
     def prompt_text(self) -> str:
         """All text of the history, for counting."""
         parts = [message.text for message in self.messages]
-        parts += [call.name + call.arguments for message in self.messages for call in message.tool_calls]
+        parts += [call.name + call.arguments_text for message in self.messages for call in message.tool_calls]
         return "\n".join(parts + [tool.name + tool.description + str(tool.parameters) for tool in self.tools])
 
     @classmethod
@@ -133,10 +126,10 @@ def _message(message: Mapping[str, Any]) -> PastMessage:
     )
 
 
-def _call(call: Mapping[str, Any]) -> PastCall:
+def _call(call: Mapping[str, Any]) -> Call:
     function = _mapping(call.get("function"))
     arguments = function.get("arguments")
-    return PastCall(
+    return Call(
         id=str(call.get("id") or ""),
         name=str(function.get("name") or ""),
         arguments=arguments if isinstance(arguments, str) else "",

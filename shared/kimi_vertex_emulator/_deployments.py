@@ -7,7 +7,7 @@ Refusals: bodies that were reported for python-aiplatform, cloud-foundation-fabr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -15,11 +15,17 @@ from kimi_vertex_emulator._reply import Reply, body_reply, google_error, json_re
 from kimi_vertex_emulator._requests import Recorded
 from kimi_vertex_emulator.deployments import Deployment, Refusal
 
-__all__ = ["find", "forbidden", "models_at", "refuse", "resource"]
+__all__ = ["find", "forbidden", "list_models", "refuse", "resource"]
 
 _RESOURCE: Final = re.compile(
     r"/v1(?:beta1)?/(?P<parent>projects/[^/]+/locations/[^/]+)/(?:(?P<kind>endpoints|models)/(?P<id>[^/:]+)|endpoints)"
 )
+_MODELS: Final = re.compile(
+    r"(?:/v1(?:beta1)?/(?P<name>projects/[^/]+/locations/[^/]+/endpoints/[^/:]+)|(?!.*/projects/).*?)"
+    r"/models(?:/(?P<model>[^/]+(?:/[^/]+)?))?"
+)
+_MANAGED: Final = ("moonshotai/kimi-k2-thinking-maas",)
+_CREATED: Final = 1_763_000_000  # 2025-11-13: GA of Kimi K2 Thinking
 _CLOUD_SDK: Final = "764086051850"
 _REFUSALS: Final[dict[Refusal, tuple[str, str, dict[str, str]]]] = {
     # The message, Google's reason, and what stands beside it; PROJECT is the request's.
@@ -108,9 +114,27 @@ def resource(request: Recorded, deployments: Sequence[Deployment] | None) -> Rep
     return json_reply(_endpoint(found) if kind == "endpoints" else _model(found))
 
 
-def models_at(request: Recorded, deployments: Sequence[Deployment]) -> tuple[str, ...]:
-    """What the server of an endpoint lists as its models; empty if the request asks for something else."""
-    return tuple(d.model for d in deployments if f"/{d.name}/models" in request.path)
+def list_models(
+    request: Recorded, deployments: Sequence[Deployment] | None, models: Collection[str] | None
+) -> Reply | None:
+    """Answers a request for a list of models in OpenAI's form, or for one of them; `None` if it is something else.
+
+    An endpoint lists its own; anything else lists `models`, by default Kimi K2 Thinking.
+    """
+    match = _MODELS.fullmatch(request.path)
+    if request.method != "GET" or match is None:
+        return None
+    own = [found.model for found in deployments or () if found.name == match["name"]]
+    names = own or (_MANAGED if models is None else models)
+    data = [
+        {"id": name, "object": "model", "created": _CREATED, "owned_by": name.partition("/")[0]}
+        for name in names
+    ]
+    if match["model"] is None:
+        return json_reply({"object": "list", "data": data})
+    found = next((item for item in data if item["id"] == match["model"]), None)
+    missing = f"The model `{match['model']}` does not exist."
+    return google_error(404, "NOT_FOUND", missing) if found is None else json_reply(found)
 
 
 def _page(listed: Sequence[Deployment], query: str) -> Reply:

@@ -125,7 +125,7 @@ class Emulator(Server):
     @property
     def issued_tokens(self) -> list[str]:
         """The tokens that the token endpoint, the STS and the metadata server handed out."""
-        return self._service.issued_tokens
+        return list(self._service.deadlines)
 
     @property
     def script(self) -> Script:

@@ -33,10 +33,9 @@ _SIGNATURE = {"server": "kimi-vertex-emulator", "x-kimi-vertex-emulator": "1"}
 class Connection(asyncio.Protocol):
     """One client connection; answers its requests one after the other."""
 
-    def __init__(self, handler: Handler, register: set[Connection], opened: Callable[[], None]) -> None:
+    def __init__(self, handler: Handler, register: set[Connection]) -> None:
         self._handler = handler
         self._register = register
-        self._opened = opened
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
         self._transport: asyncio.Transport | None = None
         self._head: h11.Request | None = None
@@ -55,7 +54,6 @@ class Connection(asyncio.Protocol):
         # Zero limits: an await on `_writable` then means that the kernel has everything.
         self._transport.set_write_buffer_limits(high=0)
         self._register.add(self)
-        self._opened()
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser."""

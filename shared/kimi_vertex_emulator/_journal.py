@@ -19,7 +19,7 @@ from kimi_vertex_emulator._requests import Recorded, is_chat, json_object, summa
 from kimi_vertex_emulator.answers import Call, Part
 from kimi_vertex_emulator.script import Match, Script
 
-__all__ = ["JOURNAL", "Ending", "Exchange", "Journal", "Piece", "journal_page"]
+__all__ = ["JOURNAL", "Ending", "Exchange", "Journal", "journal_page"]
 
 JOURNAL = "/_emulator/journal"
 
@@ -30,15 +30,6 @@ _LOG = logging.getLogger("kimi_vertex_emulator")
 _THINKING = ("reasoning_content", "reasoning")
 _DONE = b"data: [DONE]"
 _MOST_RULES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes of a response's body that were sent together."""
-
-    at: float
-    """Seconds since the request had arrived."""
-    data: bytes
 
 
 @dataclass(slots=True)
@@ -52,7 +43,8 @@ class Exchange:
     """`None`: no head was sent."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """The response's headers, names in lower case."""
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)
+    """What was sent of the response's body, with the seconds since the request had arrived."""
     ending: Ending = "running"
     duration: float | None = None
     """Seconds from the request to the end; `None` while it runs."""
@@ -64,7 +56,7 @@ class Exchange:
     @property
     def body(self) -> bytes:
         """The response's body, as far as it was sent."""
-        return b"".join(piece.data for piece in self.pieces)
+        return b"".join(data for _, data in self.pieces)
 
     @property
     def json(self) -> Any:
@@ -85,9 +77,9 @@ class Exchange:
         """The events of a stream with their offsets in seconds: JSON where they are JSON, else text."""
         found: list[tuple[float, Any]] = []
         rest = b""
-        for piece in self.pieces if self.streamed else ():
-            *blocks, rest = (rest + piece.data).replace(b"\r\n", b"\n").split(b"\n\n")
-            found += [(piece.at, data) for block in blocks if (data := _event(block)) is not None]
+        for at, sent in self.pieces if self.streamed else ():
+            *blocks, rest = (rest + sent).replace(b"\r\n", b"\n").split(b"\n\n")
+            found += [(at, data) for block in blocks if (data := _event(block)) is not None]
         return found
 
     @property
@@ -276,7 +268,7 @@ class Journal:
         exchange.on_end = reply.done
 
         def done() -> None:
-            answered = _DONE in b"".join(piece.data for piece in exchange.pieces[-2:])
+            answered = _DONE in b"".join(data for _, data in exchange.pieces[-2:])
             self._end(exchange, "complete" if answered else "left")
 
         return replace(reply, parts=self._noted(exchange, reply), done=done)
@@ -287,7 +279,7 @@ class Journal:
         missing = int(exchange.headers.get("content-length", -1))
         for part in reply.parts:
             if isinstance(part, bytes):
-                exchange.pieces.append(Piece(time.monotonic() - exchange.began, part))
+                exchange.pieces.append((time.monotonic() - exchange.began, part))
                 missing -= len(part)
             # The client may be done with a body of declared length before the next part is asked for.
             if missing == 0:

@@ -156,7 +156,5 @@ class Server:
             await asyncio.sleep(0)
 
     def _connection(self) -> Connection:
-        return Connection(self._handler, self._connections, self._count)
-
-    def _count(self) -> None:
         self._opened += 1
+        return Connection(self._handler, self._connections)

@@ -15,9 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kimi_vertex_emulator import _auth
-from kimi_vertex_emulator._catalog import list_models
 from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._deployments import find, forbidden, models_at, refuse, resource
+from kimi_vertex_emulator._deployments import find, forbidden, list_models, refuse, resource
 from kimi_vertex_emulator._faults import (
     INVALID_CREDENTIALS,
     NO_CREDENTIALS,
@@ -61,8 +60,8 @@ class Service:
         self._slots = (0, asyncio.Semaphore(0))
         self._arrived = 0
         self._numbers = itertools.count(1)
-        self._deadlines: dict[str, float] = {}
-        self.issued_tokens: list[str] = []
+        self.deadlines: dict[str, float] = {}
+        """When each token that was issued is refused, on the monotonic clock."""
 
     def answer(self, request: Recorded) -> tuple[Reply, bool]:
         """The reply to a request, and whether it is one that a test may not have expected."""
@@ -76,8 +75,9 @@ class Service:
             return json_reply({"status": "ok"}), False
         match = ENDPOINT.fullmatch(request.path)
         deployments = self._settings.deployments
-        listed = models_at(request, deployments or ()) or self._settings.rules.models
-        found = resource(request, deployments) or list_models(request, listed)
+        found = resource(request, deployments) or list_models(
+            request, deployments, self._settings.rules.models
+        )
         if found is None:
             return self._token(request)
         if match is None or match["verb"]:
@@ -91,7 +91,7 @@ class Service:
 
     def _token(self, request: Recorded) -> tuple[Reply, bool]:
         lifetime = self._settings.token_lifetime
-        issued = _auth.issue(request, number=len(self.issued_tokens) + 1, lifetime=lifetime)
+        issued = _auth.issue(request, number=len(self.deadlines) + 1, lifetime=lifetime)
         if issued is None:
             words = (
                 f"The kimi-vertex emulator has no route {request.method} {request.path}. It serves "
@@ -100,10 +100,10 @@ class Service:
             return google_error(404, "NOT_FOUND", words), True
         if early := self._sources.early("token"):
             return early, False
-        if issued.token is not None:
-            self.issued_tokens.append(issued.token)
-            self._deadlines[issued.token] = time.monotonic() + lifetime
-        return self._sources.late("token", issued.reply), False
+        reply, token = issued
+        if token is not None:
+            self.deadlines[token] = time.monotonic() + lifetime
+        return self._sources.late("token", reply), False
 
     def _chat(self, request: Recorded) -> tuple[Reply, bool]:
         settings, rules = self._settings, self._settings.rules
@@ -195,7 +195,7 @@ class Service:
 
     def _denied(self, request: Recorded, streaming: bool) -> Reply | None:
         settings, token = self._settings, request.bearer
-        expired = self._deadlines.get(token or "", math.inf) <= time.monotonic()
+        expired = self.deadlines.get(token or "", math.inf) <= time.monotonic()
         words, reason = INVALID_CREDENTIALS, ""
         if token is None and settings.require_token:
             words, reason = NO_CREDENTIALS, "CREDENTIALS_MISSING"

@@ -220,8 +220,8 @@ def degraded(chat: ChatRequest, rules: Rules) -> str | None:
 
 def _breaches(chat: ChatRequest) -> Iterator[tuple[str, str]]:
     """Name of the rule, and what is wrong, for each breach in the order of the history."""
-    seen: set[str] = set()
-    waiting: list[str] = []
+    seen: set[str | None] = set()
+    waiting: list[str | None] = []
     for position, message in enumerate(chat.messages):
         if message.role == "tool":
             waiting = [call_id for call_id in waiting if call_id != message.tool_call_id]
@@ -233,7 +233,7 @@ def _breaches(chat: ChatRequest) -> Iterator[tuple[str, str]]:
             if call.id in seen:
                 yield "duplicate_ids", f"duplicate tool_call_id {call.id} in message at index {position}"
             seen.add(call.id)
-            if not re.fullmatch(rf"functions\.{re.escape(call.name)}:\d+", call.id):
+            if not re.fullmatch(rf"functions\.{re.escape(call.name)}:\d+", call.id or ""):
                 yield (
                     "foreign_ids",
                     f"tool_call_id {call.id} in message at index {position} is not functions.{call.name}:N",

@@ -153,15 +153,6 @@ def test_models_are_listed_as_openai_does(emulator: Emulator, http: httpx.Client
     assert [m["id"] for m in http.get(emulator.origin + path).json()["data"]] == ["moonshotai/kimi-k3-maas"]
 
 
-def test_publisher_models_are_listed_as_vertex_does(emulator: Emulator, http: httpx.Client) -> None:
-    """The publisher's models have Vertex' form."""
-    url = f"{emulator.origin}/v1beta1/publishers/moonshotai/models"
-    (listed,) = http.get(url).json()["publisherModels"]
-    assert listed["name"] == "publishers/moonshotai/models/kimi-k2-thinking-maas"
-    assert http.get(f"{url}/kimi-k2-thinking-maas").json() == listed
-    assert http.get(f"{url}/gone").json()["error"]["code"] == 404
-
-
 @pytest.mark.parametrize(
     "text",
     [

@@ -226,9 +226,9 @@ async def test_a_turn_can_pause_between_its_events(emulator: Emulator) -> None:
         assert b"answer" not in early
         assert b"answer" in b"".join([piece async for piece in pieces])
     sent = {
-        name: piece.at
-        for piece in emulator.exchanges[0].pieces
+        name: at
+        for at, data in emulator.exchanges[0].pieces
         for name in (b"thought", b"answer")
-        if name in piece.data
+        if name in data
     }
     assert sent[b"answer"] - sent[b"thought"] > 0.09

@@ -27,7 +27,7 @@ PUBLIC = {
     "kimi_vertex_cli": "main",
     "kimi_vertex_emulator": """
         Answer Brain CHUNKINGS Call Cassette ChatRequest Chunking Conditions DIALECTS Deployment Dialect Emulator Ending Exchange
-        FAULTS Fault Interaction Match OnBreach Part PastCall PastMessage Piece Quota Raw Recorded
+        FAULTS Fault Interaction Match OnBreach Part PastMessage Quota Raw Recorded
         Recorder Refusal Rule Rules Script TextMatch Tool Turn respond
     """,
     "langchain_kimi_vertex": """
