@@ -178,14 +178,14 @@ def test_a_job_that_cannot_be_stops(
     """A refused login, a wrong target and a spent quota end it, with what runs written, and nothing put aside."""
     refusal = Raw([json.dumps({"error": {"message": words}}).encode()], status=status)
     kimi.on("row 3.").answer(refusal)
-    files.write(numbered(200))
+    files.write(numbered(40))
     assert files.run("--concurrency", "2") == 2
     assert "The same command goes on from here" in capsys.readouterr().err
     assert 3 <= len(files.keys) <= 6
     assert files.lines(files.errors) == []
     kimi.script.rules.clear()
     assert files.run() == 0
-    assert sorted(files.keys) == sorted(f"r{n}" for n in range(200))
+    assert sorted(files.keys) == sorted(f"r{n}" for n in range(40))
 
 
 def test_a_quota_is_waited_for(files: Files, kimi: Emulator) -> None:
@@ -456,16 +456,16 @@ def test_a_killed_job_goes_on(files: Files, kimi: Emulator) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_job_ends_what_runs(files: Files, kimi: Emulator, number: signal.Signals) -> None:
     """No new requests, the running ones are written, status 130; the next run does the rest."""
-    files.write(numbered(200))
+    files.write(numbered(120))
     process = files.start("--concurrency", "4")
     while len(kimi.chat_requests) < 20:
         time.sleep(0.005)
     process.send_signal(number)
     process.communicate()
     assert process.returncode == 130
-    assert len(files.keys) == len(kimi.chat_requests) < 200
+    assert len(files.keys) == len(kimi.chat_requests) < 120
     assert files.run() == 0
-    assert sorted(files.keys) == sorted(f"r{n}" for n in range(200))
+    assert sorted(files.keys) == sorted(f"r{n}" for n in range(120))
 
 
 def test_a_second_signal_ends_it_at_once(files: Files, kimi: Emulator) -> None:
@@ -547,10 +547,10 @@ def test_the_figures_are_the_services(
 
 
 def test_the_start_needs_little_memory(tmp_path: Path) -> None:
-    """100,000 rows are known in 20 bytes each, whatever they hold."""
+    """25,000 rows are known in 20 bytes each, whatever they hold."""
     source = tmp_path / "in.jsonl"
     with source.open("w") as rows:
-        for number in range(100_000):
+        for number in range(25_000):
             rows.write(f'{{"custom_id": "r{number}", "messages": []}}\n')
     tracemalloc.start()
     try:
@@ -558,5 +558,5 @@ def test_the_start_needs_little_memory(tmp_path: Path) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert lines.total == 100_000
-    assert peak <= 6_000_000
+    assert lines.total == 25_000
+    assert peak <= 1_500_000

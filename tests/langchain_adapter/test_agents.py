@@ -109,9 +109,16 @@ def _assert_rounds_replayed(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"output_version": "v1"}, {"streaming": True}, {"disable_streaming": True}]
+    ("path", "settings"),
+    [
+        *((path, {}) for path in PATHS),
+        *(
+            (path, settings)
+            for settings in ({"output_version": "v1"}, {"streaming": True}, {"disable_streaming": True})
+            for path in (_invoke, _astream, _aevents_v3)
+        ),
+    ],
 )
-@pytest.mark.parametrize("path", PATHS)
 async def test_three_rounds(
     emulator: Emulator, make_model: MakeModel, path: Any, settings: dict[str, Any]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 CORE, ADAPTER = (Path(module.__file__ or "").parent for module in (kimi_vertex, llama_index_kimi_vertex))
+OURS = (f"{CORE}{os.sep}", f"{ADAPTER}{os.sep}")
 TURN = Turn(thinking=["hm "] * 20, text=["so "] * 20, tool_calls=[Call("add", {"numbers": [7] * 60})])
 
 
@@ -26,9 +28,9 @@ def watched(files: set[Path]) -> Iterator[None]:
     """Collect the files of this project whose functions run."""
 
     def note(frame: FrameType, _event: str, _argument: object) -> None:
-        path = Path(frame.f_code.co_filename)
-        if CORE in path.parents or ADAPTER in path.parents:
-            files.add(path)
+        name = frame.f_code.co_filename
+        if name.startswith(OURS):
+            files.add(Path(name))
 
     sys.setprofile(note)
     try:

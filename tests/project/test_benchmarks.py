@@ -21,7 +21,7 @@ from benchmarks.scenarios import Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Scenario(thinking=4, text=4)
-LONG = Scenario(thinking=1_600, text=400)
+LONG = Scenario(thinking=800, text=200)
 TOOLS = Scenario(calls=2, fragments=500)
 WHOLE = Scenario(whole=200_000)
 REPLY = Scenario(whole=100)
@@ -98,7 +98,7 @@ def test_the_cost_of_a_delta_does_not_grow_with_the_stream(bench: Bench, client:
     """Ten times the deltas cost about ten times the CPU."""
     long, short = (
         Probe(client, "stream", Scenario(thinking, text, token=4))
-        for thinking, text in ((8_000, 2_000), (800, 200))
+        for thinking, text in ((4_000, 1_000), (400, 100))
     )
     ratios: list[float] = []
     while len(ratios) < TRIES and min(ratios, default=9.0) > 1.6:
