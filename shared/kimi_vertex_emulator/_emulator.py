@@ -103,10 +103,6 @@ class Emulator(Server):
         self.quota = quota
         self.deployments = deployments
         self.refusal: Refusal | None = refusal
-        self.requests: list[Recorded] = []
-        """Every request in the order of arrival, token requests included."""
-        self.unexpected: list[Recorded] = []
-        """Chat requests that the built-in brain had to answer, and requests for routes that do not exist."""
         self._journal = Journal(journal_limit)
         player = None if replay is None else Player(replay)
         self._sources = Sources(script.copy() if script is not None else Script(), player)
@@ -140,6 +136,16 @@ class Emulator(Server):
     def exchanges(self) -> list[Exchange]:
         """Every request with its response, in the order of arrival; what is still being sent is `running`."""
         return list(self._journal)
+
+    @property
+    def requests(self) -> list[Recorded]:
+        """Every request in the order of arrival, token requests included."""
+        return [exchange.request for exchange in self._journal]
+
+    @property
+    def unexpected(self) -> list[Recorded]:
+        """Chat requests that the built-in brain had to answer, and requests for routes that do not exist."""
+        return [exchange.request for exchange in self._journal if exchange.unexpected]
 
     @property
     def chat_requests(self) -> list[Recorded]:
@@ -179,8 +185,6 @@ class Emulator(Server):
         """Empties queue, script and journal; a cassette starts over; settings, sockets and issued tokens stay."""
         self._sources.reset()
         self._service.reset()
-        self.requests.clear()
-        self.unexpected.clear()
         self._journal.clear()
 
     def verify(self, *, consumed: bool = True, expected: bool = True) -> None:
@@ -251,16 +255,11 @@ class Emulator(Server):
         if request.path == JOURNAL:
             return journal_page(self._journal, request)
         exchange = self._journal.open(request)
-        self.requests.append(request)
-        self._journal.trim(self.requests)
         try:
-            reply, surprise = self._service.answer(request)
+            reply, exchange.unexpected = self._service.answer(request)
         except Exception:
             self._journal.fail(exchange)
             raise
-        if surprise:
-            self.unexpected.append(request)
-            self._journal.trim(self.unexpected)
         status = "no head" if reply.status is None else reply.status
         _LOG.info(
             "kimi-vertex emulator (not the real service): %s %s -> %s", request.method, request.path, status

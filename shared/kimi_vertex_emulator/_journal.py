@@ -48,6 +48,8 @@ class Exchange:
     ending: Ending = "running"
     duration: float | None = None
     """Seconds from the request to the end; `None` while it runs."""
+    unexpected: bool = False
+    """Whether nothing was scripted for the request, or its route does not exist."""
     began: float = field(default_factory=time.monotonic, repr=False)
     """When the request had arrived in full, on the monotonic clock."""
     on_end: Callable[[], None] | None = field(default=None, repr=False, compare=False)
@@ -204,7 +206,6 @@ class Journal:
     def __init__(self, limit: int | None = None) -> None:
         if limit is not None and limit < 1:
             raise ValueError(f"journal_limit {limit} must be 1 or more; leave it out to keep everything")
-        self.limit = limit
         self.watchers: list[Callable[[Exchange], None]] = []
         self._kept: deque[Exchange] = deque(maxlen=limit)
         self._lock = threading.Lock()
@@ -217,11 +218,6 @@ class Journal:
         """Forgets everything."""
         with self._lock:
             self._kept.clear()
-
-    def trim(self, requests: list[Recorded]) -> None:
-        """Drops the oldest of a list that has grown over the limit."""
-        if self.limit is not None:
-            del requests[: -self.limit]
 
     def find(self, match: Match, status: int | None, finish_reason: str | None) -> list[Exchange]:
         """The exchanges with the model that fulfill all conditions, in the order of arrival."""

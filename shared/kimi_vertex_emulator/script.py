@@ -133,7 +133,7 @@ class Rule:
     """Answers for the requests that match; made by `Emulator.on` or `Script.on`.
 
     Answers of `answer` are given once each, in order. When they are used up, the rule does not answer, unless
-    `always` or `by` say otherwise; the next rule that matches has its turn.
+    `always` says otherwise; the next rule that matches has its turn.
 
     Args:
         match: For which requests.
@@ -162,18 +162,13 @@ class Rule:
         self._queue.extend([as_answer(answer) for answer in answers] * times)
         return self
 
-    def always(self, answer: Answer | str) -> Self:
-        """What to answer whenever the sequence is used up.
+    def always(self, answer: Answer | str | Brain) -> Self:
+        """What to answer whenever the sequence is used up: an answer, or a function that gives one.
 
         Raises:
-            TypeError: It is not an answer.
+            TypeError: It is neither.
         """
-        self._always = as_answer(answer)
-        return self
-
-    def by(self, brain: Brain) -> Self:
-        """Lets a function answer whenever the sequence is used up."""
-        self._always = brain
+        self._always = answer if callable(answer) else as_answer(answer)
         return self
 
     @property

@@ -112,7 +112,7 @@ def test_a_rule_can_ask_a_function(kimi: Any) -> None:
     def shout(chat: ChatRequest) -> Turn:
         return Turn(text=str(respond(chat).text).upper())
 
-    kimi.emulator.on().by(shout)
+    kimi.emulator.on().always(shout)
     assert kimi.text("Hi") == kimi.text("Hi").upper()
 
 
