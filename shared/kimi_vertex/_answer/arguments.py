@@ -68,6 +68,11 @@ class ArgumentStream:
         return self._mode == "complete"
 
     @property
+    def in_string(self) -> bool:
+        """Whether the object so far ends in an open string."""
+        return self._mode == "object" and self._in_string
+
+    @property
     def empty(self) -> bool:
         """Whether there are no arguments: nothing but white space, or an object with nothing in it."""
         return not self.raw or _EMPTY.fullmatch(self.text) is not None

@@ -388,7 +388,9 @@ class ContentChannel(Channel):
         self._leaks.waits = False
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
-        if token.kind != HIDDEN or self._leaks.open:
+        # A token hidden in a string would be missing from the arguments that are executed.
+        torn = self._bare is not None and self._bare.in_string
+        if token.kind != HIDDEN or self._leaks.open or torn:
             out += self.decide()
             before = self._bare.take_held() if self._bare is not None and not self._leaks.open else ""
             if before and token.kind != ARGUMENTS_BEGIN:

@@ -72,6 +72,7 @@ class LeakCollector:
     """
 
     __slots__ = (
+        "_error",
         "_id",
         "_judge",
         "_parts",
@@ -94,6 +95,7 @@ class LeakCollector:
         self._judge = judge
         self._state: Literal["outside", "section", "id", "arguments"] = "outside"
         self._id = ""
+        self._error: str | None = None  # of the open call
         self._parts: list[str] = []
         self._written: list[str | Token] = []  # the open call, with what led to it
         self._pending: list[LeakedCall] = []  # calls that wait for what follows
@@ -128,12 +130,13 @@ class LeakCollector:
         kind = token.kind
         if kind == ARGUMENTS_BEGIN:
             # What stands before it is the id, even if the call's first token or the previous call's last is missing.
-            named = self._state == "id"
+            named, follows_arguments = self._state == "id", self._state == "arguments"
             written = before + ("".join(self._parts) if named else self._end_call())
             stripped = written.rstrip()
             self._id = stripped.rsplit(None, 1)[-1] if stripped else ""
             if len(self._id) > _LONGEST_ID:
                 self._id = ""  # a word without blanks, such as a quotation that has just been told
+            self._error = "the call names no tool" if follows_arguments and not self._id else None
             start = len(stripped) - len(self._id)
             given_back = written[:start] if stripped[:start].strip() else ""
             if given_back or not named:
@@ -174,6 +177,7 @@ class LeakCollector:
         if match is not None and held.startswith("{", match.end()):
             # The token between id and arguments is missing.
             self._id, self._parts, self._state = match.group(1), [held[match.end() :]], "arguments"
+            self._error = None
             return ""
         self._parts = [written]
         if len(held) <= _LONGEST_ID:
@@ -217,7 +221,7 @@ class LeakCollector:
         if self._state == "arguments":
             arguments, rest = _split_object(text)
             rest = "" if rest.strip() in ("<", "<|") else rest
-            leak = LeakedCall(self._id, arguments)
+            leak = LeakedCall(self._id, arguments, error=self._error)
         elif self._state == "id" and len(stripped.split()) == 1:
             leak = LeakedCall(stripped, "")
         else:
@@ -330,6 +334,11 @@ class BareCalls:
         self._raw: list[str] = []  # the arguments as they came
         self._closed: list[LeakedCall] = []  # calls behind which nothing has come
         self._since: list[str] = []  # what was written since the first of them
+
+    @property
+    def in_string(self) -> bool:
+        """Whether a call is being read whose arguments end in an open string."""
+        return self._arguments is not None and self._arguments.in_string
 
     def outside_code(self) -> None:
         """Note that no code is open here, whatever the text looks like."""

@@ -392,8 +392,7 @@ class ToolCallAssembler:
         call.name = name or DeclaredTools().resolve(leak.id, "") or ""
         call.written = leak.id
         call.arguments.feed(leak.arguments)
-        if name is None:
-            call.error = "the call names no declared tool"
+        call.error = "the call names no declared tool" if name is None else leak.error
         return call
 
     def _named_call(self, leak: LeakedCall) -> _Call:

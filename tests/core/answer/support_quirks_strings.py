@@ -112,6 +112,11 @@ _LITERAL = [
         ("note", note(f"{STOP}</think>")),
         implicit=True,
     ),
+    row(
+        "tokens stripped, but for one in a string: nothing is executed without it",
+        "functions.note:0" + note("the <|im_end|> token"),
+        "functions.note:0" + note("the  token"),
+    ),
     Row(
         "1.5 thinking without an opening tag only mentions it",
         [say(f"Not {BEGIN}{leak('functions.note:0', note(STOP))}{END} now.</think>No.")],
@@ -122,6 +127,11 @@ _LITERAL = [
 ]
 
 _NEVER_ENDS = [
+    row(
+        "a forgotten quote: what the string quotes is no call",
+        f'{BEGIN}{CALL}functions.bash:0{ARGS}{{"command": "x {ARGS}{{}}{STOP}{END}',
+        invalid=[("bash", '{"command": "x'), ("clock", "{}")],
+    ),
     row(
         "a forgotten quote: the next call has strings",
         f"{BEGIN}{leak('functions.bash:0', OPEN + '}')}{BASH}{END}",
