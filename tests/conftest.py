@@ -75,6 +75,8 @@ def _clear_environment() -> None:
     # Neither this user's gcloud login nor a metadata server is to be found, unless a test brings its own.
     os.environ["CLOUDSDK_CONFIG"] = str(Path(tempfile.gettempdir(), "kimi-vertex-tests-have-no-gcloud"))
     os.environ["NO_GCE_CHECK"] = "true"
+    # A pytest that a test starts leaves out what pyproject.toml has this one leave out, and takes nothing of this shell.
+    os.environ["PYTEST_ADDOPTS"] = "-p no:langsmith_plugin -p no:codspeed"
 
 
 _clear_environment()
