@@ -111,8 +111,9 @@ class Job:
         async for (number, key, options), answer in client.acomplete_many(
             self._rows(), concurrency=self._concurrency
         ):
+            self._wait = None
             if isinstance(answer, Completion):
-                self._answered, self._wait = self._answered + 1, None
+                self._answered += 1
                 if usage := answer.usage:
                     self._tokens["in"] += usage.prompt_tokens
                     self._tokens["out"] += usage.completion_tokens

@@ -205,16 +205,33 @@ def test_a_row_waits_no_longer_than_is_said(files: Files, kimi: Emulator) -> Non
     assert {letter["error"]["code"] for letter in files.lines(files.errors)} == {"RateLimitError"}
 
 
-def test_a_server_that_is_away_is_waited_for(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its rows are not put aside, although no retry of theirs finds it."""
+@pytest.fixture
+def away(files: Files, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the environment says that a server is, which is not there."""
     with Emulator() as gone:
         host = gone.host
     monkeypatch.setenv("KIMI_VERTEX_EMULATOR_HOST", host)
     monkeypatch.setenv("KIMI_VERTEX_MAX_RETRIES", "0")
+    return host
+
+
+def test_a_server_that_stays_away_is_given_up(
+    files: Files,
+    away: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its rows are put aside, and the last that is seen is how the job ended."""
+    files.write(numbered(2))
+    assert files.run("--max-wait", "1") == 1
+    assert "\n2/2 · " in f"\n{capsys.readouterr().err}"
+
+
+def test_a_server_that_is_away_is_waited_for(files: Files, away: str) -> None:
+    """Its rows are not put aside, although no retry of theirs finds it."""
     files.write(numbered(3))
     with files.start() as process:
         time.sleep(2.5)
-        with Emulator(port=int(host.rpartition(":")[2])):
+        with Emulator(port=int(away.rpartition(":")[2])):
             process.communicate()
     assert process.returncode == 0
     assert len(files.keys) == 3
