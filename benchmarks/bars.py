@@ -127,8 +127,15 @@ class Outcome:
         return found / (seconds * bar.per_second) if seconds > 0 else 0.0
 
     @property
+    def by_answers(self) -> float | None:
+        """Of a pool: the answers, as a part of what its places could give if each took no longer than it has to."""
+        cap = self.bar.quota.cap
+        most = None if cap is None else cap * max(self.answers, default=math.inf) / self.bar.latency
+        return None if most is None else len(self.answered) / most
+
+    @property
     def met(self) -> bool:
-        enough = self.bar.used is None or self.used >= self.bar.used
+        enough = self.bar.used is None or min(self.used, self.by_answers or 1.0) >= self.bar.used
         spared = self.wasted <= self.bar.wasted and self.at_start <= 128 * self.bar.processes
         return enough and spared and not self.lost and not self.again
 
@@ -182,6 +189,8 @@ def table(outcomes: list[Outcome]) -> str:
     lines = [head, "| --- | --- | --- | --- | --- | --- | --- |"]
     for one in outcomes:
         used = "" if one.bar.used is None else f"{one.used:.2f}"
+        if one.by_answers is not None:
+            used += f" of the time, {one.by_answers:.2f} of the answers"
         goal = f"≤ {one.bar.wasted:.0%}" + ("" if one.bar.used is None else f", ≥ {one.bar.used:.2f}")
         met = "met" if one.met else "**not met**"
         figures = (
