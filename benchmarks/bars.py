@@ -259,7 +259,7 @@ def write(found: str) -> None:
 
 def _turn(client: KimiVertexClient) -> float:
     """CPU seconds of a turn that is given at once."""
-    pacer, begun = client._shared.pacer, time.thread_time()  # noqa: SLF001 - what is measured
+    pacer, begun = client._shared.pacer(client.model), time.thread_time()  # noqa: SLF001 - what is measured
     for number in range(2000):
         turn: Any = pacer.turn(float(number), Pace(), 10.0)
         pacer.admitted(turn, float(number))

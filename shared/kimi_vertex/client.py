@@ -424,7 +424,9 @@ class KimiVertexClient(TargetUser):
             on_wait=waits.notify if waits is not None else None,
             on_end=waits.close if waits is not None else None,
             proxy_of=self._shared.proxy_of,
-            pacer=None if self._settings.pace is None else self._shared.pacer,
+            pacer=None
+            if self._settings.pace is None
+            else self._shared.pacer(merged.get("model") or self._model),
             pace=self._settings.pace or Pace(),
         )
         return exchange, run(exchange)

@@ -52,8 +52,7 @@ class Shared:
         """
         self.tokens = tokens
         self.facts = TargetFacts(target.describe(), lambda: datetime.now(UTC))
-        self.pacer = Pacer(threading.Lock(), random.random, _room())
-        _PACERS.add(self.pacer)
+        self._pacers: dict[str | None, Pacer] = {}
         self._loopback = target.is_direct
         self._tls = target.has_certificate
         self._own = own
@@ -63,6 +62,14 @@ class Shared:
         self._has_own = any(client is not None for client in own)
         if self._has_own:
             self._make_clients()
+
+    def pacer(self, model: str | None) -> Pacer:
+        """The pace of a model: Vertex AI counts its quotas for each."""
+        if model not in self._pacers:
+            with _LOCK:
+                pacer = self._pacers.setdefault(model, Pacer(threading.Lock(), random.random, _room()))
+                _PACERS.add(pacer)
+        return self._pacers[model]
 
     def proxy_of(self, url: str) -> str | None:
         """The proxy on the way to a URL, as far as it is known: the user's own clients have their own."""

@@ -56,8 +56,8 @@ class TargetUser:
 
     @property
     def pace_state(self) -> PaceState:
-        """How fast the target is asked at the moment, by all clients of the process that share it."""
-        return self._shared.pacer.state(time.monotonic())
+        """How fast the target is asked for the client's model at the moment, by all clients of the process that share it."""
+        return self._shared.pacer(self._model).state(time.monotonic())
 
     @property
     def _clients(self) -> Clients:

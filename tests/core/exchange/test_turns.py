@@ -26,7 +26,7 @@ from kimi_vertex import (
     Wait,
 )
 from kimi_vertex._exchange.pace import Turn
-from kimi_vertex_emulator import Emulator, Quota
+from kimi_vertex_emulator import Emulator, Fault, Quota
 from kimi_vertex_emulator import Turn as Says
 
 from ..support_core import perform
@@ -206,14 +206,32 @@ def test_the_figures_tell_of_refusals(emulator: Emulator) -> None:
 
 
 def test_clients_of_a_target_share_their_pace(emulator: Emulator) -> None:
-    """What one client learns holds for the others, also those of another model; `pace_state` shows it."""
+    """What one client learns holds for the others of its model; `pace_state` shows it."""
     emulator.quota = Quota(requests=1, window=0.3)
-    first, second = (KimiVertexClient(name, base_url=emulator.base_url) for name in ("a/1", "a/2"))
+    first, second = (KimiVertexClient("a/1", base_url=emulator.base_url) for _ in range(2))
     first.complete("One")
     first.complete("Two")
     assert second.pace_state.refused == first.pace_state.refused >= 1
     assert second.pace_state.per_second is not None
     assert first.pace_state.running == first.pace_state.waiting == 0
+
+
+async def test_a_model_does_not_wait_for_another(emulator: Emulator) -> None:
+    """While one model is refused again and again, a second one of the same service is answered, in both clients."""
+    emulator.brain = lambda chat: Fault("429") if chat.model == "a/1" else Says(text="x")
+    reports: list[RequestStats] = []
+    settings: Any = {"base_url": emulator.base_url, "max_retry_seconds": 0.5, "on_request": reports.append}
+    async with KimiVertexClient("a/1", **settings) as first, KimiVertexClient("a/2", **settings) as second:
+        refused = asyncio.create_task(first.acomplete("Hi"))
+        while not first.pace_state.refused:
+            await asyncio.sleep(0.01)
+        assert [(await second.acomplete("Hi")).text, (await first.acomplete("Hi", model="a/2")).text] == [
+            "x"
+        ] * 2
+        assert not refused.done()
+        with pytest.raises(RateLimitError):
+            await refused
+    assert [report.waited for report in reports[:2]] == [0, 0]
 
 
 @pytest.mark.parametrize("form", ["sync-stream", "sync-whole", "async-stream", "async-whole"])
@@ -255,7 +273,9 @@ async def test_what_waits_in_an_engine_for_too_long_is_asked_again(emulator: Emu
     """Of rows that an engine answers one by one, all are answered, although most of them are given up at first."""
     emulator.brain, emulator.quota = (lambda _: Says(text="x", delay=0.05)), Quota(slots=1)
     timeouts = Timeouts(first_byte=1.0, first_token=1.0)
-    kimi = KimiVertexClient(base_url=emulator.base_url, timeout=timeouts, max_retry_seconds=0.6)
+    kimi = KimiVertexClient(
+        base_url=emulator.base_url, timeout=timeouts, max_retries=8, max_retry_seconds=0.6
+    )
 
     async def stream(text: str) -> str:
         async with kimi.astream(text) as events:
@@ -267,7 +287,7 @@ async def test_what_waits_in_an_engine_for_too_long_is_asked_again(emulator: Emu
     answers = [form(f"Row {number}") for number in range(40) for form in (stream, whole)]
     async with kimi:
         assert await asyncio.gather(*answers) == ["x"] * 80
-    assert len(emulator.chat_requests) > 120
+    assert len(emulator.chat_requests) > 100
     assert kimi.pace_state.limit is not None
 
 
@@ -275,7 +295,7 @@ async def test_what_waits_in_an_engine_for_too_long_is_asked_again(emulator: Emu
 def test_a_forked_child_has_a_pace_of_its_own() -> None:
     """A child begins anew, even where a thread of its parent holds the lock of the pace."""
     kimi = client()
-    pacer = kimi._shared.pacer
+    pacer = kimi._shared.pacer(kimi.model)
     Play(kimi, [EXHAUSTED, GOOD])
     with pacer._held:
         child = os.fork()
@@ -316,6 +336,7 @@ def test_nothing_waits_where_nothing_is_refused() -> None:
 def test_the_pace_costs_next_to_nothing(emulator: Emulator) -> None:
     """Where nothing is refused, taking a turn and giving it back is one percent of a request's own work at most."""
     kimi = KimiVertexClient(base_url=emulator.base_url)
+    pacer = kimi._shared.pacer(kimi.model)
 
     def cost(act: Callable[[], object], times: int) -> float:
         act()
@@ -325,10 +346,10 @@ def test_the_pace_costs_next_to_nothing(emulator: Emulator) -> None:
         return (time.thread_time() - begun) / times
 
     def pass_through() -> None:
-        turn = kimi._shared.pacer.turn(time.monotonic(), Pace(), 10.0)
+        turn = pacer.turn(time.monotonic(), Pace(), 10.0)
         assert isinstance(turn, Turn)
-        kimi._shared.pacer.admitted(turn, time.monotonic())
-        kimi._shared.pacer.gone(turn, time.monotonic())
+        pacer.admitted(turn, time.monotonic())
+        pacer.gone(turn, time.monotonic())
 
     request = min(cost(lambda: kimi.complete("Hi"), 20) for _ in range(3))
     assert min(cost(pass_through, 1000) for _ in range(3)) <= 0.01 * request
