@@ -102,7 +102,7 @@ def end_turn(exchange: Exchange, error: APIError | CredentialsError | None = Non
             return
         if error.status_code < 500 and not turn.admitted:
             pacer.admitted(turn, now)
-    late = isinstance(error, APITimeoutError) and turn.sent is not None and not turn.begun
+    late = isinstance(error, APITimeoutError) and not turn.begun
     if late and pacer.late(turn, now):
         exchange.retrying_since = now  # the target does well: it may have been a wait for others
     pacer.gone(turn, now)

@@ -9,6 +9,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -21,7 +22,6 @@ from kimi_vertex import (
     Pace,
     RateLimitError,
     RequestStats,
-    TextDelta,
     Timeouts,
     Wait,
 )
@@ -269,26 +269,20 @@ def test_threads_wait_for_each_other(emulator: Emulator) -> None:
     assert [exchange.status for exchange in emulator.exchanges] == [200] * 4
 
 
-async def test_what_waits_in_an_engine_for_too_long_is_asked_again(emulator: Emulator) -> None:
-    """Of rows that an engine answers one by one, all are answered, although most of them are given up at first."""
-    emulator.brain, emulator.quota = (lambda _: Says(text="x", delay=0.05)), Quota(slots=1)
-    timeouts = Timeouts(first_byte=1.0, first_token=1.0)
+@pytest.mark.parametrize("other", ["sync-stream", "sync-whole", "async-stream", "async-whole", None])
+def test_what_is_late_beside_answers_is_asked_again(emulator: Emulator, other: str | None) -> None:
+    """A late request took more than `max_retry_seconds`, and is asked again all the same if another one was answered."""
+    emulator.enqueue(Says(text="late", delay=30))
     kimi = KimiVertexClient(
-        base_url=emulator.base_url, timeout=timeouts, max_retries=8, max_retry_seconds=0.6
+        base_url=emulator.base_url, timeout=Timeouts(first_byte=1.5), max_retry_seconds=0.6
     )
-
-    async def stream(text: str) -> str:
-        async with kimi.astream(text) as events:
-            return "".join([event.text async for event in events if isinstance(event, TextDelta)])
-
-    async def whole(text: str) -> str:
-        return (await kimi.acomplete(text)).text
-
-    answers = [form(f"Row {number}") for number in range(40) for form in (stream, whole)]
-    async with kimi:
-        assert await asyncio.gather(*answers) == ["x"] * 80
-    assert len(emulator.chat_requests) > 100
-    assert kimi.pace_state.limit is not None
+    with ThreadPoolExecutor() as threads:
+        late = threads.submit(perform, kimi, "sync-whole")
+        while not emulator.chat_requests:
+            time.sleep(0.01)
+        if other is not None:
+            assert perform(kimi, other).error is None
+        assert (late.result().error is None) == (other is not None)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
