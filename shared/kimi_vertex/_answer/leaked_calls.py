@@ -130,13 +130,15 @@ class LeakCollector:
         kind = token.kind
         if kind == ARGUMENTS_BEGIN:
             # What stands before it is the id, even if the call's first token or the previous call's last is missing.
-            named, follows_arguments = self._state == "id", self._state == "arguments"
+            named, amid = self._state == "id", self._state in ("arguments", "section")
             written = before + ("".join(self._parts) if named else self._end_call())
             stripped = written.rstrip()
             self._id = stripped.rsplit(None, 1)[-1] if stripped else ""
             if len(self._id) > _LONGEST_ID:
                 self._id = ""  # a word without blanks, such as a quotation that has just been told
-            self._error = "the call names no tool" if follows_arguments and not self._id else None
+            # What stands amid calls and is no native id may be the rest of a string that was cut.
+            lost = amid and UNMARKED_NATIVE.fullmatch(self._id) is None
+            self._error = "the call names no tool" if lost else None
             start = len(stripped) - len(self._id)
             given_back = written[:start] if stripped[:start].strip() else ""
             if given_back or not named:

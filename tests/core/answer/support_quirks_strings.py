@@ -133,6 +133,11 @@ _NEVER_ENDS = [
         invalid=[("bash", '{"command": "x'), ("clock", "{}")],
     ),
     row(
+        "a forgotten quote: a word of the string is no id",
+        f'{BEGIN}{CALL}functions.bash:0{ARGS}{{"command": "x {STOP} word {ARGS}{{}}{STOP}{END}',
+        invalid=[("bash", '{"command": "x'), ("word", "{}")],
+    ),
+    row(
         "a forgotten quote: the next call has strings",
         f"{BEGIN}{leak('functions.bash:0', OPEN + '}')}{BASH}{END}",
         "",
