@@ -158,7 +158,11 @@ def unreachable(
     if failure.kind == "proxy":
         return APIConnectionError(f"{_refused_by_proxy(words, host, proxy)} {words} ({place}).")
     if failure.kind == "connect":
-        return _unsent(APIConnectionError(f"{_unconnected(words, target, host, proxy)} {words} ({place})."))
+        error = APIConnectionError(f"{_unconnected(words, target, host, proxy)} {words} ({place}).")
+        met = (
+            "ssl" in words.lower() or "certificate" in words.lower()
+        )  # a server that waiting does not change
+        return error if met else _unsent(error)
     tls = " Or does it want https?" if (target.base_url or "").startswith("http:") else ""
     return APIConnectionError(
         f"The connection to {host} broke before the answer began: try again, or look at the server's log.{tls} {words}"

@@ -74,12 +74,17 @@ def test_a_target_that_is_away_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "pace", [Pace(), Pace(max_wait=600.0)], ids=["no such wait", "a connection that broke"]
+    ("pace", "failure"),
+    [
+        (Pace(), TransportFailure("connect", "refused")),
+        (Pace(max_wait=600.0), BROKEN),
+        (Pace(max_wait=600.0), TransportFailure("connect", "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")),
+    ],
+    ids=["no such wait", "a connection that broke", "a certificate"],
 )
-def test_what_is_not_away_is_a_retry(pace: Pace) -> None:
-    """A request that kills its server is not made for an hour, nor a wrong address asked so long by default."""
-    failing = BROKEN if pace.max_wait else TransportFailure("connect", "refused")
-    play = Play(client(max_retries=1, pace=pace), [failing] * 9)
+def test_what_is_not_away_is_a_retry(pace: Pace, failure: TransportFailure) -> None:
+    """A request that kills its server is not made for an hour, nor is a wrong address asked so long."""
+    play = Play(client(max_retries=1, pace=pace), [failure] * 9)
     assert len(play.sent) == 2
 
 
