@@ -230,7 +230,7 @@ def _by_the_clock() -> str:
             client.complete("Hi")
         waited, asked = time.monotonic() - begun, len(emulator.chat_requests)
     with Emulator() as emulator, KimiVertexClient(base_url=emulator.base_url) as client:
-        share = _turn(client) / _request(client)
+        share = min(_turn(client) for _ in range(5)) / min(_request(client) for _ in range(5))
     rows = (
         ("answers of 20 s, simulated", f"{long.at_start} refused at the start, {long.wasted():.1%} wasted, {used:.2f} used", "≤ 128, ≤ 2%, ≥ 0.90", long.at_start <= 128 and long.wasted() <= 0.02 and used >= 0.9),
         ("a queue of 16, 2,000 rows at once, each given up after 5 s, simulated", f"{queue.lost} lost, {len(queue.late)} given up, {late} of them later; {kept:.2f} used", "0 lost, ≤ 2% later, ≥ 0.85", not queue.lost and late <= 40 and kept >= 0.85),
@@ -263,6 +263,7 @@ def _turn(client: KimiVertexClient) -> float:
     for number in range(2000):
         turn: Any = pacer.turn(float(number), Pace(), 10.0)
         pacer.admitted(turn, float(number))
+        pacer.begun(turn, float(number))
         pacer.gone(turn, float(number))
     return (time.thread_time() - begun) / 2000
 

@@ -30,7 +30,7 @@ ThinkingCallback: TypeAlias = Callable[[str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Limits of your own for the requests of a process to one target, beside what its answers teach."""
+    """Limits of your own for the requests of a process to one model of a target, beside what its answers teach."""
 
     max_concurrency: int | None = None
     """Requests that run at a time."""
