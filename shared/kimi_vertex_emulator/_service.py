@@ -31,8 +31,7 @@ from kimi_vertex_emulator._requests import ENDPOINT, Recorded, instance, is_chat
 from kimi_vertex_emulator._sources import Sources, improvised
 from kimi_vertex_emulator.answers import DIALECTS, Dialect, Fault, Raw, Turn
 from kimi_vertex_emulator.quota import Meter
-from kimi_vertex_emulator.rules import degraded, unreadable
-from kimi_vertex_emulator.rules import refuse as refuse_by_rules
+from kimi_vertex_emulator.rules import degraded, refusals, unreadable
 
 if TYPE_CHECKING:
     from kimi_vertex_emulator._emulator import Emulator
@@ -129,7 +128,7 @@ class Service:
         model = endpoint.model if endpoint else place["endpoint"] if place else ""
         chat = ChatRequest.from_body(body, model=str(body.get("model") or model), stream=streaming)
         dialect = endpoint.dialect if endpoint else self._dialect()
-        refused = refuse_by_rules(body, chat, rules, dialect, place, strict=settings.strict)
+        refused = next(refusals(body, chat, rules, dialect, place, strict=settings.strict), None)
         if refused := refused or self._over_quota(chat):
             return refused, False
         try:

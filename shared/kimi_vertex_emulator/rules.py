@@ -83,7 +83,7 @@ def unreadable(body: Mapping[str, Any] | None) -> Reply | None:
     return None
 
 
-def refuse(
+def refusals(
     body: Mapping[str, Any],
     chat: ChatRequest,
     rules: Rules,
@@ -91,8 +91,8 @@ def refuse(
     place: re.Match[str] | None,
     *,
     strict: bool,
-) -> Reply | None:
-    """The refusal of a chat request, or `None` if the model gets to see it.
+) -> Iterator[Reply]:
+    """Why a chat request is refused; the model gets to see it if there is nothing.
 
     Args:
         body: The request's JSON object.
@@ -102,17 +102,6 @@ def refuse(
         place: The match of `ENDPOINT`, if the request goes to an endpoint.
         strict: Apply Kimi's own rules too.
     """
-    return next(_refusals(body, chat, rules, dialect, place, strict), None)
-
-
-def _refusals(
-    body: Mapping[str, Any],
-    chat: ChatRequest,
-    rules: Rules,
-    dialect: Dialect,
-    place: re.Match[str] | None,
-    strict: bool,
-) -> Iterator[Reply]:
     model = str(body.get("model") or "")
     managed = place if place is not None and place["endpoint"] == "openapi" else None
     forced = {"required": "required", "named": "specified"}.get(chat.tool_choice)

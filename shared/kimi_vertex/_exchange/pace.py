@@ -12,7 +12,8 @@ The pace is in one of three phases:
   faster, until the next refusal. After a long time without one, nothing is known any more.
 
 In each of them, a bounded number may be on their way (`Turn.on_its_way`), which bounds what can be refused before the first
-refusal is heard; and beside the pace is a limit of requests that run at a time, for pools (`Places`) and for engines that queue (`Queue`).
+refusal is heard; and beside the pace is a limit of requests that run at a time, for pools (`Places`) and for engines that
+queue (`Queue`).
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ class Pacer:
                 wait = (position + 1) / self._line.speed(now) / 2
                 return min(max(0.01, wait), _LONGEST_SLEEP)
         free = min(self._places.free(self._running, most), self._queue.free(self._running))
-        if 2 * self._running >= self._most:  # else it is far off, and nobody has to be woken for it
+        if 2 * self._running >= self._most:  # else it is far off, and no waiter is woken for it
             free = min(free, self._most - self._running)
         self._has_places = free < math.inf
         if free < 1 or position >= free + _ASIDE:

@@ -39,8 +39,10 @@ def failure_of(error: Exception, overdue: str) -> TransportFailure:
 
 def _reason(error: Exception) -> BaseException:
     """What is behind a connection that could not be made: anyio only says that all attempts have failed."""
+    if not isinstance(error, httpx.ConnectError):
+        return error
     found: BaseException = error
-    while isinstance(error, httpx.ConnectError) and (cause := found.__cause__ or found.__context__):
+    while cause := found.__cause__ or found.__context__:
         found = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
     return found if isinstance(found, OSError) else error
 
