@@ -76,7 +76,7 @@ def _clear_environment() -> None:
     os.environ["CLOUDSDK_CONFIG"] = str(Path(tempfile.gettempdir(), "kimi-vertex-tests-have-no-gcloud"))
     os.environ["NO_GCE_CHECK"] = "true"
     # A pytest that a test starts leaves out what pyproject.toml has this one leave out, and takes nothing of this shell.
-    os.environ["PYTEST_ADDOPTS"] = "-p no:langsmith_plugin -p no:codspeed"
+    os.environ["PYTEST_ADDOPTS"] = "-p no:langsmith_plugin -p no:codspeed -p no:recording"
 
 
 _clear_environment()

@@ -259,7 +259,9 @@ class RawServer:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.settimeout(5)
+            connection.settimeout(
+                30
+            )  # one that is full for longer on a busy machine would look like one that is cut
             self._handle(connection)
 
 
