@@ -259,9 +259,8 @@ class RawServer:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.settimeout(
-                30
-            )  # one that is full for longer on a busy machine would look like one that is cut
+            # Short of it, a connection that a busy reader leaves full would be taken for one that is cut.
+            connection.settimeout(30)
             self._handle(connection)
 
 
