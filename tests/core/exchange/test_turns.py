@@ -26,15 +26,16 @@ from kimi_vertex import (
     Wait,
 )
 from kimi_vertex._exchange.pace import Turn
-from kimi_vertex_emulator import Emulator, Fault, Quota
+from kimi_vertex_emulator import Emulator, Fault, Quota, Raw
 from kimi_vertex_emulator import Turn as Says
 
-from ..support_core import perform
+from ..support_core import FORMS, each_row, good, perform, wait_until
 from .support_flow import BUSY, GOOD, Answer, Play, piece
 
 EXHAUSTED = Answer(429, body='{"error": {"code": 429, "message": "Resource exhausted. Please try again."}}')
 SPENT = Answer(429, body='{"error": {"code": 429, "message": "Requests per day limit reached."}}')
 ZERO = Answer(503, body="no healthy upstream")
+REFUSED = Raw([b"{}"], status=429)
 _ports = itertools.count(2000)
 
 
@@ -195,23 +196,22 @@ def test_waits_are_told() -> None:
 def test_the_figures_tell_of_refusals(emulator: Emulator) -> None:
     """`RequestStats` has the refusals, which are attempts, and the seconds of waiting."""
     reports: list[RequestStats] = []
-    emulator.quota = Quota(requests=1, window=0.3)
     kimi = KimiVertexClient(base_url=emulator.base_url, on_request=reports.append)
     kimi.complete("One")
+    emulator.enqueue(REFUSED)
     kimi.complete("Two")
     assert reports[0].refusals == reports[0].waited == 0
-    assert reports[1].refusals >= 1
-    assert reports[1].attempts == reports[1].refusals + 1
+    assert (reports[1].refusals, reports[1].attempts) == (1, 2)
     assert 0 < reports[1].waited <= reports[1].seconds
 
 
 def test_clients_of_a_target_share_their_pace(emulator: Emulator) -> None:
     """What one client learns holds for the others of its model; `pace_state` shows it."""
-    emulator.quota = Quota(requests=1, window=0.3)
     first, second = (KimiVertexClient("a/1", base_url=emulator.base_url) for _ in range(2))
     first.complete("One")
+    emulator.enqueue(REFUSED)
     first.complete("Two")
-    assert second.pace_state.refused == first.pace_state.refused >= 1
+    assert second.pace_state.refused == first.pace_state.refused == 1
     assert second.pace_state.per_second is not None
     assert first.pace_state.running == first.pace_state.waiting == 0
 
@@ -234,17 +234,21 @@ async def test_a_model_does_not_wait_for_another(emulator: Emulator) -> None:
     assert [report.waited for report in reports[:2]] == [0, 0]
 
 
-@pytest.mark.parametrize("form", ["sync-stream", "sync-whole", "async-stream", "async-whole"])
-def test_each_form_waits(emulator: Emulator, form: str) -> None:
+def test_each_form_waits() -> None:
     """A stream and a whole answer, blocking or not, wait for their turn."""
-    emulator.quota = Quota(requests=2, window=0.3)
-    kimi = KimiVertexClient(base_url=emulator.base_url, max_retries=0)
-    assert [perform(kimi, form).error for _ in range(4)] == [None] * 4
+
+    def check(form: str) -> None:
+        with Emulator() as emulator:
+            emulator.enqueue(REFUSED, good(form))
+            assert perform(KimiVertexClient(base_url=emulator.base_url, max_retries=0), form).text == "Hello"
+            assert len(emulator.chat_requests) == 2
+
+    each_row(FORMS, check)
 
 
 def test_a_stream_that_is_left_gives_its_turn_back(emulator: Emulator) -> None:
     """Leaving a stream early makes room for others."""
-    emulator.enqueue(Says(text="x" * 100, pause=0.05))
+    emulator.enqueue(Says(thinking="Hm.", text="x" * 100, pause=0.05))
     kimi = KimiVertexClient(base_url=emulator.base_url, pace=Pace(max_concurrency=1))
     with kimi.stream("Hi") as events:
         next(events)
@@ -269,20 +273,21 @@ def test_threads_wait_for_each_other(emulator: Emulator) -> None:
     assert [exchange.status for exchange in emulator.exchanges] == [200] * 4
 
 
-@pytest.mark.parametrize("other", ["sync-stream", "sync-whole", "async-stream", "async-whole", None])
-def test_what_is_late_beside_answers_is_asked_again(emulator: Emulator, other: str | None) -> None:
+def test_what_is_late_beside_answers_is_asked_again() -> None:
     """A late request took more than `max_retry_seconds`, and is asked again all the same if another one was answered."""
-    emulator.enqueue(Says(text="late", delay=30))
-    kimi = KimiVertexClient(
-        base_url=emulator.base_url, timeout=Timeouts(first_byte=1.5), max_retry_seconds=0.6
-    )
-    with ThreadPoolExecutor() as threads:
-        late = threads.submit(perform, kimi, "sync-whole")
-        while not emulator.chat_requests:
-            time.sleep(0.01)
-        if other is not None:
-            assert perform(kimi, other).error is None
-        assert (late.result().error is None) == (other is not None)
+    limits: dict[str, Any] = {"timeout": Timeouts(first_byte=1.0), "max_retry_seconds": 0.6}
+
+    def check(other: str | None) -> None:
+        with Emulator() as emulator, ThreadPoolExecutor() as threads:
+            emulator.enqueue(Says(text="late", delay=30))
+            kimi = KimiVertexClient(base_url=emulator.base_url, **limits)
+            late = threads.submit(perform, kimi, "sync-whole")
+            wait_until(lambda: emulator.chat_requests)
+            if other is not None:
+                assert perform(kimi, other).error is None
+            assert (late.result().error is None) == (other is not None)
+
+    each_row([*FORMS, None], check)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
