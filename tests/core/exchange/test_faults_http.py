@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import product
 from typing import Any
 
 import httpx
@@ -31,23 +33,25 @@ from kimi_vertex import (
     RateLimitError,
     RequestTooLargeError,
     Timeouts,
+    accumulate,
 )
-from kimi_vertex_emulator import Emulator, Part, Raw
+from kimi_vertex_emulator import Emulator, Raw, Turn
 
 from ..support_core import (
+    FORMS,
     GOOD_STREAM,
-    JSON_HEAD,
     THINKING,
     WHOLE,
     RawServer,
+    answer,
     each_form,
+    each_row,
     good,
     is_stream,
     nothing_left,
     open_sockets,
     perform,
     read_request,
-    respond,
     wait_until,
 )
 
@@ -188,22 +192,25 @@ def test_passing_statuses_are_retried(vertex: Emulator, row: tuple[Any, ...], fo
     """Overload and failures are tried again, refusals are not."""
     status, body, kind, retryable, _ = row
     vertex.enqueue(Raw([body] if body else [], status=status), good(form))
-    outcome = perform(KimiVertexClient("moonshotai/kimi-k2-thinking-maas", project="my-project"), form)
+    client = KimiVertexClient("moonshotai/kimi-k2-thinking-maas", project="my-project", pace=None)
+    outcome = perform(client, form)
     assert len(vertex.chat_requests) == (2 if retryable else 1)
     assert type(outcome.error) is (type(None) if retryable else kind)
 
 
-@each_form
-@pytest.mark.parametrize(
-    ("value", "least"), [("0", 0.0), ("0.12", 0.12), ("date", 0.0), ("soon", 0.0), ("-5", 0.0)]
-)
-def test_retry_after_is_honored(emulator: Emulator, form: str, value: str, least: float) -> None:
+def test_retry_after_is_honored() -> None:
     """`Retry-After` in seconds, in fractions, or as a date that has passed; anything else is ignored."""
-    header = format_datetime(datetime.now(UTC), usegmt=True) if value == "date" else value
-    emulator.enqueue(Raw([b"{}"], status=429, headers={"retry-after": header}), good(form))
-    started = time.monotonic()
-    assert perform(KimiVertexClient(base_url=emulator.base_url), form).text == "Hello"
-    assert time.monotonic() - started >= least
+    passed = format_datetime(datetime.now(UTC), usegmt=True)
+
+    def check(row: tuple[str, str]) -> None:
+        form, value = row
+        with Emulator() as emulator:
+            emulator.enqueue(Raw([b"{}"], status=429, headers={"retry-after": value}), good(form))
+            started = time.monotonic()
+            assert perform(KimiVertexClient(base_url=emulator.base_url), form).text == "Hello"
+        assert value != "0.4" or time.monotonic() - started >= 0.4
+
+    each_row([*product(FORMS, ["0", "0.4", passed, "soon", "-5"])], check)
 
 
 @each_form
@@ -339,40 +346,49 @@ def test_a_token_endpoint_that_fails_for_a_moment(emulator: Emulator, form: str)
     )
 
 
-@each_form
-def test_first_byte_and_idle_are_two_timeouts(emulator: Emulator, form: str) -> None:
+def two_answers(form: str, base_url: str, timeouts: Timeouts) -> list[str]:
+    """The texts of two requests, one after the other."""
+    client = KimiVertexClient(base_url=base_url, timeout=timeouts, max_retries=0, pace=None)
+    if form.startswith("sync"):
+        with client:
+            if is_stream(form):
+                return [accumulate(client.stream("Hi")).text for _ in range(2)]
+            return [client.complete("Hi").text for _ in range(2)]
+
+    async def run() -> list[str]:
+        async with client:
+            if is_stream(form):
+                return [accumulate([event async for event in client.astream("Hi")]).text for _ in range(2)]
+            return [(await client.acomplete("Hi")).text for _ in range(2)]
+
+    return asyncio.run(run())
+
+
+def test_first_byte_may_be_longer_than_idle() -> None:
     """A head that takes longer than `idle` is waited for, on a fresh connection and on one that is reused."""
-    body = b"".join(GOOD_STREAM) if is_stream(form) else WHOLE
-    head = "text/event-stream" if is_stream(form) else "application/json"
 
-    def slow(connection: socket.socket) -> None:
-        while read_request(connection):
-            time.sleep(0.25)
-            respond(connection, "200 OK", body, f"content-type: {head}")
+    def check(form: str) -> None:
+        with Emulator() as emulator:
+            emulator.enqueue(*[Turn(text="Hello", delay=0.4)] * 2)
+            timeouts = Timeouts(connect=5, first_byte=15, idle=0.3)
+            assert two_answers(form, emulator.base_url, timeouts) == ["Hello"] * 2
+            assert emulator.connections_opened == 1
 
-    with RawServer(slow) as server:
-        timeouts = Timeouts(connect=1, first_byte=2, idle=0.1)
-        client = KimiVertexClient(base_url=server.base_url, timeout=timeouts, max_retries=0, pace=None)
-        assert perform(client, form).text == "Hello"
+    each_row(FORMS, check)
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_idle_may_be_longer_than_first_byte(emulator: Emulator, streamed: bool) -> None:
+def test_idle_may_be_longer_than_first_byte() -> None:
     """A pause in the answer is measured by `idle` only, on the second request of a connection, too."""
-    parts: list[Part] = [THINKING, 0.3, *GOOD_STREAM[1:]] if streamed else [WHOLE[:9], 0.3, WHOLE[9:]]
-    emulator.enqueue(*[Raw(parts, headers=None if streamed else JSON_HEAD)] * 4)
-    timeouts = Timeouts(connect=1, first_byte=0.2, idle=2)
-    async with KimiVertexClient(
-        base_url=emulator.base_url, timeout=timeouts, max_retries=0, pace=None
-    ) as client:
-        for _ in range(2):
-            if streamed:
-                assert len(list(client.stream("Hi"))) == 3
-                assert len([event async for event in client.astream("Hi")]) == 3
-            else:
-                assert client.complete("Hi").text == "Hello"
-                assert (await client.acomplete("Hi")).text == "Hello"
-        assert emulator.connections_opened == 2
+
+    def check(form: str) -> None:
+        with Emulator() as emulator:
+            pausing = answer(form, [THINKING, 0.4, *GOOD_STREAM[1:]], [WHOLE[:9], 0.4, WHOLE[9:]])
+            emulator.enqueue(*[pausing] * 2)
+            timeouts = Timeouts(connect=5, first_byte=0.3, idle=15)
+            assert two_answers(form, emulator.base_url, timeouts) == ["Hello"] * 2
+            assert emulator.connections_opened == 1
+
+    each_row(FORMS, check)
 
 
 def test_the_wait_between_attempts_is_no_busy_loop(emulator: Emulator) -> None:
