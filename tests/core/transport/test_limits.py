@@ -6,12 +6,13 @@ The limit under test is short and all others are long, so an error that names it
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from httpx_aiohttp import AiohttpTransport
 from kimi_vertex import APITimeoutError, Completion, KimiVertexClient, Timeouts
 from kimi_vertex_emulator import Emulator
 
-from ..support_core import DONE, FINISH, GOOD_STREAM, TEXT, THINKING, RawServer, read_request
+from ..support_core import DONE, FINISH, TEXT, THINKING, RawServer, read_request
 
 SHORT = 0.6
 LONG = 30.0
@@ -31,7 +32,7 @@ TRANSPORTS = ("httpx", "httpx-async", "aiohttp")
 ON_A_LOOP = TRANSPORTS[1:]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
-AT_ONCE = 12
+AT_ONCE = 24
 SILENCE: tuple[bytes, ...] = ()
 
 
@@ -49,13 +50,18 @@ def _running() -> dict[Callable[[], None], Future[None]]:
 
 def each_transport(
     *transports: str, **rows: Sequence[Any]
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+) -> Callable[[Callable[..., Awaitable[None] | None]], Callable[[], None]]:
     """Checks a test over transports, and with each value of one argument; every check of the module at the same time."""
 
-    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+    def run(test: Callable[..., Any], **arguments: Any) -> None:
+        outcome = test(**arguments)
+        if inspect.iscoroutine(outcome):
+            asyncio.run(outcome)
+
+    def decorate(test: Callable[..., Awaitable[None] | None]) -> Callable[[], None]:
         names = [{name: value} for name, values in rows.items() for value in values] or [{}]
         checks = {
-            f"{name} {row or ''}": partial(test, transport=name, **row)
+            f"{name} {row or ''}": partial(run, test, transport=name, **row)
             for name in transports or TRANSPORTS
             for row in names
         }
@@ -129,16 +135,23 @@ def ask(
 
 
 async def aask(transport: str, base_url: str, settings: Any, *, stream: bool) -> Completion:
+    async with on_loop(transport, base_url, **settings) as client:
+        if not stream:
+            return await client.acomplete("Hi")
+        async with client.astream("Hi") as events:
+            async for _ in events:
+                pass
+            return events.completion
+
+
+@asynccontextmanager
+async def on_loop(transport: str, base_url: str, **settings: Any) -> AsyncIterator[KimiVertexClient]:
+    """A client over one of the transports of event loops."""
     async with httpx.AsyncClient(transport=AiohttpTransport()) as over_aiohttp:
         if transport == "aiohttp":
             settings["http_async_client"] = over_aiohttp
         async with KimiVertexClient(base_url=base_url, **settings) as client:
-            if not stream:
-                return await client.acomplete("Hi")
-            async with client.astream("Hi") as events:
-                async for _ in events:
-                    pass
-                return events.completion
+            yield client
 
 
 def fails(limit: str, ask: Callable[[], Completion]) -> APITimeoutError:
@@ -182,11 +195,10 @@ def test_bytes_that_drip_are_no_sign_of_life(transport: str, begin: bytes) -> No
     assert error.partial.thinking == "Hm. "
 
 
-@each_transport()
-def test_comments_are_a_sign_of_life(transport: str) -> None:
-    """A keep-alive comment starts the wait over, with a blank line after it or without; each form for longer than `idle`."""
-    comments = [comment for comment in (b": ping\n\n", b":\n", b": ping\r\n\r\n") for _ in range(16)]
-    with server(HEAD, THINKING, *comments, TEXT, FINISH, DONE) as raw:
+@each_transport(comment=[b": ping\n\n", b":\n", b": ping\r\n\r\n"])
+def test_comments_are_a_sign_of_life(transport: str, comment: bytes) -> None:
+    """A keep-alive comment starts the wait over, with a blank line after it or without."""
+    with server(HEAD, THINKING, *[comment] * 16, TEXT, FINISH, DONE) as raw:
         assert ask(transport, raw.base_url, limits(idle=0.6)).text == "Hello"
 
 
@@ -283,30 +295,36 @@ def test_who_comes_after_a_silent_token_service(transport: str) -> None:
         assert ask(transport, emulator.base_url, Timeouts(), max_retries=5, **settings).text
 
 
-def test_the_time_of_a_reader_is_not_a_pause() -> None:
+@each_transport("httpx")
+def test_the_time_of_a_reader_is_not_a_pause(transport: str) -> None:
     """What a reader does between two events is not silence of the server."""
-    with server(HEAD, *GOOD_STREAM, pause=0.0) as raw:
+    with server(HEAD, THINKING, FINISH, DONE, pause=0.0) as raw:
         client = KimiVertexClient(base_url=raw.base_url, timeout=limits(idle=SHORT))
         with client, client.stream("Hi") as stream:
             for _ in stream:
                 time.sleep(1.2 * SHORT)
-    assert stream.completion.text == "Hello"
+    assert stream.completion.finish_reason == "stop"
 
 
-async def test_the_time_of_a_reader_is_not_a_pause_async() -> None:
+@each_transport(*ON_A_LOOP)
+async def test_the_time_of_a_reader_is_not_a_pause_async(transport: str) -> None:
     """The same on an event loop, where a timer runs meanwhile."""
-    with server(HEAD, *GOOD_STREAM, pause=0.0) as raw:
-        client = KimiVertexClient(base_url=raw.base_url, timeout=limits(idle=SHORT))
-        async with client, client.astream("Hi") as stream:
+    with server(HEAD, THINKING, FINISH, DONE, pause=0.0) as raw:
+        timeout = limits(idle=SHORT)
+        async with (
+            on_loop(transport, raw.base_url, timeout=timeout) as client,
+            client.astream("Hi") as stream,
+        ):
             async for _ in stream:
                 await asyncio.sleep(1.2 * SHORT)
-    assert stream.completion.text == "Hello"
+    assert stream.completion.finish_reason == "stop"
 
 
-async def test_the_task_that_waits_is_the_one_that_fails() -> None:
+@each_transport(*ON_A_LOOP)
+async def test_the_task_that_waits_is_the_one_that_fails(transport: str) -> None:
     """A stream that one task began and another reads on fails in the other."""
     with server(HEAD, THINKING) as raw:
-        async with KimiVertexClient(base_url=raw.base_url, timeout=limits(idle=SHORT)) as client:
+        async with on_loop(transport, raw.base_url, timeout=limits(idle=SHORT)) as client:
             stream = client.astream("Hi")
             await asyncio.create_task(anext(stream))
             with pytest.raises(APITimeoutError):
@@ -316,10 +334,11 @@ async def test_the_task_that_waits_is_the_one_that_fails() -> None:
             assert current.cancelling() == 0
 
 
-async def test_a_task_that_is_cancelled_is_not_late() -> None:
+@each_transport(*ON_A_LOOP)
+async def test_a_task_that_is_cancelled_is_not_late(transport: str) -> None:
     """A cancellation from outside stays one."""
     with server(HEAD, THINKING) as raw:
-        async with KimiVertexClient(base_url=raw.base_url, timeout=limits(idle=SHORT)) as client:
+        async with on_loop(transport, raw.base_url, timeout=limits(idle=LONG)) as client:
             stream = client.astream("Hi")
             await anext(stream)
             with pytest.raises(TimeoutError):
@@ -327,12 +346,11 @@ async def test_a_task_that_is_cancelled_is_not_late() -> None:
                     await anext(stream)
 
 
-async def test_a_limit_leaves_the_task_as_it_was() -> None:
+@each_transport(*ON_A_LOOP)
+async def test_a_limit_leaves_the_task_as_it_was(transport: str) -> None:
     """A task whose wait was ended can wait again, and does not count as cancelled."""
     with server(HEAD, THINKING) as raw:
-        async with KimiVertexClient(
-            base_url=raw.base_url, timeout=limits(idle=SHORT), max_retries=0
-        ) as client:
+        async with on_loop(transport, raw.base_url, timeout=limits(idle=SHORT), max_retries=0) as client:
             for _ in range(2):
                 stream = client.astream("Hi")
                 await anext(stream)
