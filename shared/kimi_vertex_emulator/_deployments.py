@@ -7,13 +7,13 @@ Refusals: bodies that were reported for python-aiplatform, cloud-foundation-fabr
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from kimi_vertex_emulator._reply import Reply, body_reply, google_error, json_reply
 from kimi_vertex_emulator._requests import Recorded
-from kimi_vertex_emulator.deployments import Deployment, Refusal
+from kimi_vertex_emulator.deployments import Deployment, Refusal, State
 
 __all__ = ["find", "forbidden", "list_models", "refuse", "resource"]
 
@@ -73,6 +73,28 @@ _REFUSALS: Final[dict[Refusal, tuple[str, str, dict[str, str]]]] = {
         ),
         "USER_PROJECT_DENIED",
         {"consumer": "projects/PROJECT"},
+    ),
+}
+_STATES: Final[dict[State, Callable[[Deployment], Reply]]] = {
+    # What an endpoint that is not ready says to a request.
+    "zero": lambda _: google_error(
+        429,
+        "RESOURCE_EXHAUSTED",
+        "Model is not yet ready for inference. Please wait, scale-up from zero is in progress.",
+    ),
+    "starting": lambda _: body_reply(
+        b"upstream connect error or disconnect/reset before headers", "text/plain", 503
+    ),
+    "down": lambda _: body_reply(b"no healthy upstream", "text/plain", 503),
+    "undeployed": lambda found: google_error(
+        400, "FAILED_PRECONDITION", f"Endpoint {found.name} doesn't have any deployed model."
+    ),
+    "dedicated": lambda found: google_error(
+        400,
+        "FAILED_PRECONDITION",
+        "Dedicated Endpoint cannot be accessed through the shared Vertex AI domain "
+        f"{found.name.split('/')[3]}-aiplatform.googleapis.com. Please access the endpoint using its dedicated dns name "
+        f"'{found.dns}'.",
     ),
 }
 
@@ -181,14 +203,11 @@ def _model(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def refuse(
-    request: Recorded, body: Mapping[str, Any], place: re.Match[str] | None, found: Deployment | None
-) -> Reply | None:
+def refuse(body: Mapping[str, Any], place: re.Match[str] | None, found: Deployment | None) -> Reply | None:
     """What Google or the endpoint's server refuses of a chat request; `None` if the model gets to see it.
 
     Args:
-        request: The request.
-        body: Its JSON object.
+        body: The request's JSON object.
         place: The match of `ENDPOINT`, if it goes to an endpoint.
         found: That endpoint, if there is one.
     """
@@ -196,27 +215,8 @@ def refuse(
         return None
     if found is None:
         return google_error(404, "NOT_FOUND", f"The Endpoint resource {place['name']} is not found.")
-    host = request.headers.get("host", "")
-    if found.dns and host.partition(":")[0].endswith("aiplatform.googleapis.com"):
-        return google_error(
-            400,
-            "FAILED_PRECONDITION",
-            f"Dedicated Endpoint cannot be accessed through the shared Vertex AI domain {host}. Please access the endpoint "
-            f"using its dedicated dns name '{found.dns}'.",
-        )
-    return _not_ready(found) or _served(found, body)
-
-
-def _not_ready(found: Deployment) -> Reply | None:
-    if found.state == "undeployed":
-        words = f"Endpoint {found.name} doesn't have any deployed model."
-        return google_error(400, "FAILED_PRECONDITION", words)
-    if found.state == "zero":
-        words = "Model is not yet ready for inference. Please wait, scale-up from zero is in progress."
-        return google_error(429, "RESOURCE_EXHAUSTED", words)
-    if found.state == "starting":
-        return body_reply(b"upstream connect error or disconnect/reset before headers", "text/plain", 503)
-    return body_reply(b"no healthy upstream", "text/plain", 503) if found.state == "down" else None
+    not_ready = _STATES.get(found.state)
+    return not_ready(found) if not_ready else _served(found, body)
 
 
 def _served(found: Deployment, body: Mapping[str, Any]) -> Reply | None:
@@ -225,12 +225,8 @@ def _served(found: Deployment, body: Mapping[str, Any]) -> Reply | None:
     if asked and asked != found.model:
         return _engine(404, "NotFoundError", f"The model `{asked}` does not exist.")
     calls = found.has("--enable-auto-tool-choice") and found.has("--tool-call-parser")
-    if (
-        found.server == "sglang"
-        or calls
-        or not body.get("tools")
-        or body.get("tool_choice") not in (None, "auto")
-    ):
+    wanted = body.get("tools") and body.get("tool_choice") in (None, "auto")
+    if found.server == "sglang" or calls or not wanted:
         return None
     words = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
     return _engine(400, "BadRequestError", words)

@@ -1,4 +1,4 @@
-"""How each kind of server spells a chunk and a body. One class per family; nothing here cuts or orders text.
+"""How each kind of server spells a chunk and a body. One class for a family, a row for each; nothing here cuts text.
 
 Shapes: https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/maas/capabilities/thinking and
 recorded streams of SGLang, vLLM, llama.cpp, Moonshot's API and OpenRouter.
@@ -10,13 +10,14 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._reply import encode_json
 from kimi_vertex_emulator.answers import Dialect
 
-__all__ = ["Spelling", "event", "spelling"]
+__all__ = ["SPELLINGS", "Spelling", "event"]
 
 _END_OF_TURN = 163586
 """Token number of `<|im_end|>`, which SGLang reports as what stopped the model."""
@@ -28,42 +29,55 @@ def event(value: Any) -> bytes:
     return b"data: " + encode_json(value) + b"\n\n"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What a server does alike in a stream and in a whole body; its chunks are the business of a `Spelling`."""
+
+    thinking: Literal["field", "tags", "closing-tag"] = "field"
+    """Where thinking stands: in a field, between tags, or before a lone closing tag."""
+    native_calls: Literal["content", "thinking"] | None = None
+    """Where calls are text in Kimi's own notation, if they are."""
+    raw: bool = False
+    """Whether the whole turn stands in the content, in Kimi K3's markup."""
+    whole_calls: bool = False
+    """Whether a call comes in one piece, once it is complete."""
+    field: str = "reasoning_content"
+    ids: str = "functions.{name}:{number}"
+    """The id of a call; the number counts over the conversation, `{hash}` has 32 digits."""
+    fragment: Mapping[str, Any]
+    """What the function of a call has in each of its deltas, if nothing else is to be said there."""
+    counted: Mapping[str, Any]
+    """What the usage has beside the three counts."""
+    tail: Mapping[str, Any]
+    """What a whole body ends with."""
+
+    @property
+    def calls_in_text(self) -> bool:
+        """Whether calls are text."""
+        return self.raw or self.native_calls is not None
+
+
 class Spelling:
     """The spelling of Kimi on Vertex: SGLang with Google's additions. Base of the others, which say what differs.
 
     Args:
+        habits: What the server does.
         chat: The request.
         reply_id: The answer's id.
         counts: Prompt and completion tokens, for the usage that the server makes up.
         usage: Scripted usage, sent as it is.
     """
 
-    thinking: ClassVar[Literal["field", "tags", "closing-tag"]] = "field"
-    """Where thinking stands: in a field, between tags, or before a lone closing tag."""
-    native_calls: ClassVar[Literal["content", "thinking"] | None] = None
-    """Where calls are text in Kimi's own notation, if they are."""
-    raw: ClassVar[bool] = False
-    """Whether the whole turn stands in the content, in Kimi K3's markup."""
-    whole_calls: ClassVar[bool] = False
-    """Whether a call comes in one piece, once it is complete."""
-    field: ClassVar[str] = "reasoning_content"
-    ids: ClassVar[str] = "functions.{name}:{number}"
-    """The id of a call; the number counts over the conversation, `{hash}` has 32 digits."""
-    fragment: ClassVar[Mapping[str, Any]] = {"arguments": "", "name": None}
-    """What the function of a call has in each of its deltas, if nothing else is to be said there."""
-    counted: ClassVar[Mapping[str, Any]] = {
-        "extra_properties": {"google": {"traffic_type": "ON_DEMAND"}},
-        "prompt_tokens_details": None,
-        # Vertex reports 0 here even for turns that think.
-        "reasoning_tokens": 0,
-    }
-    """What the usage has beside the three counts."""
-    tail: ClassVar[Mapping[str, Any]] = {"metadata": {"weight_version": "default"}}
-    """What a whole body ends with."""
-
     def __init__(
-        self, chat: ChatRequest, reply_id: str, counts: tuple[int, int], usage: Mapping[str, Any] | None
+        self,
+        habits: Habits,
+        chat: ChatRequest,
+        reply_id: str,
+        counts: tuple[int, int],
+        usage: Mapping[str, Any] | None,
     ) -> None:
+        self.habits = habits
+        self.field = habits.field
         self.chat = chat
         self.reply_id = reply_id
         self.created = int(time.time())
@@ -73,7 +87,7 @@ class Spelling:
     def call_id(self, name: str, number: int) -> str:
         """The id that the server gives a call."""
         digits = hashlib.sha256(repr((self.reply_id, name, number)).encode()).hexdigest()
-        return self.ids.format(name=name, number=number, hash=digits[:32])
+        return self.habits.ids.format(name=name, number=number, hash=digits[:32])
 
     def arguments(self, text: str) -> str:
         """The arguments of a call as the server gives them out, from what the model wrote."""
@@ -87,7 +101,7 @@ class Spelling:
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
         }
-        return dict(self._usage) if self._usage is not None else {**counts, **self.counted}
+        return dict(self._usage) if self._usage is not None else {**counts, **self.habits.counted}
 
     def shell(self, kind: str) -> dict[str, Any]:
         """What stands around the choices of a chunk or a body."""
@@ -100,7 +114,12 @@ class Spelling:
     def body(self, message: dict[str, Any], reason: str) -> dict[str, Any]:
         """The whole body around a message."""
         choices = [self.choice(message, reason, "message")]
-        return {**self.shell("chat.completion"), "choices": choices, "usage": self.usage(), **self.tail}
+        return {
+            **self.shell("chat.completion"),
+            "choices": choices,
+            "usage": self.usage(),
+            **self.habits.tail,
+        }
 
     def choice(self, said: dict[str, Any], reason: str | None = None, side: str = "delta") -> dict[str, Any]:
         """The choice of a chunk or a body."""
@@ -126,7 +145,7 @@ class Spelling:
         named = {"id": call_id, "type": "function"}
         return {
             "content": None,
-            "tool_calls": [{"index": index, "function": {**self.fragment, **function}, **named}],
+            "tool_calls": [{"index": index, "function": {**self.habits.fragment, **function}, **named}],
         }
 
     def ending(self, reason: str) -> Iterator[bytes]:
@@ -144,36 +163,8 @@ class Spelling:
         return {"role": "assistant", "content": text, self.field: thinking, "tool_calls": calls or None}
 
 
-class _Sglang(Spelling):
-    counted: ClassVar[Mapping[str, Any]] = {"prompt_tokens_details": None, "reasoning_tokens": 0}
-
-
-class _SglangBare(_Sglang):
-    native_calls = "content"
-
-
-class _SglangK3(_Sglang):
-    ids = "{name}:{number}"
-    whole_calls = True
-
-
-class _RawK3(_Sglang):
-    raw = True
-
-
-class _Leaking(Spelling):
-    """A tool section inside the thinking: https://github.com/MoonshotAI/Kimi-K2/issues/89."""
-
-    native_calls = "thinking"
-
-
 class _Vllm(Spelling):
     """vLLM: deltas hold only what is new, usage only when asked for."""
-
-    field = "reasoning"
-    fragment: ClassVar[Mapping[str, Any]] = {}
-    counted: ClassVar[Mapping[str, Any]] = {"prompt_tokens_details": None}
-    tail: ClassVar[Mapping[str, Any]] = {}
 
     def choice(self, said: dict[str, Any], reason: str | None = None, side: str = "delta") -> dict[str, Any]:
         stopped = {} if reason is None else {"stop_reason": None}
@@ -192,7 +183,7 @@ class _Vllm(Spelling):
         self, index: int, function: Mapping[str, Any], call_id: str | None = None
     ) -> dict[str, Any]:
         named = {} if call_id is None else {"id": call_id, "type": "function"}
-        return {"tool_calls": [{"index": index, "function": {**self.fragment, **function}, **named}]}
+        return {"tool_calls": [{"index": index, "function": {**self.habits.fragment, **function}, **named}]}
 
     def ending(self, reason: str) -> Iterator[bytes]:
         yield self.chunk([self.choice({"content": ""}, reason)])
@@ -205,27 +196,7 @@ class _Vllm(Spelling):
         return {"role": "assistant", "content": text, self.field: thinking, "tool_calls": calls, **tail}
 
 
-class _VllmOld(_Vllm):
-    field = "reasoning_content"
-    ids = "chatcmpl-tool-{hash}"
-
-
-class _VllmTags(_Vllm):
-    thinking = "tags"
-
-
-class _VllmClosingTag(_Vllm):
-    thinking = "closing-tag"
-
-
-class _VllmK3(_Vllm):
-    ids = "chatcmpl-tool-{hash}"
-    whole_calls = True
-
-
-class _VllmK3Rust(_Vllm):
-    ids = "call_{hash:.24}"
-
+class _VllmRust(_Vllm):
     def arguments(self, text: str) -> str:
         # The parser's `finish` closes what is open, so that a call which the limit cut looks whole.
         return next(
@@ -234,10 +205,6 @@ class _VllmK3Rust(_Vllm):
 
 
 class _Llama(_Vllm):
-    field = "reasoning_content"
-    ids = "{hash}"
-    fragment: ClassVar[Mapping[str, Any]] = {"arguments": ""}
-
     def opening(self) -> Iterator[bytes]:
         yield self.chunk([self.choice({"role": "assistant", "content": None})])
 
@@ -253,29 +220,16 @@ class _Llama(_Vllm):
 class _Moonshot(_Vllm):
     """Moonshot's own API: usage inside the choice, cached tokens at its top, ids without namespace."""
 
-    field = "reasoning_content"
-    ids = "{name}:{number}"
-    fragment: ClassVar[Mapping[str, Any]] = {"arguments": ""}
-    counted: ClassVar[Mapping[str, Any]] = {"cached_tokens": 0}
-
     def ending(self, reason: str) -> Iterator[bytes]:
         choice = {"index": 0, "delta": {}, "finish_reason": reason, "usage": self.usage()}
         yield self.chunk([choice], system_fingerprint="fpv0_emulator")
-        if self.chat.include_usage and self.whole_calls:
+        if self.chat.include_usage and self.habits.whole_calls:
             yield self.chunk([], usage=self.usage())
         yield _DONE
 
 
-class _MoonshotK3(_Moonshot):
-    whole_calls = True
-
-
 class _Gateway(_Vllm):
     """A gateway: comments, thinking in two fields, an id of its own on the first chunk, two finish chunks."""
-
-    ids = Spelling.ids
-    fragment: ClassVar[Mapping[str, Any]] = {"arguments": ""}
-    counted: ClassVar[Mapping[str, Any]] = {"cost": 0, "prompt_tokens_details": {"cached_tokens": 0}}
 
     def shell(self, kind: str) -> dict[str, Any]:
         return {**super().shell(kind), "id": f"gen-{self.reply_id}", "provider": "Emulator"}
@@ -306,28 +260,44 @@ class _Gateway(_Vllm):
         return {self.field: text, **({"reasoning_details": [detail]} if text else {})}
 
 
-_SPELLINGS: dict[Dialect, type[Spelling]] = {
-    "vertex": Spelling,
-    "vllm-old": _VllmOld,
-    "vllm-new": _Vllm,
-    "vllm-no-parser": _VllmTags,
-    "close-tag-only": _VllmClosingTag,
-    "sglang-no-tool-parser": _SglangBare,
-    "calls-in-thinking": _Leaking,
-    "llama.cpp": _Llama,
-    "moonshot": _Moonshot,
-    "gateway": _Gateway,
-    "moonshot-k3": _MoonshotK3,
-    "vllm-k3": _VllmK3,
-    "vllm-k3-rust": _VllmK3Rust,
-    "sglang-k3": _SglangK3,
-    "raw-k3": _RawK3,
+_VERTEX = Habits(
+    fragment={"arguments": "", "name": None},
+    # Vertex reports no reasoning tokens even for turns that think.
+    counted={
+        "extra_properties": {"google": {"traffic_type": "ON_DEMAND"}},
+        "prompt_tokens_details": None,
+        "reasoning_tokens": 0,
+    },
+    tail={"metadata": {"weight_version": "default"}},
+)
+_SGLANG = replace(_VERTEX, counted={"prompt_tokens_details": None, "reasoning_tokens": 0})
+_VLLM = Habits(field="reasoning", fragment={}, counted={"prompt_tokens_details": None}, tail={})
+_LLAMA = replace(_VLLM, field="reasoning_content", ids="{hash}", fragment={"arguments": ""})
+_MOONSHOT = replace(_LLAMA, ids="{name}:{number}", counted={"cached_tokens": 0})
+_GATEWAY = replace(
+    _VLLM, fragment={"arguments": ""}, counted={"cost": 0, "prompt_tokens_details": {"cached_tokens": 0}}
+)
+_TOOL_HASH: Final = "chatcmpl-tool-{hash}"
+
+SPELLINGS: Final[dict[Dialect, tuple[type[Spelling], Habits]]] = {
+    "vertex": (Spelling, _VERTEX),
+    "vllm-old": (_Vllm, replace(_VLLM, field="reasoning_content", ids=_TOOL_HASH)),
+    "vllm-new": (_Vllm, _VLLM),
+    "vllm-no-parser": (_Vllm, replace(_VLLM, thinking="tags")),
+    "close-tag-only": (_Vllm, replace(_VLLM, thinking="closing-tag")),
+    "sglang-no-tool-parser": (Spelling, replace(_SGLANG, native_calls="content")),
+    "sglang-no-parser": (Spelling, replace(_SGLANG, thinking="tags", native_calls="content")),
+    # A tool section inside the thinking: https://github.com/MoonshotAI/Kimi-K2/issues/89.
+    "calls-in-thinking": (Spelling, replace(_VERTEX, native_calls="thinking")),
+    "llama.cpp": (_Llama, _LLAMA),
+    "moonshot": (_Moonshot, _MOONSHOT),
+    "gateway": (_Gateway, _GATEWAY),
+    "moonshot-k3": (_Moonshot, replace(_MOONSHOT, whole_calls=True)),
+    "vllm-k3": (_Vllm, replace(_VLLM, ids=_TOOL_HASH, whole_calls=True)),
+    "vllm-k3-rust": (_VllmRust, replace(_VLLM, ids="call_{hash:.24}")),
+    "sglang-k3": (Spelling, replace(_SGLANG, ids="{name}:{number}", whole_calls=True)),
+    "raw-k3": (Spelling, replace(_SGLANG, raw=True)),
 }
-
-
-def spelling(dialect: Dialect) -> type[Spelling]:
-    """The spelling of a dialect."""
-    return _SPELLINGS[dialect]
 
 
 def _is_json(text: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._dialects import Spelling, spelling
+from kimi_vertex_emulator._dialects import SPELLINGS, Spelling
 from kimi_vertex_emulator._k3 import k3_turn
 from kimi_vertex_emulator._pieces import Style, clip, estimate, joined
 from kimi_vertex_emulator.answers import Call, Part, Turn
@@ -35,8 +35,9 @@ def whole_body(turn: Turn, chat: ChatRequest, reply_id: str, style: Style) -> di
         }
         for index, (name, call_id, arguments) in enumerate(_calls(turn, speller))
     ]
-    in_text = speller.native_calls or speller.raw
-    message = speller.message(thinking, "" if text is None and calls else text, [] if in_text else calls)
+    if speller.habits.calls_in_text:
+        calls = []
+    message = speller.message(thinking, "" if text is None and turn.tool_calls else text, calls)
     return speller.body(message, _finish_reason(turn, speller))
 
 
@@ -90,25 +91,26 @@ def completion_tokens(turn: Turn) -> int:
 
 def _speller(turn: Turn, chat: ChatRequest, reply_id: str, style: Style) -> Spelling:
     counts = (0, 0) if turn.usage is not None else (estimate(chat.prompt_text), completion_tokens(turn))
-    return spelling(style.of(turn).dialect)(chat, reply_id, counts, turn.usage)
+    make, habits = SPELLINGS[style.of(turn).dialect]
+    return make(habits, chat, reply_id, counts, turn.usage)
 
 
 def _fields(turn: Turn, speller: Spelling, style: Style) -> tuple[_Field, _Field]:
     """What stands in the field for thinking and in the content."""
-    if speller.raw:
+    if speller.habits.raw:
         thinking = None if turn.thinking is None else joined(turn.thinking)
         calls = [(call.name, call.arguments_text) for call in turn.tool_calls]
         return [], [k3_turn(thinking, joined(turn.text), calls)]
     thought: _Field = [] if turn.thinking is None else [turn.thinking]
     content: _Field = [] if turn.text is None else [turn.text]
-    if thought and speller.thinking != "field":
+    if thought and speller.habits.thinking != "field":
         # A tag is one token, so that only the finest ways of cutting cut it.
         finest = style.chunking in ("character", "random")
         opening, closing = (tag if finest else [tag] for tag in ("<think>", "</think>"))
-        content = [*([opening] if speller.thinking == "tags" else []), *thought, closing, *content]
+        content = [*([opening] if speller.habits.thinking == "tags" else []), *thought, closing, *content]
         thought = []
-    if turn.tool_calls and speller.native_calls:
-        (thought if speller.native_calls == "thinking" else content).append(_native(turn, speller))
+    if turn.tool_calls and speller.habits.native_calls:
+        (thought if speller.habits.native_calls == "thinking" else content).append(_native(turn, speller))
     return thought, content
 
 
@@ -121,10 +123,10 @@ def _deltas(turn: Turn, speller: Spelling, style: Style) -> Iterator[dict[str, A
         elif len(parts) > 1 and style.chunking == "whole":
             pieces = ["".join(pieces)]
         yield from map(delta, pieces)
-    if speller.native_calls or speller.raw:
+    if speller.habits.calls_in_text:
         return
     for index, (name, call_id, arguments) in enumerate(_calls(turn, speller)):
-        if speller.whole_calls:
+        if speller.habits.whole_calls:
             yield speller.call_delta(index, {"name": name, "arguments": arguments}, call_id)
             continue
         yield speller.call_delta(index, {"name": name}, call_id)
@@ -150,4 +152,4 @@ def _calls(turn: Turn, speller: Spelling) -> Iterator[tuple[str, str, str]]:
 def _finish_reason(turn: Turn, speller: Spelling) -> str:
     if turn.finish_reason is not None:
         return turn.finish_reason
-    return "tool_calls" if turn.tool_calls and not (speller.native_calls or speller.raw) else "stop"
+    return "tool_calls" if turn.tool_calls and not speller.habits.calls_in_text else "stop"

@@ -117,7 +117,7 @@ class Service:
         if verb == ":predict":
             body, streaming = instance(body), False
         endpoint = find(settings.deployments or (), place)
-        if settings.deployments is not None and (refused := refuse(request, body or {}, place, endpoint)):
+        if settings.deployments is not None and (refused := refuse(body or {}, place, endpoint)):
             return refused, False
         if rules.max_payload is not None and len(request.body) > rules.max_payload:
             message = f"Request payload size exceeds the limit: {rules.max_payload} bytes."

@@ -22,87 +22,61 @@ __all__ = [
 ]
 
 Part: TypeAlias = bytes | float | Literal["reset", "cut"]
-"""One step of a raw answer.
-
-`bytes` are sent as one HTTP chunk; a `float` is a pause in seconds; `"reset"` resets the TCP
-connection; `"cut"` closes it without the final chunk.
-"""
+"""One step of a raw answer: an HTTP chunk, a pause in seconds, a reset of the TCP connection, or its end without the
+final chunk."""
 
 COMMANDS: Final = ("reset", "cut")
 
 Dialect: TypeAlias = Literal[
-    "vertex",
-    "vllm-old",
-    "vllm-new",
-    "vllm-no-parser",
-    "close-tag-only",
-    "sglang-no-tool-parser",
-    "calls-in-thinking",
-    "llama.cpp",
-    "moonshot",
-    "gateway",
-    "moonshot-k3",
-    "vllm-k3",
-    "vllm-k3-rust",
-    "sglang-k3",
-    "raw-k3",
+    "vertex",  # the managed service, SGLang with Google's additions: thinking in `reasoning_content`
+    "vllm-old",  # vLLM up to 0.15: thinking in `reasoning_content`, ids `chatcmpl-tool-...`
+    "vllm-new",  # vLLM from 0.16 on: thinking in `reasoning`
+    "vllm-no-parser",  # vLLM without a reasoning parser: `<think>...</think>` inside the content
+    "close-tag-only",  # Kimi K2.5 without a reasoning parser: thinking, a lone `</think>`, the answer
+    "sglang-no-tool-parser",  # SGLang without a tool parser: calls as Kimi's own tokens inside the content
+    "sglang-no-parser",  # SGLang without either parser: tags and Kimi's own tokens inside the content
+    "calls-in-thinking",  # a model that forgot to end its thinking: calls as Kimi's own tokens behind it
+    "llama.cpp",  # random ids, timings, usage in a chunk of its own if asked for
+    "moonshot",  # Moonshot's own API: usage inside the choice, ids `NAME:N`
+    "gateway",  # a gateway such as OpenRouter: comments, thinking twice, two finish chunks
+    "moonshot-k3",  # Kimi K3 on Moonshot's API: each call comes whole, with the id `NAME:N`
+    "vllm-k3",  # Kimi K3 on vLLM with its parsers: each call comes whole, with a random id
+    "vllm-k3-rust",  # Kimi K3 on vLLM's front end in Rust: calls in pieces, and one that the limit cuts looks whole
+    "sglang-k3",  # Kimi K3 on SGLang with its parsers: each call comes whole, with the id `NAME:N`
+    "raw-k3",  # Kimi K3 on a server without parsers: the whole turn as K3's markup inside the content
 ]
-"""Which server's spelling an answer has.
-
-- `vertex`: the managed service, SGLang with Google's additions. Thinking in `reasoning_content`.
-- `vllm-old`: vLLM up to 0.15. Thinking in `reasoning_content`, ids `chatcmpl-tool-...`.
-- `vllm-new`: vLLM from 0.16 on. Thinking in `reasoning`.
-- `vllm-no-parser`: vLLM without a reasoning parser. `<think>...</think>` inside the content.
-- `close-tag-only`: Kimi K2.5 without a reasoning parser. Thinking, then a lone `</think>`, then the answer.
-- `sglang-no-tool-parser`: SGLang without a tool parser. Calls as Kimi's own tokens inside the content.
-- `calls-in-thinking`: any server whose model forgot to end its thinking. Calls as Kimi's own tokens behind it.
-- `llama.cpp`: random ids, timings, usage in a chunk of its own if asked for.
-- `moonshot`: Moonshot's own API. Usage inside the choice, ids `NAME:N`.
-- `gateway`: a gateway such as OpenRouter. Comments, thinking twice, two finish chunks.
-- `moonshot-k3`: Kimi K3 on Moonshot's API. Each call comes whole, with the id `NAME:N`.
-- `vllm-k3`: Kimi K3 on vLLM with its parsers. Each call comes whole, with a random id.
-- `vllm-k3-rust`: Kimi K3 on vLLM's front end in Rust. A call comes in pieces, with the id `call_...`, and one that the
-  token limit cuts is closed as if it were whole. Thinking in two fields is refused.
-- `sglang-k3`: Kimi K3 on SGLang with its parsers. Each call comes whole, with the id `NAME:N`.
-- `raw-k3`: Kimi K3 on a server without parsers. The whole turn as K3's markup inside the content.
-"""
+"""Which server's spelling an answer has."""
 
 DIALECTS: Final[tuple[Dialect, ...]] = get_args(Dialect)
 """Every dialect."""
 
-Chunking: TypeAlias = Literal["default", "whole", "token", "character", "random"]
-"""How the text of a streamed turn is cut into deltas.
-
-- `default`: a word or so each, always the same way.
-- `whole`: one delta for each field.
-- `token`: about four characters each, as tokens are.
-- `character`: one character each; tags and Kimi's tokens are cut too.
-- `random`: pieces of 1 to 12 characters, drawn from the emulator's seed.
-"""
+Chunking: TypeAlias = Literal[
+    "default",  # a word or so each, always the same way
+    "whole",  # one delta for each field
+    "token",  # about four characters each, as tokens are
+    "character",  # one character each: tags and Kimi's tokens are cut too
+    "random",  # pieces of 1 to 12 characters, drawn from the emulator's seed
+]
+"""How the text of a streamed turn is cut into deltas."""
 
 CHUNKINGS: Final[tuple[Chunking, ...]] = get_args(Chunking)
 """Every way of cutting."""
 
 FAULTS: Final[tuple[str, ...]] = (
+    # Before the head: a TCP RST, a clean end, what is not HTTP, silence.
     *("reset", "close", "garbage", "stall"),
+    # A status in Google's shape, or in the token endpoint's; 413 and 502 are pages of HTML.
     *("400", "401", "403", "404", "408", "413", "429", "500", "502", "503", "504"),
+    # A useless 200: silence after its head, no body, a page of HTML, an error object.
     *("stall-head", "empty-body", "wrong-content-type", "bad-gzip", "error-200"),
+    # After a part of the answer. `no-finish` ends cleanly without finish reason, `half-event` inside an event.
     *("reset-mid", "cut-mid", "stall-mid", "no-finish", "half-event", "malformed-json"),
+    # The same with an error in an event: an object, one in a list, one in vLLM's shape.
     *("error-event", "error-event-list", "error-event-flat"),
+    # Whole but odd: comments first, a comment of 2 MB, a null finish reason, a connection that stays open for a while.
     *("keep-alive", "oversized-line", "plain-text", "no-reason", "no-done", "open-end"),
 )
-"""Every kind of fault.
-
-- Before the head: `reset` (TCP RST), `close` (clean), `garbage` (not HTTP), `stall` (silence).
-- A status in Google's shape, or in the token endpoint's; `413` and `502` are pages of HTML.
-- A useless 200: `stall-head` (silence after it), `empty-body`, `wrong-content-type` (HTML), `bad-gzip`,
-  `error-200` (an error object).
-- After a part of the answer: `reset-mid`, `cut-mid`, `stall-mid`, `no-finish` (a clean end without finish reason and
-  `[DONE]`), `half-event` (a clean end inside an event), `malformed-json`, `error-event` (an object, `-list` in a list,
-  `-flat` in vLLM's shape).
-- Whole but odd: `keep-alive` (comments first), `oversized-line` (a comment of 2 MB), `plain-text`, `no-reason` (the
-  finish reason is null), `no-done`, `open-end` (the connection stays open for a while).
-"""
+"""Every kind of fault."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from kimi_vertex_emulator.answers import Dialect, known
 
 __all__ = ["REFUSALS", "Deployment", "Refusal", "State"]
 
-State: TypeAlias = Literal["ready", "zero", "starting", "down", "undeployed"]
-"""What an endpoint's replicas do.
+State: TypeAlias = Literal["ready", "zero", "starting", "down", "undeployed", "dedicated"]
+"""What an endpoint does.
 
-`ready`: they answer. `zero`: scaled to zero, and woken by the request. `starting`, `down`: there is none yet, or none any
-more. `undeployed`: the endpoint has no model.
+`ready`: it answers. `zero`: scaled to zero, and woken by the request. `starting`, `down`: there is no replica yet, or none
+any more. `undeployed`: it has no model. `dedicated`: it answers at its `dns` only, and the request came another way.
 """
 
 Refusal: TypeAlias = Literal[
@@ -47,7 +47,7 @@ class Deployment:
     """The name that its server knows the model by (`--served-model-name`)."""
     display_name: str = "kimi"
     dns: str = ""
-    """Its own host name: requests for it at Google's shared host are refused. `""`: it has none."""
+    """Its own host name. `""`: it has none."""
     state: State = "ready"
     server: Literal["vllm", "sglang"] = "vllm"
     flags: tuple[str, ...] | None = None
@@ -69,8 +69,9 @@ class Deployment:
     @property
     def dialect(self) -> Dialect:
         """How the server spells its answers: without parsers, thinking and calls are in the text."""
-        if not self.has("--reasoning-parser"):
-            return "vllm-no-parser"
-        if self.server == "vllm":
-            return "vllm-new"
-        return "vertex" if self.has("--tool-call-parser") else "sglang-no-tool-parser"
+        thinks, calls = self.has("--reasoning-parser"), self.has("--tool-call-parser")
+        if self.server == "vllm" or (calls and not thinks):
+            return "vllm-new" if thinks else "vllm-no-parser"
+        if calls:
+            return "vertex"
+        return "sglang-no-tool-parser" if thinks else "sglang-no-parser"

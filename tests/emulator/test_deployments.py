@@ -25,11 +25,9 @@ def get(emulator: Emulator, path: str) -> httpx.Response:
     return httpx.get(f"{emulator.origin}/v1/{path}")
 
 
-def ask(
-    emulator: Emulator, name: str = NAME, headers: dict[str, str] | None = None, **more: Any
-) -> httpx.Response:
+def ask(emulator: Emulator, name: str = NAME, **more: Any) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": "Hi"}], **more}
-    return httpx.post(f"{emulator.origin}/v1/{name}/chat/completions", json=body, headers=headers)
+    return httpx.post(f"{emulator.origin}/v1/{name}/chat/completions", json=body)
 
 
 def message(response: httpx.Response) -> str:
@@ -89,10 +87,13 @@ def test_states(owned: Emulator, state: Any, status: int, words: str) -> None:
 
 
 def test_a_host_of_its_own_is_named(owned: Emulator) -> None:
-    """At Google's shared host a dedicated endpoint is refused, with its own name."""
-    owned.deployments = [Deployment(NAME, dns="123.us-central1-1.prediction.vertexai.goog")]
-    response = ask(owned, headers={"host": "us-central1-aiplatform.googleapis.com"})
+    """Anywhere else a dedicated endpoint is refused, with its own name."""
+    owned.deployments = [
+        Deployment(NAME, dns="123.us-central1-1.prediction.vertexai.goog", state="dedicated")
+    ]
+    response = ask(owned)
     assert response.status_code == 400
+    assert "domain us-central1-aiplatform.googleapis.com. " in message(response)
     assert "'123.us-central1-1.prediction.vertexai.goog'" in message(response)
 
 

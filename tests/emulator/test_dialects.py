@@ -49,6 +49,7 @@ SPELT: dict[Dialect, Spelt] = {
     "vllm-no-parser": Spelt(fields=(), content=f"<think>{THINKING}</think>{TEXT}", unasked=""),
     "close-tag-only": Spelt(fields=(), content=f"{THINKING}</think>{TEXT}", unasked=""),
     "sglang-no-tool-parser": Spelt(content=TEXT + SECTION, call_id=None),
+    "sglang-no-parser": Spelt(fields=(), content=f"<think>{THINKING}</think>{TEXT}{SECTION}", call_id=None),
     "calls-in-thinking": Spelt(thinking=THINKING + SECTION, call_id=None),
     "llama.cpp": Spelt(call_id=HASHED, unasked=""),
     "moonshot": Spelt(call_id="look:0", unasked="choice", asked="choice"),

@@ -19,9 +19,9 @@ TOOLS = [
     {"type": "function", "function": {"name": name, "description": "", "parameters": {"type": "object"}}}
     for name in NAMES
 ]
-CALLS_IN_TEXT = ("sglang-no-tool-parser", "calls-in-thinking", "raw-k3")
+CALLS_IN_TEXT = ("sglang-no-tool-parser", "sglang-no-parser", "calls-in-thinking", "raw-k3")
 TOKENS_IN_TEXT = ("vllm-no-parser", "close-tag-only", *CALLS_IN_TEXT)
-NATIVE_IDS = ("vertex", "vllm-new", "gateway", "vllm-no-parser", "close-tag-only", *CALLS_IN_TEXT[:2])
+NATIVE_IDS = ("vertex", "vllm-new", "gateway", "vllm-no-parser", "close-tag-only", *CALLS_IN_TEXT[:3])
 
 # Words, look-alikes of Kimi's tokens, and what breaks careless parsers of streams: but not the tokens themselves.
 WORDS = st.sampled_from(
