@@ -15,14 +15,7 @@ from kimi_vertex_emulator import CHUNKINGS, DIALECTS, Cassette, Emulator, Quota,
 
 __all__ = ["main"]
 
-_RULES = {field.name: str(field.type) for field in fields(Rules)}
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+_RULES = [field.name for field in fields(Rules)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,35 +31,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--token-lifetime", type=int, default=3600, help="seconds (default: %(default)s)")
     add("--pace", type=float, default=0.02, help="seconds between deltas (default: %(default)s)")
     add("--script", help="a YAML file with rules that answer before the brain does")
-    add(
-        "--dialect",
-        choices=[*DIALECTS, "random"],
-        default="vertex",
-        help="whose spelling (default: %(default)s)",
-    )
+    dialects = [*DIALECTS, "random"]
+    add("--dialect", choices=dialects, default="vertex", help="whose spelling (default: %(default)s)")
     add("--chunking", choices=CHUNKINGS, default="default", help="how text is cut (default: %(default)s)")
-    add(
-        "--rule",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a rule beyond those of Kimi's servers, such as foreign_ids=error or context_window=262144; "
-        f"repeatable; names: {', '.join(_RULES)}",
-    )
-    add("--requests-per-minute", type=_positive, help="answer 429 to what exceeds it (default: no limit)")
+    rules = f"a rule beyond those of Kimi's servers, such as foreign_ids=error; repeatable; names: {', '.join(_RULES)}"
+    add("--rule", action="append", default=[], metavar="NAME=VALUE", help=rules)
+    add("--requests-per-minute", type=int, help="answer 429 to what exceeds it (default: no limit)")
     add("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     add("--watch", action="store_true", help="print each exchange instead of logging requests")
     add("--replay", metavar="FILE", help="answer from a cassette")
     add("--record", metavar="FILE", help="emulate nothing: forward requests to --target and write a cassette")
     add("--target", metavar="URL", help="where --record forwards to: https://HOST[/PATH]")
     add("--ca", metavar="FILE", help="PEM file of the authorities that vouch for --target")
-    add(
-        "--redact",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="what else no cassette may hold; repeatable",
-    )
+    redact = "what else no cassette may hold; repeatable"
+    add("--redact", action="append", default=[], metavar="TEXT", help=redact)
     add("--quiet", action="store_true", help="do not log the requests")
     return parser
 
@@ -104,14 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _recorder(options: argparse.Namespace) -> Recorder:
     if not (options.record and options.target):
         raise ValueError("--record FILE and --target URL belong together; give both")
-    return Recorder(
-        options.target,
-        options.record,
-        redact=options.redact,
-        host=options.host,
-        port=options.port,
-        ca=options.ca,
-    )
+    where = {"host": options.host, "port": options.port}
+    return Recorder(options.target, options.record, redact=options.redact, ca=options.ca, **where)
 
 
 def _emulator(options: argparse.Namespace) -> Emulator:
@@ -126,7 +98,7 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         dialect=options.dialect,
         chunking=options.chunking,
         rules=_rules(options.rule),
-        quota=Quota(requests=options.requests_per_minute) if options.requests_per_minute else None,
+        quota=Quota(requests=options.requests_per_minute),
         seed=options.seed,
         replay=Cassette.load(options.replay, redact=options.redact) if options.replay else None,
         journal_limit=1000,
@@ -137,27 +109,19 @@ def _emulator(options: argparse.Namespace) -> Emulator:
 
 
 def _rules(given: Sequence[str]) -> Rules:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  # slow to import
+
     found: dict[str, Any] = {}
     for item in given:
         name, equals, value = item.partition("=")
         if name not in _RULES or not equals:
             raise ValueError(f"--rule {item}: expected NAME=VALUE with a name of {', '.join(_RULES)}")
-        try:
-            found[name] = _value(value, _RULES[name])
-        except ValueError as error:
-            raise ValueError(f"--rule {item}: {error}") from None
-    return Rules(**found)
-
-
-def _value(text: str, kind: str) -> Any:
-    """A rule's value, as the annotation of its field says."""
-    if kind == "bool":
-        if text not in {"true", "false"}:
-            raise ValueError("expected true or false")
-        return text == "true"
-    if kind.startswith("int"):
-        return int(text)
-    return [name.strip() for name in text.split(",")] if kind.startswith("Collection") else text
+        found[name] = [model.strip() for model in value.split(",")] if name == "models" else value
+    try:
+        return TypeAdapter(Rules).validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"--rule {first['loc'][0]}={first['input']}: {first['msg']}") from None
 
 
 if __name__ == "__main__":

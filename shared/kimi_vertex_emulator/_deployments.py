@@ -7,7 +7,7 @@ Refusals: bodies that were reported for python-aiplatform, cloud-foundation-fabr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -137,7 +137,7 @@ def resource(request: Recorded, deployments: Sequence[Deployment] | None) -> Rep
 
 
 def list_models(
-    request: Recorded, deployments: Sequence[Deployment] | None, models: Collection[str] | None
+    request: Recorded, deployments: Sequence[Deployment] | None, models: Sequence[str] | None
 ) -> Reply | None:
     """Answers a request for a list of models in OpenAI's form, or for one of them; `None` if it is something else.
 

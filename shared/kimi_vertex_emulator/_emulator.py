@@ -104,8 +104,9 @@ class Emulator(Server):
         self.deployments = deployments
         self.refusal: Refusal | None = refusal
         self._journal = Journal(journal_limit)
-        player = None if replay is None else Player(replay)
-        self._sources = Sources(script.copy() if script is not None else Script(), player)
+        self.script = Script() if script is None else script.copy()
+        """What is asked when the queue is empty; a copy of the script that was given."""
+        self._sources = Sources(self, None if replay is None else Player(replay))
         self._service = Service(self, self._sources)
 
     @property
@@ -122,15 +123,6 @@ class Emulator(Server):
     def issued_tokens(self) -> list[str]:
         """The tokens that the token endpoint, the STS and the metadata server handed out."""
         return list(self._service.deadlines)
-
-    @property
-    def script(self) -> Script:
-        """What is asked when the queue is empty; a copy of the script that was given."""
-        return self._sources.script
-
-    @script.setter
-    def script(self, script: Script) -> None:
-        self._sources.script = script
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -183,6 +175,7 @@ class Emulator(Server):
 
     def reset(self) -> None:
         """Empties queue, script and journal; a cassette starts over; settings, sockets and issued tokens stay."""
+        self.script = Script()
         self._sources.reset()
         self._service.reset()
         self._journal.clear()
@@ -230,33 +223,26 @@ class Emulator(Server):
         finish_reason: str | None = None,
         **conditions: Unpack[Conditions],
     ) -> list[Exchange]:
-        """What `find` finds, if it is as much as expected.
-
-        Args:
-            text: What the user said last.
-            times: How many exchanges; default one or more.
-            status: The response's status.
-            finish_reason: The response's finish reason, as it went over the wire.
-            conditions: The other conditions of `on`.
+        """What `find` finds with the same conditions, if it is found `times` times; by default once or more.
 
         Raises:
             AssertionError: There are fewer or more; the text lists everything that came.
         """
-        match = Match(text, **conditions)
-        found = self._journal.find(match, status, finish_reason)
+        found = self.find(text, status=status, finish_reason=finish_reason, **conditions)
         if len(found) == times or (times is None and found):
             return found
-        wanted = f"{match}" + ("" if status is None else f", status={status}")
-        wanted += "" if finish_reason is None else f", finish_reason={finish_reason!r}"
+        answered = {"status": status, "finish_reason": finish_reason}
+        wanted = [f"{name}={value!r}" for name, value in answered.items() if value is not None]
+        words = ", ".join([str(Match(text, **conditions)), *wanted])
         number = "at least 1" if times is None else str(times)
-        raise self._journal.failure(f"expected {number} exchange(s) with {wanted}; there were {len(found)}")
+        raise self._journal.failure(f"expected {number} exchange(s) with {words}; there were {len(found)}")
 
     def _handle(self, request: Recorded) -> Reply:
         if request.path == JOURNAL:
             return journal_page(self._journal, request)
         exchange = self._journal.open(request)
         try:
-            reply, exchange.unexpected = self._service.answer(request)
+            reply = self._service.answer(request)
         except Exception:
             self._journal.fail(exchange)
             raise

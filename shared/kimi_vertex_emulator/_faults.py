@@ -159,13 +159,7 @@ def breaks_an_answer(fault: Fault) -> bool:
 
 
 def early_reply(fault: Fault, *, streaming: bool, token: bool = False) -> Reply:
-    """The reply of a fault that strikes before anything of the answer is there.
-
-    Args:
-        fault: The fault; `breaks_an_answer` is false for it.
-        streaming: The request asked for a stream: Google then wraps its error in a list.
-        token: The request went to a token source, which has an error shape of its own.
-    """
+    """The reply of a fault that strikes before anything of the answer is there; see `strike`."""
     if made := _EARLY.get(fault.kind):
         return made(fault, streaming)
     if token:
@@ -175,8 +169,18 @@ def early_reply(fault: Fault, *, streaming: bool, token: bool = False) -> Reply:
     return json_reply([error] if streaming else error, int(fault.kind), _retry_after(fault))
 
 
-def strike(fault: Fault, reply: Reply, *, streaming: bool) -> Reply:
-    """An answer with the fault in the middle of it, or sent oddly."""
+def strike(fault: Fault, answer: Callable[[], Reply], *, streaming: bool, token: bool = False) -> Reply:
+    """What a fault makes of an answer.
+
+    Args:
+        fault: The fault.
+        answer: Gives the answer; not called if the fault comes before it.
+        streaming: The request asked for a stream: Google then wraps its error in a list.
+        token: The request went to a token source, which has an error shape of its own.
+    """
+    if not breaks_an_answer(fault):
+        return early_reply(fault, streaming=streaming, token=token)
+    reply = answer()
     head = {name: value for name, value in reply.headers.items() if name != "content-length"}
     if fault.kind == "plain-text":
         head["content-type"] = "text/plain"

@@ -261,7 +261,7 @@ class Journal:
     def note(self, exchange: Exchange, reply: Reply) -> Reply:
         """The same reply, noting what of it is sent."""
         exchange.headers = {name.lower(): value for name, value in reply.headers.items()}
-        exchange.on_end = reply.done
+        exchange.unexpected, exchange.on_end = reply.unexpected, reply.done
 
         def done() -> None:
             answered = _DONE in b"".join(data for _, data in exchange.pieces[-2:])

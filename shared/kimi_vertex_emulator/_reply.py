@@ -42,6 +42,8 @@ class Reply:
     """Called when nothing more of it will be sent, also if the client has left."""
     relayed: AsyncGenerator[bytes | Literal["cut"], None] | None = None
     """A body that is still coming in, sent as it comes instead of `parts`."""
+    unexpected: bool = False
+    """Whether nothing was scripted for the request, or its route does not exist."""
 
 
 def encode_json(value: Any) -> bytes:

@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING
 from kimi_vertex_emulator import _auth
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._deployments import find, forbidden, list_models, refuse, resource
-from kimi_vertex_emulator._faults import (
-    INVALID_CREDENTIALS,
-    NO_CREDENTIALS,
-    breaks_an_answer,
-    early_reply,
-    strike,
-)
+from kimi_vertex_emulator._faults import INVALID_CREDENTIALS, NO_CREDENTIALS, early_reply, strike
 from kimi_vertex_emulator._pieces import Style, estimate
 from kimi_vertex_emulator._render import stream_parts, whole_body
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply, raw_reply, stream_reply
@@ -62,33 +56,30 @@ class Service:
         self.deadlines: dict[str, float] = {}
         """When each token that was issued is refused, on the monotonic clock."""
 
-    def answer(self, request: Recorded) -> tuple[Reply, bool]:
-        """The reply to a request, and whether it is one that a test may not have expected."""
+    def answer(self, request: Recorded) -> Reply:
+        """The reply to a request."""
         self._arrived += 1
         if is_chat(request):
             try:
                 return self._chat(request)
             except RecursionError:
-                return google_error(400, "INVALID_ARGUMENT", "The request is nested too deeply."), False
+                return google_error(400, "INVALID_ARGUMENT", "The request is nested too deeply.")
         if (request.method, request.path) == ("GET", "/health"):
-            return json_reply({"status": "ok"}), False
-        match = ENDPOINT.fullmatch(request.path)
-        deployments = self._settings.deployments
-        found = resource(request, deployments) or list_models(
-            request, deployments, self._settings.rules.models
-        )
+            return json_reply({"status": "ok"})
+        deployments, models = self._settings.deployments, self._settings.rules.models
+        found = resource(request, deployments) or list_models(request, deployments, models)
         if found is None:
             return self._token(request)
-        if match is None or match["verb"]:
-            return self._denied(request, False) or found, False
-        early = self._sources.early("endpoint") or self._denied(request, False)
-        return early or self._sources.late("endpoint", found), False
+        reply = self._denied(request, streaming=False) or found
+        match = ENDPOINT.fullmatch(request.path)
+        described = match is not None and not match["verb"]
+        return self._sources.instead("endpoint", lambda: reply) if described else reply
 
     def reset(self) -> None:
         """Starts the random draws of the requests over."""
         self._arrived = 0
 
-    def _token(self, request: Recorded) -> tuple[Reply, bool]:
+    def _token(self, request: Recorded) -> Reply:
         lifetime = self._settings.token_lifetime
         issued = _auth.issue(request, number=len(self.deadlines) + 1, lifetime=lifetime)
         if issued is None:
@@ -96,43 +87,45 @@ class Service:
                 f"The kimi-vertex emulator has no route {request.method} {request.path}. It serves "
                 "endpoints/openapi/chat/completions, endpoints/ID and its methods, models, token endpoints, and health."
             )
-            return google_error(404, "NOT_FOUND", words), True
-        if early := self._sources.early("token"):
-            return early, False
+            return replace(google_error(404, "NOT_FOUND", words), unexpected=True)
         reply, token = issued
-        if token is not None:
-            self.deadlines[token] = time.monotonic() + lifetime
-        return self._sources.late("token", reply), False
 
-    def _chat(self, request: Recorded) -> tuple[Reply, bool]:
+        def handed_out() -> Reply:
+            if token is not None:
+                self.deadlines[token] = time.monotonic() + lifetime
+            return reply
+
+        return self._sources.instead("token", handed_out)
+
+    def _chat(self, request: Recorded) -> Reply:
         settings, rules = self._settings, self._settings.rules
         place = ENDPOINT.fullmatch(request.path)
         verb = place["verb"] if place else None
         body = json_object(request)
         streaming = bool(body and body.get("stream", verb == ":streamRawPredict"))
-        if early := self._denied(request, streaming) or self._sources.early("chat", streaming=streaming):
-            return early, False
+        if early := self._denied(request, streaming=streaming) or self._sources.early(streaming=streaming):
+            return early
         if replayed := self._sources.replayed(request):
-            return replayed, False
+            return replayed
         if verb == ":predict":
             body, streaming = instance(body), False
         endpoint = find(settings.deployments or (), place)
         if settings.deployments is not None and (refused := refuse(body or {}, place, endpoint)):
-            return refused, False
+            return refused
         if rules.max_payload is not None and len(request.body) > rules.max_payload:
             message = f"Request payload size exceeds the limit: {rules.max_payload} bytes."
-            return google_error(400, "INVALID_ARGUMENT", message), False
+            return google_error(400, "INVALID_ARGUMENT", message)
         if refused := unreadable(body):
-            return refused, False
+            return refused
         assert body is not None, "what is not an object is unreadable"
         model = endpoint.model if endpoint else place["endpoint"] if place else ""
         chat = ChatRequest.from_body(body, model=str(body.get("model") or model), stream=streaming)
         dialect = endpoint.dialect if endpoint else self._dialect()
         refused = next(refusals(body, chat, rules, dialect, place, strict=settings.strict), None)
         if refused := refused or self._over_quota(chat):
-            return refused, False
+            return refused
         try:
-            reply, unscripted = self._admitted(request, chat, dialect, wrapped=verb == ":predict")
+            reply = self._admitted(request, chat, dialect, wrapped=verb == ":predict")
         except BaseException:
             self._meter.leave()
             raise
@@ -141,23 +134,21 @@ class Service:
             if quota.slots != self._slots[0] or self._meter.running == 1:  # a new start has another loop
                 self._slots = quota.slots, asyncio.Semaphore(quota.slots)
             reply = replace(reply, slot=self._slots[1])
-        return replace(reply, done=self._meter.leave), unscripted
+        return replace(reply, done=self._meter.leave)
 
-    def _admitted(
-        self, request: Recorded, chat: ChatRequest, dialect: Dialect, *, wrapped: bool
-    ) -> tuple[Reply, bool]:
-        answer = self._sources.next(chat, request, self._settings.brain)
-        unscripted = answer is None
-        if answer is None:
-            answer = self._sources.unscripted(chat, request)
+    def _admitted(self, request: Recorded, chat: ChatRequest, dialect: Dialect, *, wrapped: bool) -> Reply:
+        scripted = self._sources.scripted(chat, request)
+        answer = scripted or self._sources.unscripted(chat, request)
         if isinstance(answer, Raw):
-            return raw_reply(answer), unscripted
-        if isinstance(answer, Turn):
-            return self._send(answer, chat, dialect, wrapped=wrapped), unscripted
-        if not breaks_an_answer(answer):
-            return early_reply(answer, streaming=chat.stream), False
-        reply = self._send(answer.turn or improvised(chat), chat, dialect, wrapped=wrapped)
-        return strike(answer, reply, streaming=chat.stream), False
+            reply = raw_reply(answer)
+        elif isinstance(answer, Turn):
+            reply = self._send(answer, chat, dialect, wrapped=wrapped)
+        else:
+            turn = answer.turn or improvised(chat)
+            reply = strike(
+                answer, lambda: self._send(turn, chat, dialect, wrapped=wrapped), streaming=chat.stream
+            )
+        return replace(reply, unexpected=scripted is None)
 
     def _over_quota(self, chat: ChatRequest) -> Reply | None:
         quota = self._settings.quota
@@ -192,7 +183,7 @@ class Service:
         whole = whole_body(turn, chat, reply_id, style)
         return replace(json_reply({"predictions": whole} if wrapped else whole), delay=turn.delay)
 
-    def _denied(self, request: Recorded, streaming: bool) -> Reply | None:
+    def _denied(self, request: Recorded, *, streaming: bool) -> Reply | None:
         settings, token = self._settings, request.bearer
         expired = self.deadlines.get(token or "", math.inf) <= time.monotonic()
         words, reason = INVALID_CREDENTIALS, ""

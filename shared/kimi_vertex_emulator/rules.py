@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -53,7 +53,7 @@ class Rules:
     """Refuse prompts whose estimated tokens, together with `max_tokens`, exceed it. `None`: no limit."""
     max_payload: int | None = None
     """Refuse bodies of more bytes: 10,000,000 on dedicated endpoints, 1,500,000 on shared ones. `None`: no limit."""
-    models: Collection[str] | None = None
+    models: Sequence[str] | None = None
     """The models of the managed endpoint; any other gets Google's 404, which does not say whether it was retired.
     `None`: any."""
     refuse_forced_tool_choice: bool = False
