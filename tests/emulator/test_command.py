@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from kimi_vertex_emulator import Cassette, Emulator, Interaction, Rules
+from kimi_vertex_emulator import Cassette, Emulator, Interaction, Rules, Turn
+from kimi_vertex_emulator.__main__ import _emulator, _parser, main
 from kimi_vertex_emulator.__main__ import _rules as rules_of
-from kimi_vertex_emulator.__main__ import main
+
+USER = {"role": "user", "content": "What is 1 + 2?"}
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+
+
+def called(*ids: str, answered: bool = True) -> list[dict[str, Any]]:
+    """A history in which `add` was called with these ids."""
+    messages: list[dict[str, Any]] = [USER]
+    for call_id in ids:
+        call = {"id": call_id, "type": "function", "function": {"name": "add", "arguments": "{}"}}
+        result = {"role": "tool", "tool_call_id": call_id, "content": "3"}
+        messages.append({"role": "assistant", "reasoning_content": "Hm.", "tool_calls": [call]})
+        messages += [result] * answered
+    return [*messages, USER]
+
+
+def commanded(*options: str) -> Emulator:
+    """The emulator that the command serves."""
+    return _emulator(_parser().parse_args(["--port", "0", "--pace", "0", *options]))
 
 
 def test_the_command_prints_the_variable_serves_and_ends_quietly() -> None:
@@ -116,6 +137,63 @@ def test_the_command_takes_every_rule() -> None:
     assert set(given) == {field.name for field in fields(Rules)}
     read = rules_of([f"{name}={spelt}" for name, (spelt, _) in given.items()])
     assert read == Rules(**{name: value for name, (_, value) in given.items()})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rule", "body", "status"),
+    [
+        ("duplicate_ids=error", {"messages": called("functions.add:0", "functions.add:0")}, 400),
+        ("foreign_ids=error", {"messages": called("call_1")}, 400),
+        ("unanswered_calls=error", {"messages": called("functions.add:0", answered=False)}, 400),
+        ("temperature=true", {"temperature": 0.5}, 400),
+        ("context_window=8", {"max_tokens": 5}, 400),
+        ("max_payload=100", {"stop": ["x" * 50]}, 400),
+        ("models=a/b, c/d", {"model": "m/k"}, 404),
+        ("refuse_forced_tool_choice=true", {"tools": [TOOL], "tool_choice": "required"}, 400),
+    ],
+)
+def test_each_rule_of_the_command_holds(
+    http: httpx.Client, rule: str, body: dict[str, Any], status: int
+) -> None:
+    """With `--rule` a request is refused that is answered without."""
+    asked = {"model": "m/k", "messages": [USER], **body}
+    found = []
+    for options in ([], ["--rule", rule]):
+        with commanded(*options) as emulator:
+            found.append(http.post(f"{emulator.base_url}/chat/completions", json=asked).status_code)
+    assert found == [200, status]
+
+
+def test_a_rule_of_the_command_may_degrade(http: httpx.Client) -> None:
+    """A rule whose breach is to degrade costs the answer, and nothing else."""
+    body = {"model": "m/k", "messages": called("call_1")}
+    with commanded("--rule", "foreign_ids=degrade") as emulator:
+        answer = http.post(f"{emulator.base_url}/chat/completions", json=body)
+    assert (answer.status_code, answer.json()["choices"][0]["message"]["content"]) == (200, None)
+
+
+def test_the_command_has_a_pace(http: httpx.Client) -> None:
+    """Between two deltas there are the seconds of `--pace`."""
+    body = {"model": "m/k", "messages": [USER], "stream": True}
+    with commanded("--pace", "0.02") as emulator:
+        emulator.enqueue(Turn(text=["a", "b", "c"]))
+        http.post(f"{emulator.base_url}/chat/completions", json=body)
+        offsets = [at for at, _ in emulator.exchanges[0].events]
+    assert all(later - earlier > 0.019 for earlier, later in pairwise(offsets[:5]))
+
+
+def test_the_command_keeps_a_thousand_exchanges() -> None:
+    """Of 1,002 requests, the first two are gone from the journal."""
+    one = b"GET /health?%d HTTP/1.1\r\nhost: x\r\n\r\n"
+    with commanded() as emulator:
+        host, _, port = emulator.host.partition(":")
+        with socket.create_connection((host, int(port))) as sock:
+            sock.sendall(b"".join(one % number for number in range(1002)))
+            received = b""
+            while received.count(b"HTTP/1.1 200") < 1002:
+                received += sock.recv(1 << 16)
+        kept = [request.query for request in emulator.requests]
+    assert (len(kept), kept[0], kept[-1]) == (1000, "2", "1001")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,19 @@ def test_an_endpoint_leads_to_its_container(owned: Emulator) -> None:
     assert "--tool-call-parser=kimi_k2" in get(owned, deployed["model"]).json()["containerSpec"]["args"]
 
 
+@pytest.mark.parametrize(
+    ("state", "replicas"), [("ready", [1, 1]), ("zero", [0, 0]), ("starting", [1, 0]), ("undeployed", None)]
+)
+def test_an_endpoint_counts_its_replicas(owned: Emulator, state: Any, replicas: list[int] | None) -> None:
+    """A description has the least replicas and the available ones; without a model there is nothing to count."""
+    owned.deployments = [Deployment(NAME, state=state)]
+    counted = [
+        [model["dedicatedResources"]["minReplicaCount"], model["status"]["availableReplicaCount"]]
+        for model in get(owned, NAME).json().get("deployedModels", ())
+    ]
+    assert counted == ([] if replicas is None else [replicas])
+
+
 def test_lists_come_in_pages(owned: Emulator) -> None:
     """A page has so many endpoints of the place as were asked for, and the token of the next."""
     owned.deployments = [Deployment(f"{HERE}/endpoints/{n}") for n in range(3)]
@@ -117,6 +130,7 @@ def test_vllm_knows_its_model_by_one_name(owned: Emulator) -> None:
         ("vllm", None, "reasoning"),
         ("sglang", None, "reasoning_content"),
         ("vllm", ("--tool-call-parser", "kimi_k2", "--enable-auto-tool-choice"), None),
+        ("sglang", (), None),
     ],
 )
 def test_the_flags_decide_where_thinking_stands(

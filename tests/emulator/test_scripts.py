@@ -212,6 +212,36 @@ def test_yaml_says_the_same_as_python(tmp_path: Path) -> None:
     assert script.remaining == 0
 
 
+SERVED = """
+rules:
+  - match: {text: {regex: "^(hi|hello)"}, turn: 0, path: "*/openapi/*"}
+    answer:
+      - {fault: 429, retry_after: 7}
+      - {raw: ['{"choices": []}'], status: 201, headers: {X-Made: by hand}}
+      - {thinking: Hm., tool_calls: [{name: look, arguments: {at: sky}}], dialect: vllm-new}
+  - match: {tools: get_weather}
+    answer: Rain.
+    times: 2
+    always: Snow.
+"""
+
+
+def test_a_yaml_script_is_served(kimi: Any, tmp_path: Path) -> None:
+    """What a file says arrives: a fault with its header, exact bytes, a call, and then what is always said."""
+    path = tmp_path / "script.yaml"
+    path.write_text(SERVED, encoding="utf-8")
+    kimi.emulator.script = Script.from_yaml(path)
+    refused, raw, called = (kimi.post("hello") for _ in range(3))
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
+    assert (raw.status_code, raw.json(), raw.headers["x-made"]) == (201, {"choices": []}, "by hand")
+    message = called.json()["choices"][0]["message"]
+    assert (message["reasoning"], message["tool_calls"][0]["function"]["arguments"]) == (
+        "Hm.",
+        '{"at": "sky"}',
+    )
+    assert [kimi.text("x", tools=[TOOL]) for _ in range(4)] == ["Rain.", "Rain.", "Snow.", "Snow."]
+
+
 def chat(text: str, tool: str = "", team: str = "") -> tuple[ChatRequest, Recorded]:
     tools = [Tool(tool)] if tool else []
     asked = ChatRequest(model="a/b", messages=[PastMessage("user", text)], tools=tools)
