@@ -228,13 +228,18 @@ def test_a_server_that_stays_away_is_given_up(
 
 def test_a_server_that_is_away_is_waited_for(files: Files, away: str) -> None:
     """Its rows are not put aside, although no retry of theirs finds it."""
-    files.write(numbered(3))
-    with files.start() as process:
-        time.sleep(2.5)
+    files.write(numbered(64))
+    code = "import logging, sys; logging.basicConfig(level=20); import kimi_vertex_cli; kimi_vertex_cli.main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *files.arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        tried = (line for line in process.stderr if b"Attempt 1 failed" in line)
+        assert len(list(itertools.islice(tried, 64))) == 64
         with Emulator(port=int(away.rpartition(":")[2])):
-            process.communicate()
-    assert process.returncode == 0
-    assert len(files.keys) == 3
+            while not files.out.stat().st_size:
+                time.sleep(0.005)
+            process.kill()
+    assert files.lines(files.errors) == []
 
 
 def refused(files: Files, capsys: pytest.CaptureFixture[str]) -> str:
@@ -444,30 +449,20 @@ def test_rows_that_are_added_meanwhile_wait_for_the_next_run(files: Files) -> No
     assert [number for number, _ in lines.left()] == [1, 2]
 
 
-def killed(files: Files, kimi: Emulator, rows: int, after: int) -> None:
-    """A run that is killed with -9 once so many rows are answered, and the one that goes on."""
-    kimi.reset()
-    files.out.unlink(missing_ok=True)
-    process = files.start("--concurrency", "8")
-    while sum(exchange.status == 200 for exchange in kimi.exchanges) < after:
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
-    time.sleep(0.1)
-    with files.start("--concurrency", "8") as process:
-        assert process.wait() == 0
-    assert Counter(files.keys) == Counter(f"r{n}" for n in range(rows))
-    asked = Counter(exchange.messages[-1]["content"] for exchange in kimi.exchanges)
-    assert sum(times - 1 for times in asked.values()) <= 8
-
-
 def test_a_killed_job_goes_on(files: Files, kimi: Emulator) -> None:
     """After kill -9 nothing is lost, nothing doubled, and what was running is asked again, at most."""
-    rows = 120
+    rows, kills = 120, int(os.environ.get("BATCH_KILLS", "2"))
     files.write(numbered(rows))
-    moments = random.Random(1).sample(range(rows - 20), int(os.environ.get("BATCH_KILLS", "2")))
-    for after in moments:
-        killed(files, kimi, rows, after)
+    for after in sorted(random.Random(1).sample(range(rows - 20), kills)):
+        process = files.start("--concurrency", "8")
+        while sum(exchange.status == 200 for exchange in kimi.exchanges) < after:
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+    assert files.run() == 0
+    assert Counter(files.keys) == Counter(f"r{n}" for n in range(rows))
+    asked = Counter(exchange.messages[-1]["content"] for exchange in kimi.exchanges)
+    assert sum(times - 1 for times in asked.values()) <= 8 * kills
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
