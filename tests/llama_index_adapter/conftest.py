@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import pytest
@@ -29,13 +28,10 @@ Chat: TypeAlias = Callable[..., list[ChatResponse]]
 Complete: TypeAlias = Callable[..., list[CompletionResponse]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Let llama-index-core and its workflow engine use what pydantic has deprecated; ours stay errors."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            for warning in reversed(CORE_WARNINGS):
-                item.add_marker(pytest.mark.filterwarnings(warning))
+    for warning in reversed(CORE_WARNINGS):
+        item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture

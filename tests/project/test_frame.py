@@ -13,28 +13,33 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCK: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 YAML_FILES = [*sorted((ROOT / ".github").rglob("*.yml")), ROOT / ".pre-commit-config.yaml"]
 
 
-def test_lock_names_no_registry_but_pypi() -> None:
+@pytest.fixture(scope="module")
+def lock() -> dict[str, Any]:
+    """What is in uv.lock."""
+    return tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+
+
+def test_lock_names_no_registry_but_pypi(lock: dict[str, Any]) -> None:
     """Whoever updates the lock on a machine with a mirror does not pass the mirror on."""
-    sources = {str(package["source"]) for package in LOCK["package"]}
+    sources = {str(package["source"]) for package in lock["package"]}
     assert sources == {"{'registry': 'https://pypi.org/simple'}", "{'editable': '.'}"}
 
 
-def test_lock_downloads_only_from_pypi() -> None:
+def test_lock_downloads_only_from_pypi(lock: dict[str, Any]) -> None:
     """Every file in the lock is on PyPI's own host and has a hash."""
-    files = [file for package in LOCK["package"] for file in _files(package)]
+    files = [file for package in lock["package"] for file in _files(package)]
     assert len(files) > 100
     assert [f for f in files if not f["url"].startswith("https://files.pythonhosted.org/")] == []
     assert [f for f in files if not f["hash"].startswith("sha256:")] == []
 
 
-def test_lock_belongs_to_this_pyproject() -> None:
+def test_lock_belongs_to_this_pyproject(lock: dict[str, Any]) -> None:
     """The lock was made for the requirements that pyproject.toml has now."""
-    (project,) = (package for package in LOCK["package"] if package["name"] == "kimi-vertex")
+    (project,) = (package for package in lock["package"] if package["name"] == "kimi-vertex")
     locked = project["metadata"]
     declared = {re.split(r"[\[<>=]", line)[0] for line in PYPROJECT["project"]["dependencies"]}
     assert declared <= {requirement["name"] for requirement in locked["requires-dist"]}

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +18,9 @@ from llama_index_kimi_vertex import KimiVertex
 SECRET = "ya29.hunter2"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Let LlamaIndex and its neighbors use what is deprecated."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore"))
+    item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
 @pytest.fixture
