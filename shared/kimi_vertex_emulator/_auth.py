@@ -27,54 +27,43 @@ _IMPERSONATE = re.compile(r"/v1/projects/-/serviceAccounts/[^/]+:generateAccessT
 _ACCOUNT = re.compile(r"instance/service-accounts/[^/]+/(?P<what>token|email|)")
 _METADATA = "/computeMetadata/v1/"
 _FLAVOR = {"metadata-flavor": "Google"}
-
+_TEXTS = {
+    "/": "computeMetadata/\n",
+    "": "instance/\nproject/\nuniverse/\n",
+    "project/project-id": "emulator",
+    "project/numeric-project-id": "123456789012",
+    "universe/universe-domain": "googleapis.com",
+}
 
 Issued: TypeAlias = tuple[Reply, str | None]
 """A reply of a token source, and the token in it, if any."""
 
 
 def issue(request: Recorded, *, number: int, lifetime: int) -> Issued | None:
-    """Answers a request to a token source; `None` if the path belongs to something else.
-
-    Args:
-        request: The request.
-        number: Makes the token unique and readable in a test: `emulator-token-NUMBER`.
-        lifetime: Seconds until the token claims to expire.
-    """
-    token = f"emulator-token-{number}"
-    if request.method == "POST" and request.path == "/token":
-        return _oauth(request, token, lifetime)
-    if request.method == "POST" and request.path == "/sts":
-        return _exchange(request, token, lifetime)
-    if request.method == "POST" and _IMPERSONATE.fullmatch(request.path):
+    """Answers a request to a token source with `emulator-token-NUMBER`; `None` if the path belongs to something else."""
+    token, path = f"emulator-token-{number}", request.path
+    if request.method == "GET" and (path == "/" or path.startswith(_METADATA)):
+        return _metadata(request, token, lifetime)
+    if request.method != "POST":
+        return None
+    if _IMPERSONATE.fullmatch(path):
         expires = datetime.now(UTC) + timedelta(seconds=lifetime)
         body = {"accessToken": token, "expireTime": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}
         return json_reply(body), token
-    if request.method == "GET" and (request.path == "/" or request.path.startswith(_METADATA)):
-        return _metadata(request, token, lifetime)
-    return None
+    if path not in ("/token", "/sts"):
+        return None
+    form, issued = request.form, {"access_token": token, "expires_in": lifetime, "token_type": "Bearer"}
+    if path == "/token":
+        if form.get("grant_type") in _GRANTS and (form.get("assertion") or form.get("refresh_token")):
+            return json_reply({**issued, "scope": _SCOPE}), token
+        return _refused("invalid_grant", "The emulator knows JWT bearer and refresh token grants.")
+    if form.get("grant_type") == _EXCHANGE and form.get("subject_token"):
+        return json_reply({**issued, "issued_token_type": _ACCESS_TOKEN}), token
+    return _refused("invalid_request", "A token exchange needs its grant_type and a subject_token.")
 
 
-def _oauth(request: Recorded, token: str, lifetime: int) -> Issued:
-    form = request.form
-    if form.get("grant_type") not in _GRANTS or not (form.get("assertion") or form.get("refresh_token")):
-        return _oauth_error("invalid_grant", "The emulator knows JWT bearer and refresh token grants."), None
-    body = {"access_token": token, "expires_in": lifetime, "scope": _SCOPE, "token_type": "Bearer"}
-    return json_reply(body), token
-
-
-def _exchange(request: Recorded, token: str, lifetime: int) -> Issued:
-    form = request.form
-    if form.get("grant_type") != _EXCHANGE or not form.get("subject_token"):
-        return _oauth_error(
-            "invalid_request", "A token exchange needs its grant_type and a subject_token."
-        ), None
-    body: dict[str, Any] = {"access_token": token, "issued_token_type": _ACCESS_TOKEN}
-    return json_reply({**body, "token_type": "Bearer", "expires_in": lifetime}), token
-
-
-def _oauth_error(error: str, description: str) -> Reply:
-    return json_reply({"error": error, "error_description": description}, 400)
+def _refused(error: str, description: str) -> Issued:
+    return json_reply({"error": error, "error_description": description}, 400), None
 
 
 def _metadata(request: Recorded, token: str, lifetime: int) -> Issued:
@@ -82,19 +71,15 @@ def _metadata(request: Recorded, token: str, lifetime: int) -> Issued:
         return _plain("Missing Metadata-Flavor:Google header.\n", 403), None
     path = request.path.removeprefix(_METADATA)
     match = _ACCOUNT.fullmatch(path)
-    if match is not None and match["what"] == "token":
-        body = {"access_token": token, "expires_in": lifetime, "token_type": "Bearer"}
-        return _json(body), token
-    if match is not None and match["what"] == "email":
+    if match is None:
+        return _plain(_TEXTS[path]) if path in _TEXTS else _plain("not found\n", 404), None
+    if match["what"] == "token":
+        return _json({"access_token": token, "expires_in": lifetime, "token_type": "Bearer"}), token
+    if match["what"] == "email":
         return _plain(_EMAIL), None
-    if match is not None:
-        recursive = parse_qs(request.query).get("recursive") == ["true"]
-        account = {"aliases": ["default"], "email": _EMAIL, "scopes": [_SCOPE]}
-        return _json(account) if recursive else _plain("aliases\nemail\nscopes\ntoken\n"), None
-    texts = {"/": "computeMetadata/\n", "": "instance/\nproject/\nuniverse/\n"}
-    texts |= {"project/project-id": "emulator", "project/numeric-project-id": "123456789012"}
-    texts |= {"universe/universe-domain": "googleapis.com"}
-    return _plain(texts[path]) if path in texts else _plain("not found\n", 404), None
+    recursive = parse_qs(request.query).get("recursive") == ["true"]
+    account = {"aliases": ["default"], "email": _EMAIL, "scopes": [_SCOPE]}
+    return _json(account) if recursive else _plain("aliases\nemail\nscopes\ntoken\n"), None
 
 
 def _json(value: Any) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kimi_vertex_emulator.answers import Call
 
-__all__ = ["ChatRequest", "PastMessage", "Tool", "objects"]
+__all__ = ["ChatRequest", "PastMessage", "Tool", "mapping", "objects"]
 
 _OFF: tuple[tuple[str, str, Any], ...] = (
     ("chat_template_kwargs", "thinking", False),
@@ -81,9 +81,9 @@ class ChatRequest:
             ],
             tool_choice=choice,
             named_tool=named,
-            response_format=_mapping(body.get("response_format")) or None,
+            response_format=mapping(body.get("response_format")) or None,
             stream=bool(body.get("stream")) if stream is None else stream,
-            include_usage=bool(_mapping(body.get("stream_options")).get("include_usage")),
+            include_usage=bool(mapping(body.get("stream_options")).get("include_usage")),
             max_tokens=limit if isinstance(limit, int) and not isinstance(limit, bool) else None,
             stop=[
                 text
@@ -91,16 +91,17 @@ class ChatRequest:
                 if text and isinstance(text, str)
             ],
             effort=_effort(body),
-            thinking=all(_mapping(body.get(outer)).get(inner) != off for outer, inner, off in _OFF),
+            thinking=all(mapping(body.get(outer)).get(inner) != off for outer, inner, off in _OFF),
         )
 
 
 def _effort(body: Mapping[str, Any]) -> str | None:
-    effort = _mapping(body.get("thinking")).get("effort") or body.get("reasoning_effort")
+    effort = mapping(body.get("thinking")).get("effort") or body.get("reasoning_effort")
     return effort if isinstance(effort, str) else None
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """An object; an empty one for anything else."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -127,7 +128,7 @@ def _message(message: Mapping[str, Any]) -> PastMessage:
 
 
 def _call(call: Mapping[str, Any]) -> Call:
-    function = _mapping(call.get("function"))
+    function = mapping(call.get("function"))
     arguments = function.get("arguments")
     return Call(
         id=str(call.get("id") or ""),
@@ -137,16 +138,16 @@ def _call(call: Mapping[str, Any]) -> Call:
 
 
 def _tool(tool: Mapping[str, Any]) -> Tool:
-    function = _mapping(tool.get("function"))
+    function = mapping(tool.get("function"))
     return Tool(
         name=str(function.get("name") or ""),
         description=str(function.get("description") or ""),
-        parameters=_mapping(function.get("parameters")),
+        parameters=mapping(function.get("parameters")),
     )
 
 
 def _tool_choice(choice: Any) -> tuple[str, str | None]:
     if isinstance(choice, Mapping):
-        name = _mapping(choice.get("function")).get("name")
+        name = mapping(choice.get("function")).get("name")
         return ("named", name) if isinstance(name, str) else ("required", None)
     return (choice, None) if choice in ("none", "required") else ("auto", None)

@@ -60,12 +60,7 @@ class Habits:
 class Spelling:
     """The spelling of Kimi on Vertex: SGLang with Google's additions. Base of the others, which say what differs.
 
-    Args:
-        habits: What the server does.
-        chat: The request.
-        reply_id: The answer's id.
-        counts: Prompt and completion tokens, for the usage that the server makes up.
-        usage: Scripted usage, sent as it is.
+    `counts` are prompt and completion tokens, for the usage that the server makes up where none is scripted.
     """
 
     def __init__(
@@ -108,11 +103,9 @@ class Spelling:
         return {"id": self.reply_id, "object": kind, "created": self.created, "model": self.chat.model}
 
     def chunk(self, choices: list[dict[str, Any]], **extra: Any) -> bytes:
-        """One chunk as an event."""
         return event({"choices": choices, **self.shell("chat.completion.chunk"), **extra})
 
     def body(self, message: dict[str, Any], reason: str) -> dict[str, Any]:
-        """The whole body around a message."""
         choices = [self.choice(message, reason, "message")]
         return {
             **self.shell("chat.completion"),
@@ -122,7 +115,6 @@ class Spelling:
         }
 
     def choice(self, said: dict[str, Any], reason: str | None = None, side: str = "delta") -> dict[str, Any]:
-        """The choice of a chunk or a body."""
         matched = _END_OF_TURN if reason in ("stop", "tool_calls") else None
         return {side: said, "finish_reason": reason, "index": 0, "logprobs": None, "matched_stop": matched}
 
@@ -131,11 +123,9 @@ class Spelling:
         yield self.chunk([self.choice({"content": "", self.field: None, "role": "assistant"})])
 
     def thinking_delta(self, piece: str) -> dict[str, Any]:
-        """A piece of thinking."""
         return {"content": None, self.field: piece}
 
     def text_delta(self, piece: str) -> dict[str, Any]:
-        """A piece of content."""
         return {"content": piece, self.field: None}
 
     def call_delta(
@@ -159,7 +149,6 @@ class Spelling:
         yield _DONE
 
     def message(self, thinking: str | None, text: str | None, calls: list[dict[str, Any]]) -> dict[str, Any]:
-        """The message of a whole body."""
         return {"role": "assistant", "content": text, self.field: thinking, "tool_calls": calls or None}
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Literal, Unpack
 
 from kimi_vertex_emulator._journal import JOURNAL, Exchange, Journal, journal_page
-from kimi_vertex_emulator._player import Player
 from kimi_vertex_emulator._reply import Reply
 from kimi_vertex_emulator._requests import Recorded, is_chat
 from kimi_vertex_emulator._server import Server
 from kimi_vertex_emulator._service import Service
 from kimi_vertex_emulator._sources import Route, Sources
 from kimi_vertex_emulator.answers import CHUNKINGS, DIALECTS, Answer, Chunking, Dialect, known, not_negative
-from kimi_vertex_emulator.cassette import Cassette
+from kimi_vertex_emulator.cassette import Cassette, Player
 from kimi_vertex_emulator.deployments import REFUSALS, Deployment, Refusal
 from kimi_vertex_emulator.quota import Quota
 from kimi_vertex_emulator.rules import Rules

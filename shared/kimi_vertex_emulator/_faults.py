@@ -170,13 +170,9 @@ def early_reply(fault: Fault, *, streaming: bool, token: bool = False) -> Reply:
 
 
 def strike(fault: Fault, answer: Callable[[], Reply], *, streaming: bool, token: bool = False) -> Reply:
-    """What a fault makes of an answer.
+    """What a fault makes of an answer, which is not asked for if the fault comes before it.
 
-    Args:
-        fault: The fault.
-        answer: Gives the answer; not called if the fault comes before it.
-        streaming: The request asked for a stream: Google then wraps its error in a list.
-        token: The request went to a token source, which has an error shape of its own.
+    Google wraps its error in a list where a stream was asked for; a `token` source has an error shape of its own.
     """
     if not breaks_an_answer(fault):
         return early_reply(fault, streaming=streaming, token=token)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from kimi_vertex_emulator._chat import mapping
+
 __all__ = ["Words", "fill"]
 
 _MAX_DEPTH = 4
@@ -113,7 +115,7 @@ def _resolved(
             found = [_resolved(part, root, level + 1) for part in parts]
             merged = {key: value for part in found for key, value in part.items()}
             properties = {
-                key: value for part in found for key, value in _mapping(part.get("properties")).items()
+                key: value for part in found for key, value in mapping(part.get("properties")).items()
             }
             schema = {**merged, **({"properties": properties} if properties else {}), **rest}
         elif isinstance(alternatives, list):
@@ -131,11 +133,7 @@ def _referenced(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
     target: Any = root
     for key in reference.removeprefix("#").strip("/").split("/"):
         target = target.get(key, {}) if key and isinstance(target, Mapping) else target
-    return _mapping(target)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return mapping(target)
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
@@ -148,7 +146,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _object(schema: Mapping[str, Any], words: Words, depth: int) -> dict[str, Any]:
-    properties, required = _mapping(schema.get("properties")), schema.get("required")
+    properties, required = mapping(schema.get("properties")), schema.get("required")
     names = list(required) if isinstance(required, list) else []
     if words.answer is not None and depth < _MAX_DEPTH:
         names += [name for name, part in properties.items() if '"null"' not in str(part).replace("'", '"')]

@@ -10,15 +10,16 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, nullcontext
-from typing import Literal, TypeAlias, cast
+from typing import TypeAlias, cast
 from urllib.parse import unquote
 
 import h11
 
 from kimi_vertex_emulator._reply import Reply, google_error
 from kimi_vertex_emulator._requests import Recorded
+from kimi_vertex_emulator.answers import Part
 
 __all__ = ["Connection", "Handler"]
 
@@ -49,14 +50,12 @@ class Connection(asyncio.Protocol):
         self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Takes the connection into the register."""
         self._transport = cast(asyncio.Transport, transport)
         # Zero limits: an await on `_writable` then means that the kernel has everything.
         self._transport.set_write_buffer_limits(high=0)
         self._register.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Feeds the parser."""
         self._h11.receive_data(data)
         self._advance()
 
@@ -72,11 +71,9 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """The kernel's buffer is full."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Everything written so far is with the kernel."""
         self._writable.set()
 
     def abort(self) -> None:
@@ -104,7 +101,7 @@ class Connection(asyncio.Protocol):
                 request = _recorded(self._head, b"".join(self._body))
                 self._task = asyncio.get_running_loop().create_task(self._answer(request))
             else:
-                self._close()
+                self._end()
                 return
 
     async def _answer(self, request: Recorded) -> None:
@@ -121,7 +118,7 @@ class Connection(asyncio.Protocol):
             # A script may promise what it does not keep, such as a longer body.
             _LOG.info("emulator: %s %s: broken off as scripted: %s", request.method, request.path, error)
             await self._flush()
-            self._close()
+            self._end()
             return
         finally:
             if reply.done is not None:
@@ -136,45 +133,27 @@ class Connection(asyncio.Protocol):
         if reply.delay:
             async with reply.slot or nullcontext():
                 await asyncio.sleep(reply.delay)
+        bare = reply.status is None
         if reply.status is not None:
             self._send(_head(reply.status, reply.headers))
-        if reply.relayed is not None:
-            return await self._relay(reply.relayed)
-        for part in reply.parts:
-            if isinstance(part, bytes):
-                self._send(part if reply.status is None else h11.Data(data=part))
-                if self._unsent_bytes >= _FLUSH_BYTES:
-                    await self._flush()
-                    await asyncio.sleep(0)
-                continue
-            await self._flush()
-            if part == "reset":
-                self._reset()
-                return False
-            if part == "cut":
-                self._close()
-                return False
-            await asyncio.sleep(float(part))
-        return await self._finish(bare=reply.status is None)
-
-    async def _relay(self, parts: AsyncGenerator[bytes | Literal["cut"], None]) -> bool:
-        async with aclosing(parts):
-            await self._flush()
+        async with aclosing(reply.relayed or _each(reply.parts)) as parts:
             async for part in parts:
-                if isinstance(part, str):
-                    self._close()
-                    return False
-                self._send(h11.Data(data=part))
+                if isinstance(part, bytes):
+                    self._send(part if bare else h11.Data(data=part))
+                    if self._unsent_bytes >= _FLUSH_BYTES:
+                        await self._flush()
+                        await asyncio.sleep(0)
+                    continue
                 await self._flush()
-        return await self._finish(bare=False)
-
-    async def _finish(self, *, bare: bool) -> bool:
+                if isinstance(part, str):
+                    self._end(reset=part == "reset")
+                    return False
+                await asyncio.sleep(part)
         if not bare:
             self._send(h11.EndOfMessage())
         await self._flush()
-        states = (self._h11.our_state, self._h11.their_state)
-        if bare or states != (h11.DONE, h11.DONE):
-            self._close()
+        if bare or (self._h11.our_state, self._h11.their_state) != (h11.DONE, h11.DONE):
+            self._end()
             return False
         return True
 
@@ -186,7 +165,7 @@ class Connection(asyncio.Protocol):
             self._send(h11.Data(data=body))
             self._send(h11.EndOfMessage())
             self._write()
-        self._close()
+        self._end()
 
     def _send(self, event: h11.Event | bytes) -> None:
         """Puts an event, or bytes outside HTTP, behind what is to be written next."""
@@ -205,18 +184,22 @@ class Connection(asyncio.Protocol):
         self._write()
         await self._writable.wait()
 
-    def _close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def _reset(self) -> None:
+    def _end(self, *, reset: bool = False) -> None:
+        """Closes the connection, behind what was written, or resets it."""
         if self._transport is None:
             return
+        if not reset:
+            self._transport.close()
+            return
+        # Linger of zero seconds makes close() send RST instead of FIN.
         sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            # Linger of zero seconds makes close() send RST instead of FIN.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
+
+
+async def _each(parts: Iterable[Part]) -> AsyncGenerator[Part, None]:
+    for part in parts:
+        yield part
 
 
 def _head(status: int, headers: Mapping[str, str]) -> h11.Response:

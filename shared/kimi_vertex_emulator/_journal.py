@@ -197,11 +197,7 @@ def _read(data: bytes) -> Any:
 
 
 class Journal:
-    """Exchanges in the order of arrival.
-
-    Args:
-        limit: How many are kept, the newest; default all.
-    """
+    """Exchanges in the order of arrival, the newest `limit` of them or all."""
 
     def __init__(self, limit: int | None = None) -> None:
         if limit is not None and limit < 1:

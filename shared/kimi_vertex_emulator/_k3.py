@@ -29,12 +29,9 @@ def is_k3(model: object) -> bool:
 
 
 def k3_turn(thinking: str | None, text: str, calls: Iterable[tuple[str, str]]) -> str:
-    """A turn as the model writes it, behind a prompt that has opened the thinking, or the response.
+    """A turn as the model writes it, behind a prompt that has opened the thinking, or, without it, the response.
 
-    Args:
-        thinking: The thinking; `None` if it is off.
-        text: The answer.
-        calls: Name and arguments of each call. Arguments that are not an object are the rest of a turn that was cut.
+    `calls` are names and arguments; arguments that are not an object are the rest of a turn that was cut.
     """
     begin = "" if thinking is None else f"{thinking}{_end('think')}{_begin('response')}"
     written = f"{begin}{text}{_end('response')}"

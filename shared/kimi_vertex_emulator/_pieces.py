@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from kimi_vertex_emulator.answers import Chunking, Dialect, Turn
 
@@ -17,7 +18,6 @@ _ARGUMENT_PIECE = re.compile(r".{1,9}", re.DOTALL)
 _TOKEN = re.compile(r"\s?[^\s]{1,4}|\s{1,4}", re.DOTALL)
 _MARKER = re.compile(r"(<\|[a-z_]{1,40}\|>|</?think>)")
 _WIDE = re.compile("[\u2e80-\U0010ffff]")
-_FIRST_WIDE = 0x2E80
 _LONGEST_RANDOM_PIECE = 12
 
 
@@ -68,22 +68,13 @@ class Style:
         return pieces
 
 
-def _cost(character: str) -> int:
-    """Quarter tokens: four Latin characters make a token, a CJK character is one."""
-    return 1 if ord(character) < _FIRST_WIDE else 4
-
-
 def estimate(text: str) -> int:
-    """Estimated tokens of a text, rounded up."""
+    """Estimated tokens of a text, rounded up: four Latin characters make a token, a CJK character is one."""
     wide = 0 if text.isascii() else _WIDE.subn("", text)[1]
     return -(-(len(text) + 3 * wide) // 4)
 
 
 def clip(text: str, tokens: int) -> str:
     """The longest prefix of the text that costs at most so many estimated tokens."""
-    budget = tokens * 4
-    for position, character in enumerate(text):
-        budget -= _cost(character)
-        if budget < 0:
-            return text[:position]
-    return text
+    quarters = accumulate(4 if _WIDE.match(character) else 1 for character in text)
+    return text[: bisect_right(list(quarters), 4 * tokens)]

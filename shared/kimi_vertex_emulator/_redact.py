@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from kimi_vertex_emulator._chat import objects
 from kimi_vertex_emulator._requests import ENDPOINT, Recorded
 
 __all__ = ["Redactor", "is_secret_header", "masked_query"]
@@ -38,11 +39,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 class Redactor:
-    """Removes what is known to be secret, and what looks like it.
-
-    Args:
-        words: Texts that are replaced wherever they stand, whatever their case, and by what.
-    """
+    """Removes what looks like a secret, and `words`, whatever their case, putting their values in their place."""
 
     def __init__(self, words: dict[str, str]) -> None:
         self._words = {word.lower(): by for word, by in words.items() if word}
@@ -104,34 +101,31 @@ class Redactor:
         return text if clean == value else json.dumps(clean, ensure_ascii=False, separators=(",", ":"))
 
     def stream(self, events: Sequence[str], *, cut: bool = False) -> list[str]:
-        """The events of a stream; also what is cut into several deltas is found.
+        """The events of a stream, with their blank lines; also what is cut into several deltas is found.
 
-        Args:
-            events: The events with their blank lines.
-            cut: The stream broke off. Nothing is kept of an event that broke off with it but where it begins.
+        If the stream was `cut`, nothing is kept of an event that broke off with it but where it begins.
         """
         texts = list(events)
         if cut and texts and not texts[-1].endswith("\n\n"):
             texts[-1] = texts[-1][: len("data: {")] if texts[-1].startswith("data: {") else ""
-        parsed: dict[int, Any] = {}
-        for number, event in enumerate(texts):
-            try:
-                parsed[number] = json.loads(event.removeprefix("data:"))
-            except (ValueError, RecursionError):
-                texts[number] = self.text(event)
-        before = {number: json.dumps(value) for number, value in parsed.items()}
+        values = [_parsed(text) for text in texts]
         fragments: dict[tuple[Any, ...], list[tuple[dict[str, Any], str]]] = {}
-        for value in parsed.values():
+        for value in values:
             for key, holder, name in _fragments(value):
                 fragments.setdefault(key, []).append((holder, name))
+        # Joined first: the half of a secret that a pattern takes for a whole one would leave the other half.
         for places in fragments.values():
             self._join(places, cut=cut)
-        # Joined first: the half of a secret that a pattern takes for a whole one would leave the other half.
-        for number, value in ((number, self.data(value)) for number, value in parsed.items()):
-            if json.dumps(value) != before[number]:
-                end = texts[number][len(texts[number].rstrip("\r\n")) :]
-                texts[number] = f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}{end}"
-        return texts
+        return [self._event(text, value) for text, value in zip(texts, values, strict=True)]
+
+    def _event(self, text: str, value: Any) -> str:
+        if value is None:
+            return self.text(text)
+        clean = self.data(value)
+        if clean == _parsed(text):
+            return text
+        end = text[len(text.rstrip("\r\n")) :]
+        return f"data: {json.dumps(clean, ensure_ascii=False, separators=(',', ':'))}{end}"
 
     def _join(self, places: Sequence[tuple[dict[str, Any], str]], *, cut: bool) -> None:
         whole = "".join(holder[name] for holder, name in places)
@@ -139,26 +133,16 @@ class Redactor:
         if clean == whole:
             return
         # What differs lies between the common beginning and the common end; it moves to one delta as a whole.
-        start = next(
-            (i for i, (a, b) in enumerate(zip(whole, clean, strict=False)) if a != b),
-            min(len(whole), len(clean)),
-        )
-        rest = min(len(whole), len(clean)) - start
-        tail = next((i for i in range(rest) if whole[-1 - i] != clean[-1 - i]), rest)
-        middle, position = clean[start : len(clean) - tail], 0
+        start = _alike(whole, clean)
+        same_end = _alike(whole[start:][::-1], clean[start:][::-1])
+        middle, end, position = clean[start : len(clean) - same_end], len(whole) - same_end, 0
         for holder, name in places:
             text: str = holder[name]
-            head, past = max(0, start - position), max(0, position + len(text) - (len(whole) - tail))
-            position += len(text)
-            inside = position > start and position - len(text) < len(whole) - tail
-            if inside:
-                holder[name] = text[:head] + middle + text[len(text) - past :]
+            begin, position = position, position + len(text)
+            if begin <= end and (position > start or position == len(whole)):
+                kept = len(text) - max(0, position - end)
+                holder[name] = text[: max(0, start - begin)] + middle + text[kept:]
                 middle = ""
-        if middle:
-            holder, name = places[0]
-            holder[name] = clean
-            for holder, name in places[1:]:
-                holder[name] = ""
 
 
 def is_secret_header(name: str) -> bool:
@@ -180,26 +164,33 @@ def _query_secret(name: str) -> bool:
     return name.lower() == "key" or _secret(name)
 
 
+def _alike(left: str, right: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(left), len(right)))
+
+
+def _parsed(event: str) -> Any:
+    """The JSON of an event, `None` if it has none."""
+    try:
+        return json.loads(event.removeprefix("data:"))
+    except (ValueError, RecursionError):
+        return None
+
+
 def _fragments(value: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
     """The texts in an event that go on in later events: all that a delta holds, however deep."""
-    choices = value.get("choices") if isinstance(value, dict) else None
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and isinstance(choice.get("delta"), dict):
-            yield from _texts(choice["delta"], (choice.get("index"),))
+    for choice in objects(value.get("choices") if isinstance(value, dict) else None):
+        yield from _texts(choice.get("delta"), (choice.get("index"),))
 
 
-def _texts(
-    holder: dict[str, Any], place: tuple[Any, ...]
-) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
-    for name, value in holder.items():
+def _texts(holder: Any, place: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
+    for name, value in holder.items() if isinstance(holder, dict) else ():
         if isinstance(value, str) and name not in _NO_FRAGMENTS:
             yield (*place, name), holder, name
-        elif isinstance(value, dict):
-            yield from _texts(value, (*place, name))
-        elif isinstance(value, list):
-            for number, item in enumerate(value):
-                if isinstance(item, dict):
-                    yield from _texts(item, (*place, name, item.get("index", number)))
+        yield from _texts(value, (*place, name))
+        for number, item in enumerate(objects(value)):
+            yield from _texts(item, (*place, name, item.get("index", number)))
 
 
 def _spelt(word: str) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from kimi_vertex_emulator.answers import Part, Raw
 
@@ -29,7 +29,7 @@ JSON = "application/json; charset=UTF-8"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Head and parts of one HTTP response; `parts` may be lazy."""
+    """Head and parts of one HTTP response."""
 
     status: int | None
     parts: Iterable[Part]
@@ -40,8 +40,8 @@ class Reply:
     """What it has to hold for these seconds."""
     done: Callable[[], None] | None = None
     """Called when nothing more of it will be sent, also if the client has left."""
-    relayed: AsyncGenerator[bytes | Literal["cut"], None] | None = None
-    """A body that is still coming in, sent as it comes instead of `parts`."""
+    relayed: AsyncGenerator[Part, None] | None = None
+    """Parts that are still coming in, sent instead of `parts`."""
     unexpected: bool = False
     """Whether nothing was scripted for the request, or its route does not exist."""
 

@@ -1,16 +1,4 @@
-"""Scripts as YAML files hold them, checked by pydantic.
-
-rules:
-  - match: {text: weather, turn: 0}      # or just: match: weather
-    answer:
-      - thinking: I look.
-        tool_calls: [{name: get_weather, arguments: {city: Oslo}}]
-      - text: Take boots.
-  - match: {text: {regex: "^(hi|hello)"}}
-    always: Hello!
-  - match: {model: "*k3*"}
-    answer: [{fault: 429, retry_after: 1}, Fine now.]
-"""
+"""Scripts as YAML files hold them (docs/testing.md has one), checked by pydantic."""
 
 from __future__ import annotations
 
@@ -18,7 +6,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 from kimi_vertex_emulator.answers import COMMANDS, Call, Fault, Raw, Turn
 from kimi_vertex_emulator.script import Conditions, Match, Rule, TextMatch
@@ -26,6 +14,7 @@ from kimi_vertex_emulator.script import Conditions, Match, Rule, TextMatch
 try:
     import yaml
     from pydantic import (
+        AfterValidator,
         BaseModel,
         BeforeValidator,
         ConfigDict,
@@ -36,7 +25,6 @@ try:
         TypeAdapter,
         ValidationError,
         create_model,
-        model_validator,
         with_config,
     )
 except ModuleNotFoundError as error:
@@ -70,15 +58,15 @@ def _kind(data: Any) -> str:
 
 
 def _fault(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"kind": str(data["fault"]), **{name: value for name, value in data.items() if name != "fault"}}
+    rest = dict(data)
+    return {"kind": str(rest.pop("fault")), **rest}
 
 
 def _raw(data: Mapping[str, Any]) -> dict[str, Any]:
-    parts = [
-        part.encode() if isinstance(part, str) and part not in COMMANDS else part
-        for part in _one_or_more(data["raw"])
-    ]
-    return {"parts": parts, **{name: value for name, value in data.items() if name != "raw"}}
+    rest = dict(data)
+    parts = _one_or_more(rest.pop("raw"))
+    written = [part.encode() if isinstance(part, str) and part not in COMMANDS else part for part in parts]
+    return {"parts": written, **rest}
 
 
 def _match(data: Any) -> Any:
@@ -115,27 +103,18 @@ class _Rule(BaseModel):
     always: _Answer | None = None
     times: PositiveInt = 1
 
-    @model_validator(mode="after")
-    def _answers(self) -> Self:
-        if self.answer is None and self.always is None:
-            raise ValueError("a rule needs `answer` or `always`")
-        self.matching()
-        return self
 
-    def matching(self) -> Match:
-        given: Any = dict(self.match)
-        return Match(**{name: given[name] for name in self.match.model_fields_set})
-
-    def made(self) -> Rule:
-        rule = Rule(self.matching())
-        if self.answer is not None:
-            rule.answer(*self.answer, times=self.times)
-        if self.always is not None:
-            rule.always(self.always)
-        return rule
+def _made(data: _Rule) -> Rule:
+    if data.answer is None and data.always is None:
+        raise ValueError("a rule needs `answer` or `always`")
+    conditions: Any = {name: getattr(data.match, name) for name in data.match.model_fields_set}
+    rule = Rule(Match(**conditions))
+    if data.answer is not None:
+        rule.answer(*data.answer, times=data.times)
+    return rule if data.always is None else rule.always(data.always)
 
 
-_RULES = TypeAdapter(list[_Rule])
+_RULES = TypeAdapter(list[Annotated[_Rule, AfterValidator(_made)]])
 
 
 def read_rules(path: str | Path) -> list[Rule]:
@@ -148,7 +127,8 @@ def read_rules(path: str | Path) -> list[Rule]:
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         given = data["rules"] if isinstance(data, Mapping) and set(data) == {"rules"} else data
-        return [rule.made() for rule in _RULES.validate_python(given)]
+        rules: list[Any] = _RULES.validate_python(given)
+        return rules
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

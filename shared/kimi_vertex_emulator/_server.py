@@ -15,18 +15,8 @@ __all__ = ["Server"]
 
 _BACKLOG = 1024
 _PORTS: Final[deque[int]] = deque(maxlen=4096)
-
-
-def _is_new(port: int) -> bool:
-    """Whether this process has not had the port lately; from now on it has.
-
-    The system soon gives a free port out again, and clients know a server by its port: what they had learned of one server
-    they would believe of another.
-    """
-    if port in _PORTS:
-        return False
-    _PORTS.append(port)
-    return True
+"""Those that this process has had. The system soon gives a port out again, and clients know a server by its port: what they
+had learned of one server they would believe of another."""
 
 
 class Server:
@@ -47,8 +37,7 @@ class Server:
         self._closed = closed
         self._address: tuple[str, int] | None = None
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._halt: Callable[[], object] = lambda: None
         self._connections: set[Connection] = set()
         self._opened = 0
 
@@ -70,19 +59,17 @@ class Server:
             self._address = started.result()
         except Exception:
             self._thread.join()
-            self._thread = self._loop = self._stopping = None
+            self._thread = None
             raise
         return self
 
     def stop(self) -> None:
         """Closes every connection, the socket, the loop and the thread; does nothing if it is not running."""
         thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        if self._loop is not None and self._stopping is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        thread.join()
-        self._address = self._loop = self._stopping = None
+        if thread is not None:
+            self._halt()
+            thread.join()
+            self._address = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -126,25 +113,24 @@ class Server:
             started.set_exception(error)
 
     async def _serve(self, started: Future[tuple[str, int]]) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server, name = await self._listen(self._loop)
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._halt = lambda: loop.call_soon_threadsafe(stopping.set)
+        while True:
+            server = await loop.create_server(self._connection, *self._bind, backlog=_BACKLOG)
+            name: Any = server.sockets[0].getsockname()
+            if name[1] not in _PORTS or self._bind[1]:
+                break
+            server.close()
+        _PORTS.append(name[1])
         started.set_result((str(name[0]), int(name[1])))
         try:
-            await self._stopping.wait()
+            await stopping.wait()
         finally:
             server.close()
             await self._close_all()
             await server.wait_closed()
             if self._closed is not None:
                 await self._closed()
-
-    async def _listen(self, loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Server, Any]:
-        while True:
-            server = await loop.create_server(self._connection, *self._bind, backlog=_BACKLOG)
-            name: Any = server.sockets[0].getsockname()
-            if _is_new(name[1]) or self._bind[1]:
-                return server, name
-            server.close()
 
     async def _close_all(self) -> None:
         # An aborted transport reports its end on a later round of the loop, and a connection that was

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from kimi_vertex_emulator import _auth
 from kimi_vertex_emulator._chat import ChatRequest
-from kimi_vertex_emulator._deployments import find, forbidden, list_models, refuse, resource
 from kimi_vertex_emulator._faults import INVALID_CREDENTIALS, NO_CREDENTIALS, early_reply, strike
 from kimi_vertex_emulator._pieces import Style, estimate
 from kimi_vertex_emulator._render import stream_parts, whole_body
@@ -24,6 +23,7 @@ from kimi_vertex_emulator._reply import Reply, google_error, json_reply, raw_rep
 from kimi_vertex_emulator._requests import ENDPOINT, Recorded, instance, is_chat, json_object
 from kimi_vertex_emulator._sources import Sources, improvised
 from kimi_vertex_emulator.answers import DIALECTS, Dialect, Fault, Raw, Turn
+from kimi_vertex_emulator.deployments import find, forbidden, list_models, refuse, resource
 from kimi_vertex_emulator.quota import Meter
 from kimi_vertex_emulator.rules import degraded, refusals, unreadable
 
@@ -39,12 +39,7 @@ _METHOD = {
 
 
 class Service:
-    """The emulated service.
-
-    Args:
-        settings: The emulator, whose settings are read at each request because they may change while it runs.
-        sources: Where answers come from.
-    """
+    """The emulated service. It reads the emulator's settings at each request because they may change while it runs."""
 
     def __init__(self, settings: Emulator, sources: Sources) -> None:
         self._settings = settings

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._faults import breaks_an_answer, early_reply, strike
-from kimi_vertex_emulator._player import Player
 from kimi_vertex_emulator._render import limited
 from kimi_vertex_emulator._reply import Reply, raw_reply
 from kimi_vertex_emulator._requests import Recorded
 from kimi_vertex_emulator.answers import Answer, Fault, Raw, Turn
 from kimi_vertex_emulator.brain import respond
+from kimi_vertex_emulator.cassette import Player
 from kimi_vertex_emulator.script import from_brain
 
 if TYPE_CHECKING:
@@ -26,12 +26,7 @@ _ROUTES: Final[tuple[Route, ...]] = get_args(Route)
 
 
 class Sources:
-    """What is asked for the next answer, in order.
-
-    Args:
-        settings: The emulator, whose script and function are asked when the queue is empty.
-        player: Plays a cassette, if there is one.
-    """
+    """What is asked for the next answer: a queue for each route, what plays a cassette, and the emulator's settings."""
 
     def __init__(self, settings: Emulator, player: Player | None) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""Recorded exchanges in a readable file, without secrets: the format and its reading and writing."""
+"""Recorded exchanges in a readable file, without secrets: their reading, writing and replay."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from kimi_vertex_emulator._redact import Redactor
-from kimi_vertex_emulator._requests import Recorded
+from kimi_vertex_emulator._reply import Reply, encode_json, raw_reply
+from kimi_vertex_emulator._requests import Recorded, summary, verb
+from kimi_vertex_emulator.answers import Part, Raw
 
-__all__ = ["Cassette", "Interaction"]
+__all__ = ["Cassette", "Interaction", "Player"]
 
 FORMAT: Final = "kimi-vertex cassette 1"
 _KEPT_HEADERS = ("content-type", "retry-after")
+_FILE: Final = {
+    "encoding": "utf-8",
+    "errors": "surrogatepass",
+}  # bytes that are not UTF-8 are lone surrogates
 _FRAMES: Final = {"event": "data: {}\n\n", "json": "{}"}
 
 
@@ -33,6 +39,11 @@ class Interaction:
     cut: bool = False
     """Whether the response broke off."""
 
+    @property
+    def summary(self) -> str:
+        """The request in one line."""
+        return summary(self.method, self.path, self.body)
+
     @classmethod
     def of(
         cls,
@@ -44,15 +55,9 @@ class Interaction:
         cut: bool = False,
         redact: Collection[str] = (),
     ) -> Self:
-        """An exchange with all secrets removed.
+        """An exchange as far as it came, with all secrets removed, those in `redact` too.
 
-        Args:
-            request: The request as it came.
-            status: The response's status.
-            headers: The response's headers, names in lower case; few of them are kept.
-            body: The response's body, as far as it came.
-            cut: Whether it broke off.
-            redact: Further texts to remove.
+        Of its headers, whose names are in lower case, few are kept; `cut` says whether it broke off.
         """
         redactor = Redactor.of(request, redact)
         text = body.decode("utf-8", "surrogateescape")
@@ -95,7 +100,7 @@ class Cassette:
             ValueError: It is not a cassette; the text says why.
         """
         try:
-            return cls(_interactions(json.loads(Path(path).read_text(encoding="utf-8"))), redact)
+            return cls(_interactions(json.loads(Path(path).read_text(**_FILE))), redact)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a cassette: {type(error).__name__}: {error}") from error
 
@@ -106,18 +111,77 @@ class Cassette:
             OSError: The file cannot be written.
         """
         fresh = Path(f"{path}.new")
-        fresh.write_text(self.to_text(), encoding="utf-8")
+        fresh.write_text(self.to_text(), **_FILE)
         fresh.replace(path)
 
     def to_text(self) -> str:
         """The file's text: JSON with each part of a response on a line of its own."""
         items = ",".join(_shown(item) for item in self.interactions)
-        text = f'{{"format": "{FORMAT}", "interactions": [{items}\n]}}\n'
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return json.dumps(json.loads(text), indent=2) + "\n"
-        return text
+        return f'{{"format": "{FORMAT}", "interactions": [{items}\n]}}\n'
+
+
+class Player:
+    """Replays a cassette to requests with the same method, the same body as JSON, and the same verb of an endpoint.
+
+    The same request again gets the next answer that was recorded for it, and the last one over and over. A path is
+    loaded.
+    """
+
+    def __init__(self, cassette: Cassette | str | Path) -> None:
+        self._cassette = cassette if isinstance(cassette, Cassette) else Cassette.load(cassette)
+        self._keys = [_key(item.method, item.path, item.body) for item in self._cassette.interactions]
+        self._used: set[int] = set()
+
+    def rewind(self) -> None:
+        """Starts over: nothing has been asked for."""
+        self._used.clear()
+
+    @property
+    def unused(self) -> list[str]:
+        """In words, the interactions that were never asked for."""
+        items = enumerate(self._cassette.interactions)
+        return [item.summary for number, item in items if number not in self._used]
+
+    def take(self, request: Recorded) -> Reply | None:
+        """The recorded answer, `None` if the cassette does not hold one."""
+        key = _key(request.method, request.path, self._clean(request))
+        found = [number for number, recorded in enumerate(self._keys) if recorded == key]
+        if not found:
+            return None
+        number = next((number for number in found if number not in self._used), found[-1])
+        self._used.add(number)
+        item = self._cassette.interactions[number]
+        parts: list[Part] = [part.encode("utf-8", "surrogateescape") for part in item.parts]
+        return raw_reply(Raw([*parts, "cut"] if item.cut else parts, item.status, item.headers))
+
+    def missed(self, request: Recorded) -> Raw:
+        """The refusal of a request that the cassette does not hold; it names what comes closest."""
+        body, held = self._clean(request), [item.summary for item in self._cassette.interactions]
+        message = (
+            "The cassette holds no answer to this request: "
+            f"{summary(request.method, request.path, body)}. It holds {len(held)}: "
+            f"{'; '.join(held[:5]) or 'nothing'}{'; ...' if len(held) > 5 else ''}. "
+            f"{self._difference(body)}Record it again."
+        )
+        error = {"error": {"code": 404, "message": message, "status": "NOT_FOUND"}}
+        return Raw([encode_json(error)], status=404)
+
+    def _clean(self, request: Recorded) -> Any:
+        return clean_body(request, Redactor.of(request, self._cassette.redact))
+
+    def _difference(self, body: Any) -> str:
+        if not isinstance(body, Mapping):
+            return ""
+        others = [item.body for item in self._cassette.interactions if isinstance(item.body, Mapping)]
+        differing = [
+            sorted(name for name in {*body, *other} if body.get(name) != other.get(name)) for other in others
+        ]
+        closest = min(differing, key=len, default=[])
+        return f"The closest differs in {', '.join(closest)}. " if closest else ""
+
+
+def _key(method: str, path: str, body: Any) -> str:
+    return json.dumps([method, verb(path), body], sort_keys=True)
 
 
 def clean_body(request: Recorded, redactor: Redactor) -> Any:

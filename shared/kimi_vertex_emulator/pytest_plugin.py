@@ -6,7 +6,7 @@ It imports nothing but pytest until a test asks for a fixture, because pytest im
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,25 +69,21 @@ def kimi_emulator(
         yield from _run(settings, verify, patch, lambda: request.session.testsfailed > failures)
 
 
-def _split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bool]]:
+    """The settings of the emulator, and those of its `verify`."""
     rest = dict(settings)
-    verify = rest.pop("verify", None)
-    wanted = {
-        None: (),
-        False: (),
-        True: _VERIFY,
-        "all": _VERIFY,
-        "consumed": _VERIFY[:1],
-        "expected": _VERIFY[1:],
-    }
-    if verify not in wanted:
-        words = f'kimi_emulator: verify={verify!r}; it must be "consumed", "expected" or "all"'
+    wanted = rest.pop("verify", None)
+    if wanted not in (None, *_VERIFY, "all"):
+        words = f'kimi_emulator: verify={wanted!r}; it must be "consumed", "expected" or "all"'
         pytest.fail(words, pytrace=False)
-    return rest, wanted[verify]
+    return rest, {name: wanted in (name, "all") for name in _VERIFY}
 
 
 def _run(
-    settings: dict[str, Any], verify: tuple[str, ...], patch: pytest.MonkeyPatch, failed: Any = lambda: False
+    settings: dict[str, Any],
+    verify: dict[str, bool],
+    patch: pytest.MonkeyPatch,
+    failed: Callable[[], bool] = lambda: False,
 ) -> Iterator[Emulator]:
     from kimi_vertex_emulator import Emulator, Script  # noqa: PLC0415  # see the module's docstring
 
@@ -95,25 +91,19 @@ def _run(
         script = settings.get("script")
         if isinstance(script, str | os.PathLike):
             settings["script"] = Script.from_yaml(os.fspath(script))
-        emulator, mistake = Emulator(**settings), ""
+        emulator = Emulator(**settings)
     except (ImportError, OSError, TypeError, ValueError) as error:
-        emulator, mistake = None, str(error)
-    if emulator is None:
         # The reader wants the words, not the way through the emulator's insides.
-        pytest.fail(f"kimi_emulator: {mistake}", pytrace=False)
+        raise pytest.fail.Exception(f"kimi_emulator: {error}", pytrace=False) from None
     with emulator:
         patch.setenv("KIMI_VERTEX_EMULATOR_HOST", emulator.host)
         for name in _CLEARED:
             patch.delenv(name, raising=False)
         for name in ("NO_PROXY", "no_proxy"):
-            given = os.environ.get(name)
-            patch.setenv(name, f"{given},127.0.0.1,localhost" if given else "127.0.0.1,localhost")
+            patch.setenv(name, ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost"])))
         yield emulator
     if not failed():
-        complaint = ""
         try:
-            emulator.verify(**{name: name in verify for name in _VERIFY})
+            emulator.verify(**verify)
         except AssertionError as error:
-            complaint = str(error)
-        if complaint:
-            pytest.fail(complaint, pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None

@@ -46,12 +46,7 @@ class Meter:
         self._at = 0.0
 
     def admit(self, quota: Quota, tokens: int, now: float) -> float | None:
-        """Takes a request into account, which runs until `leave`.
-
-        Args:
-            quota: The quota.
-            tokens: Estimated tokens of its prompt.
-            now: A monotonic time in seconds.
+        """Takes a request into account, which runs until `leave`; `now` is a monotonic time in seconds.
 
         Returns:
             `None` if it is admitted, else the seconds until there is room, as far as that is known.

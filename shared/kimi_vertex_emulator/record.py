@@ -8,12 +8,13 @@ import re
 import ssl
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kimi_vertex_emulator._reply import Reply, google_error
 from kimi_vertex_emulator._requests import ENDPOINT, Recorded, is_chat
 from kimi_vertex_emulator._server import Server
+from kimi_vertex_emulator.answers import Part
 from kimi_vertex_emulator.cassette import Cassette, Interaction
 
 if TYPE_CHECKING:
@@ -144,17 +145,17 @@ class Recorder(Server):
         described = request.method == "GET" and ENDPOINT.fullmatch(request.path) is not None
         return is_chat(request) or listed or described
 
-    async def _relay(
-        self, request: Recorded, response: httpx.Response
-    ) -> AsyncGenerator[bytes | Literal["cut"], None]:
+    async def _relay(self, request: Recorded, response: httpx.Response) -> AsyncGenerator[Part, None]:
         import httpx  # noqa: PLC0415  # see _handle
 
         chunks: list[bytes] = []
         ended = cut = False
         try:
+            yield 0.0  # a pause sends what is there
             async for chunk in response.aiter_bytes():
                 chunks.append(chunk)
                 yield chunk
+                yield 0.0
             ended = True
         except httpx.HTTPError as error:
             ended = cut = True

@@ -94,13 +94,7 @@ def refusals(
 ) -> Iterator[Reply]:
     """Why a chat request is refused; the model gets to see it if there is nothing.
 
-    Args:
-        body: The request's JSON object.
-        chat: The same, read.
-        rules: The rules that are set.
-        dialect: Whose words a refusal has.
-        place: The match of `ENDPOINT`, if the request goes to an endpoint.
-        strict: Apply Kimi's own rules too.
+    `chat` is the body, read; `place` the match of `ENDPOINT`, if it goes to an endpoint; `strict` adds Kimi's own rules.
     """
     model = str(body.get("model") or "")
     managed = place if place is not None and place["endpoint"] == "openapi" else None
