@@ -36,7 +36,7 @@ each_stream = pytest.mark.parametrize("form", STREAMS)
 Row = TypeVar("Row")
 
 
-def each_row(rows: Sequence[Row], check: Callable[[Row], None]) -> None:
+def each_row(rows: Sequence[Row], check: Callable[[Row], None], *, at_once: int = 8) -> None:
     """Check all rows of a table, some at once, so that their waits overlap; the error names each row that fails."""
 
     def failure(row: Row) -> str | None:
@@ -46,7 +46,7 @@ def each_row(rows: Sequence[Row], check: Callable[[Row], None]) -> None:
             return f"{getattr(row, 'name', row)}: {''.join(traceback.format_exception(error, limit=-3))}"
         return None
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         failures = [found for found in pool.map(failure, rows) if found is not None]
     assert not failures, "\n".join([f"{len(failures)} of {len(rows)} rows fail", *failures])
 

@@ -37,7 +37,7 @@ from .support_raw_faults import (
 
 __all__ = ["ERROR_SHAPES", "SHAPES", "TIME_SHAPES"]
 
-LARGE = 50
+LARGE = 36
 """Millions of bytes: more than the longest answer."""
 ZEROS = bomb(b"0" * MILLION, LARGE)
 ZEROS_TWICE = gzip.compress(ZEROS)
@@ -237,20 +237,20 @@ SHAPES: list[Shape] = [
         },
     ),
     answer(
-        "20,000 empty deltas",
+        "5,000 empty deltas",
         lambda form: (
-            data(choice(content="")).replace(b"stop", b"") * (20_000 if is_stream(form) else 0)
+            data(choice(content="")).replace(b"stop", b"") * (5_000 if is_stream(form) else 0)
             + good_body(form)
         ),
         "text",
     ),
     answer(
-        "a line of 50 MB",
+        "a line without an end",
         lambda form: b"data: " * is_stream(form) + b"x" * LARGE * MILLION,
         words="longer than",
     ),
     answer(
-        "50 MB of lines without a blank one",
+        "lines without a blank one",
         lambda form: b"data: x\n" * (LARGE * MILLION // 8),
         words="longer than|cannot be read",
     ),
@@ -259,7 +259,7 @@ SHAPES: list[Shape] = [
         lambda form: b":" * 2 * MILLION + b"\n\n" * is_stream(form) + good_body(form) * is_stream(form),
         "either",
     ),
-    answer("8,000 calls without an id", lambda form: many_calls(form, 8_000), "text"),
+    answer("2,000 calls without an id", lambda form: many_calls(form, 2_000), "text"),
 ]
 """Answers with a status of 200, and heads."""
 
@@ -277,11 +277,8 @@ _HOLES = {
 _FORGED = "no\r\nERROR root: forged\x1b[2J\u2028more\u202e\x00\x85 \ud83d"
 
 ERROR_SHAPES: list[Shape] = [
-    *(failing(f"a page of {name}", sign.encode() * (200_000 // len(sign))) for name, sign in _HOLES.items()),
-    *(
-        failing(f"a page of {name}, 502", sign.encode() * (200_000 // len(sign)), status="502 Bad")
-        for name, sign in _HOLES.items()
-    ),
+    *(failing(f"a page of {name}", sign.encode() * (100_000 // len(sign))) for name, sign in _HOLES.items()),
+    failing("a page of gateways", b"<h1>502 Bad Gateway</h1>" * 4_000, status="502 Bad Gateway"),
     *(
         failing(f"Retry-After: {name}", b"{}", f"retry-after: {value}", status="503 Busy")
         for name, value in {

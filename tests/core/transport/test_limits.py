@@ -147,7 +147,7 @@ async def aask(transport: str, base_url: str, settings: Any, *, stream: bool) ->
 @asynccontextmanager
 async def on_loop(transport: str, base_url: str, **settings: Any) -> AsyncIterator[KimiVertexClient]:
     """A client over one of the transports of event loops."""
-    async with httpx.AsyncClient(transport=AiohttpTransport()) as over_aiohttp:
+    async with httpx.AsyncClient(transport=AiohttpTransport(verify=False)) as over_aiohttp:
         if transport == "aiohttp":
             settings["http_async_client"] = over_aiohttp
         async with KimiVertexClient(base_url=base_url, **settings) as client:
