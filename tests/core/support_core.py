@@ -43,12 +43,16 @@ def each_row(rows: Sequence[Row], check: Callable[[Row], None], *, at_once: int 
         try:
             check(row)
         except BaseException as error:  # pytest's own failures are no exceptions
-            return f"{getattr(row, 'name', row)}: {''.join(traceback.format_exception(error, limit=-3))}"
+            return f"{_name(row)}: {''.join(traceback.format_exception(error, limit=-3))}"
         return None
 
     with ThreadPoolExecutor(at_once) as pool:
         failures = [found for found in pool.map(failure, rows) if found is not None]
     assert not failures, "\n".join([f"{len(failures)} of {len(rows)} rows fail", *failures])
+
+
+def _name(row: object) -> str:
+    return ", ".join(map(_name, row)) if isinstance(row, tuple) else str(getattr(row, "name", row))
 
 
 def is_stream(form: str) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 
 from kimi_vertex import (
     APIConnectionError,
@@ -25,6 +26,7 @@ from kimi_vertex_emulator import Emulator, Fault, Part, Raw, Turn
 from ..support_core import (
     DONE,
     FINISH,
+    FORMS,
     GOOD_STREAM,
     JSON_HEAD,
     TEXT,
@@ -33,7 +35,6 @@ from ..support_core import (
     Outcome,
     answer,
     data,
-    each_form,
     each_row,
     good,
     is_stream,
@@ -42,7 +43,7 @@ from ..support_core import (
     wait_until,
 )
 
-SHORT = Timeouts(connect=2, first_byte=0.4, idle=0.4)
+SHORT = Timeouts(connect=2, first_byte=0.6, idle=0.6)
 STALL = 30.0
 HALF = WHOLE[: len(WHOLE) // 2]
 OVERSIZED = [b"data: " + b"x" * (8 << 20)] * 4 + [b"x" * 1024]
@@ -141,7 +142,7 @@ FAULTS = [
     Row(
         "stall in the answer", emulated("stall-mid"), APITimeoutError, APITimeoutError, "stalled", shown=True
     ),
-    Row("keep-alive comments for longer than the timeout", emulated("keep-alive", seconds=0.8), None, None),
+    Row("keep-alive comments for longer than the timeout", emulated("keep-alive", seconds=1.0), None, None),
     *(
         Row(f"error event {place}, {name}", emulated(kind, after=after), error, error, words, shown=after > 0)
         for place, after in (("first", 0), ("in the answer", 3))
@@ -258,11 +259,11 @@ def expect_hello(outcome: Outcome) -> None:
     assert outcome.completion.finish_reason == "stop"
 
 
-@each_form
-def test_each_fault_has_its_error(form: str) -> None:
+def test_each_fault_has_its_error() -> None:
     """Without retries a fault becomes one typed error with its place, its reason and the partial answer."""
 
-    def check(fault: Row) -> None:
+    def check(row: tuple[Row, str]) -> None:
+        fault, form = row
         with server(fault.make(form)) as emulator:
             base_url = emulator.base_url
             outcome = perform(
@@ -282,14 +283,14 @@ def test_each_fault_has_its_error(form: str) -> None:
             assert outcome.events == []
 
     with nothing_left():
-        each_row(FAILING, check)
+        each_row([*product(FAILING, FORMS)], check, at_once=24)
 
 
-@each_form
-def test_a_fault_is_survived_unless_seen_or_hopeless(form: str) -> None:
+def test_a_fault_is_survived_unless_seen_or_hopeless() -> None:
     """With retries the call succeeds at the second attempt; an answer that the caller has seen part of is never started over."""
 
-    def check(fault: Row) -> None:
+    def check(row: tuple[Row, str]) -> None:
+        fault, form = row
         with server(fault.make(form), good(form)) as emulator:
             outcome = perform(KimiVertexClient(base_url=emulator.base_url, timeout=fault.limits), form)
         if fault.hopeless or (fault.shown and is_stream(form)):
@@ -300,14 +301,14 @@ def test_a_fault_is_survived_unless_seen_or_hopeless(form: str) -> None:
             assert len(emulator.chat_requests) == 2
 
     with nothing_left():
-        each_row(FAILING, check)
+        each_row([*product(FAILING, FORMS)], check, at_once=24)
 
 
-@each_form
-def test_oddities_that_do_no_harm(form: str) -> None:
+def test_oddities_that_do_no_harm() -> None:
     """A fault that leaves the answer whole does not matter: one request, the whole answer, and soon."""
 
-    def check(fault: Row) -> None:
+    def check(row: tuple[Row, str]) -> None:
+        fault, form = row
         started = time.monotonic()
         with server(fault.make(form)) as emulator:
             expect_hello(perform(KimiVertexClient(base_url=emulator.base_url, timeout=fault.limits), form))
@@ -315,4 +316,4 @@ def test_oddities_that_do_no_harm(form: str) -> None:
         assert time.monotonic() - started < STALL / 2
 
     with nothing_left():
-        each_row(HARMLESS, check)
+        each_row([*product(HARMLESS, FORMS)], check, at_once=24)
