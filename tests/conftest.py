@@ -32,6 +32,9 @@ CLEARED = (
     "LANGCHAIN_",
     "LANGSMITH_",
     "LC_OUTPUT_",
+    "SSL_CERT_",
+    "REQUESTS_CA_",
+    "CURL_CA_",
 )
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
