@@ -40,7 +40,7 @@ def source(credentials: Credentials) -> TokenSource:
     return source_of(credentials)
 
 
-def slow_token(token: str, pause: float = 0.2, lifetime: int = 3600) -> Raw:
+def slow_token(token: str, pause: float = 0.15, lifetime: int = 3600) -> Raw:
     body = json.dumps({"access_token": token, "expires_in": lifetime}).encode()
     return Raw([pause, body], headers={"content-type": "application/json"})
 
@@ -63,7 +63,7 @@ def seconds_left(credentials: Credentials, seconds: float) -> None:
 
 def test_cold_start(source: TokenSource, emulator: Emulator) -> None:
     """20 threads and 100 tasks on two event loops, all cold, make one token request."""
-    emulator.enqueue(slow_token("one", 0.3), route="token")
+    emulator.enqueue(slow_token("one"), route="token")
     barrier = threading.Barrier(22)
 
     def in_thread() -> list[str]:
