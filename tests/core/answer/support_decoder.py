@@ -6,8 +6,9 @@ import copy
 import itertools
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 from kimi_vertex._answer.decoder import Decoder
@@ -20,6 +21,7 @@ __all__ = [
     "TOOLS",
     "Call",
     "Row",
+    "all_cuts",
     "call",
     "chunk",
     "decoder",
@@ -27,10 +29,11 @@ __all__ = [
     "run_chunks",
     "run_stream",
     "run_whole",
-    "two_way_cuts",
 ]
 
 THINKING_FIELDS = ("reasoning_content", "reasoning")
+BEYOND_A_MARKER = 40
+"""More letters than any token has."""
 
 
 def _tool(name: str, *properties: str, required: Sequence[str] = ()) -> dict[str, Any]:
@@ -154,26 +157,35 @@ def run_whole(row: Row) -> Completion:
     return accumulate(events + reader.finish())
 
 
-def two_way_cuts(deltas: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """The deltas with one text of them in two pieces, for every text and every place."""
-    for number, delta in enumerate(deltas):
-        for cuts in _cuttable(delta):
-            for at in range(cuts.length + 1):
-                yield [*deltas[:number], *cuts.apply([at]), *deltas[number + 1 :]]
+def all_cuts(deltas: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """The deltas in single letters, in threes, and so that each place is cut once with whole markers about it."""
+    longest = max((cuts.length for delta in deltas for cuts in _cuttable(delta)), default=0)
+    for size in (1, 3, BEYOND_A_MARKER):
+        for first in range(min(size, longest + 1)):
+            yield _cut(deltas, itemgetter(slice(first, None, size)))
 
 
 def random_cuts(deltas: Sequence[Mapping[str, Any]], chance: random.Random) -> list[Mapping[str, Any]]:
     """The deltas with every text of them in several pieces."""
+
+    def some(places: Sequence[int]) -> Sequence[int]:
+        return sorted(chance.sample(places, min(len(places) - 1, chance.choice((1, 2, 5, 1000)))))
+
+    return _cut(deltas, some)
+
+
+def _cut(
+    deltas: Sequence[Mapping[str, Any]], choose: Callable[[Sequence[int]], Sequence[int]]
+) -> list[Mapping[str, Any]]:
+    """The deltas with every text of them cut at those of its places that are chosen."""
     pieces: list[Mapping[str, Any]] = list(deltas)
     for kind in range(3):
         cut: list[Mapping[str, Any]] = []
         for delta in pieces:
-            found = [c for c in _cuttable(delta) if c.kind == kind]
-            if found:
-                count = min(found[0].length, chance.choice((1, 2, 5, 1000)))
-                cut += found[0].apply(sorted(chance.sample(range(found[0].length + 1), count)))
-            else:
-                cut.append(delta)
+            parts = [delta]
+            for found in reversed([c for c in _cuttable(delta) if c.kind == kind]):
+                parts = replace(found, delta=parts[0]).apply(choose(range(found.length + 1)))
+            cut += parts
         pieces = cut
     return pieces
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from kimi_vertex._answer.decoder import Decoder
 
-from .support_decoder import Row, chunk, random_cuts, run_chunks, run_stream, run_whole, two_way_cuts
+from .support_decoder import Row, all_cuts, chunk, run_chunks, run_stream, run_whole
 from .support_engines_k2 import ROWS
 from .support_engines_thinking import FIELDS, LOST_TAGS, FieldRow, LostTagRow, run_lost_tag
 from .support_quotations import QUOTATIONS, QuotationRow, run_quotation
@@ -29,19 +27,11 @@ def test_whole(row: Row) -> None:
     row.check(run_whole(row))
 
 
-@every_row
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.whole_pieces], ids=lambda row: row.name)
 def test_cut_anywhere(row: Row) -> None:
-    """Each text of the stream may be cut in two at any place without a change."""
-    for deltas in () if row.whole_pieces else two_way_cuts(row.deltas):
+    """Each text of the stream may be cut at any place, down to single letters, without a change."""
+    for deltas in all_cuts(row.deltas):
         row.check(run_stream(row, deltas))
-
-
-@every_row
-def test_cut_at_random(row: Row) -> None:
-    """Texts in any number of pieces, down to single characters, make no difference."""
-    chance = random.Random(row.name)
-    for _ in range(0 if row.whole_pieces else 8):
-        row.check(run_stream(row, random_cuts(row.deltas, chance)))
 
 
 @pytest.mark.parametrize("lost", LOST_TAGS, ids=lambda lost: lost.name)
@@ -77,5 +67,5 @@ def test_quotation_whole(quotation: QuotationRow) -> None:
 @every_quotation
 def test_quotation_cut_anywhere(quotation: QuotationRow) -> None:
     """Nor does it matter where the server cuts."""
-    for deltas in two_way_cuts(quotation.deltas):
+    for deltas in all_cuts(quotation.deltas):
         quotation.check(run_quotation(quotation, deltas))

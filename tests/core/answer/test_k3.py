@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
-from .support_decoder import Row, random_cuts, run_stream, run_whole, two_way_cuts
+from .support_decoder import Row, all_cuts, run_stream, run_whole
 from .support_k3 import K3, K3_QUOTATIONS
 from .support_quotations import QuotationRow, run_quotation
 
@@ -27,17 +25,9 @@ def test_whole(row: Row) -> None:
 
 @every_row
 def test_cut_anywhere(row: Row) -> None:
-    """Each text may be cut in two at any place without a change."""
-    for deltas in two_way_cuts(row.deltas):
+    """Each text may be cut at any place, down to single letters, without a change."""
+    for deltas in all_cuts(row.deltas):
         row.check(run_stream(row, deltas))
-
-
-@every_row
-def test_cut_at_random(row: Row) -> None:
-    """Texts in any number of pieces, down to single characters, make no difference."""
-    chance = random.Random(row.name)
-    for _ in range(8):
-        row.check(run_stream(row, random_cuts(row.deltas, chance)))
 
 
 @pytest.mark.parametrize("quotation", K3_QUOTATIONS, ids=lambda quotation: quotation.name)
