@@ -180,7 +180,7 @@ def expressions() -> dict[tuple[str | bytes, int], tuple[str, re.Pattern[Any], b
                 found.setdefault(
                     (pattern.pattern, pattern.flags), (f"{module.__name__}.{name}", pattern, anywhere)
                 )
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(ast.parse(source if "\nimport re\n" in source else "")):
             match node:
                 case ast.Call(ast.Attribute(ast.Name("re"), how), [ast.Constant(str(text)), *_]):
                     pattern = re.compile(text)

@@ -63,7 +63,7 @@ CHUNKS = st.fixed_dictionaries(
 @pytest.mark.parametrize("batch", range(4))
 def test_damaged_streams(batch: int) -> None:
     """Whatever is done to a stream, what is made of it keeps the promises of `fuzz_decoder`."""
-    for seed in range(10_000_000 + batch * 500, 10_000_000 + (batch + 1) * 500):
+    for seed in range(10_000_000 + batch * 300, 10_000_000 + (batch + 1) * 300):
         one_run(seed)
 
 
