@@ -179,7 +179,7 @@ class _Counted(Credentials):
 def test_configured_models_share_their_token(emulator: Emulator) -> None:
     """LangChain makes a model for each configured call; they use one token, and think live."""
     credentials = _Counted()  # type: ignore[no-untyped-call]
-    emulator.enqueue(*[Turn(thinking=["a", "b"], text="x", pause=0.02)] * 5)
+    emulator.enqueue(*[Turn(thinking=["a", "b"], text="x")] * 5)
     told: list[str] = []
     model: Any = ChatKimiVertex(
         base_url=emulator.base_url, credentials=credentials, on_thinking=told.append

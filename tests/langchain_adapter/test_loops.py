@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from kimi_vertex.otel import instrument, uninstrument
-from kimi_vertex_emulator import Emulator, Quota, Raw, Turn
+from kimi_vertex_emulator import Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
@@ -21,6 +21,7 @@ MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
 SLOW = Turn(thinking=["."] * 200, text="Blue.", pause=0.02)
+REFUSED = Raw([b"{}"], status=429, headers={"retry-after": "0.01"})
 SILENT = Raw([b" ", 5.0, b"{}"])
 
 
@@ -120,37 +121,26 @@ def test_closing_frees_the_connections(emulator: Emulator, model: ChatKimiVertex
     assert model.invoke("Hi").text
 
 
-@pytest.mark.parametrize("form", ["invoke", "ainvoke", "stream", "astream"])
-def test_the_pace_is_measured(form: str, emulator: Emulator, model: ChatKimiVertex) -> None:
+async def test_the_pace_is_measured(emulator: Emulator, model: ChatKimiVertex) -> None:
     """What a model waits for is in OpenTelemetry's metrics, as of any client."""
-
-    async def collect() -> list[Any]:
-        return [chunk async for chunk in model.astream("Hi")]
-
-    forms: dict[str, Callable[[], Any]] = {
-        "invoke": lambda: model.invoke("Hi"),
-        "ainvoke": lambda: asyncio.run(model.ainvoke("Hi")),
-        "stream": lambda: list(model.stream("Hi")),
-        "astream": lambda: asyncio.run(collect()),
-    }
     reader = InMemoryMetricReader()
     instrument(meter_provider=MeterProvider([reader]))
     try:
-        emulator.quota = Quota(requests=1, window=0.3)
-        assert all(forms[form]() for _ in range(2))
+        emulator.enqueue(REFUSED, Turn(text="Blue."))
+        assert [chunk async for chunk in model.astream("Hi")]
         found: Any = reader.get_metrics_data()
     finally:
         uninstrument()
     metrics = found.resource_metrics[0].scope_metrics[0].metrics
     [refused] = [metric for metric in metrics if metric.name == "kimi_vertex.pace.refused"]
-    assert refused.data.data_points[0].value >= 1
+    assert refused.data.data_points[0].value == 1
 
 
-def test_a_batch_under_a_quota_loses_nothing(emulator: Emulator, model: ChatKimiVertex) -> None:
+def test_refused_questions_of_a_batch_are_not_lost(emulator: Emulator, model: ChatKimiVertex) -> None:
     """`abatch` with default settings: each question is answered, once, whatever is refused in between."""
-    emulator.quota = Quota(requests=20, window=0.3)
-    answers = asyncio.run(model.abatch([f"Question {number}" for number in range(60)]))
+    emulator.enqueue(*[REFUSED] * 8)
+    answers = asyncio.run(model.abatch([f"Question {number}" for number in range(12)]))
     answered = [exchange for exchange in emulator.exchanges if exchange.status == 200]
-    assert (len(answers), len(answered)) == (60, 60)
-    assert len({str(exchange.messages[-1]["content"]) for exchange in answered}) == 60
-    assert len(emulator.exchanges) > 60
+    assert (len(answers), len(answered)) == (12, 12)
+    assert len({str(exchange.messages[-1]["content"]) for exchange in answered}) == 12
+    assert len(emulator.exchanges) == 20

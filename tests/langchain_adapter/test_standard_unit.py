@@ -27,6 +27,11 @@ class TestChatKimiVertexUnit(ChatModelUnitTests):
         """
         register_serializable()
 
+    @pytest.fixture(autouse=True)
+    def _brief(self, request: pytest.FixtureRequest) -> None:
+        """`test_init_time` is marked as a benchmark, which would measure for a second."""
+        request.node.add_marker(pytest.mark.benchmark(max_time=0.05), append=False)
+
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return ChatKimiVertex

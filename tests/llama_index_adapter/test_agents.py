@@ -125,14 +125,16 @@ async def test_thinking_deltas_are_agent_events(emulator: Emulator, llm: KimiVer
 @pytest.mark.parametrize("streaming", [True, False])
 async def test_parallel_calls(emulator: Emulator, llm: KimiVertex, streaming: bool, memory: Memory) -> None:
     """Parallel calls run once each; their results go back in the order of the calls, whatever finished first."""
+    first = asyncio.Event()
 
     async def slow(x: int) -> str:
         """Slow."""
-        await asyncio.sleep(0.05)
+        await first.wait()
         return f"slow {x}"
 
     async def quick(x: int) -> str:
         """Quick."""
+        first.set()
         return f"quick {x}"
 
     emulator.enqueue(

@@ -33,7 +33,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from kimi_vertex import ConfigurationError
 from kimi_vertex.otel import instrument, uninstrument
-from kimi_vertex_emulator import Emulator, Quota, Turn
+from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
 Chat: TypeAlias = Callable[..., list[ChatResponse]]
@@ -43,6 +43,7 @@ Recorder: TypeAlias = Any
 
 USAGE = {"prompt_tokens": 111, "completion_tokens": 10, "total_tokens": 121}
 MODEL = "moonshotai/kimi-k2-thinking-maas"
+REFUSED = Raw([b"{}"], status=429, headers={"retry-after": "0.01"})
 HELLO = Turn(thinking=["The user ", "greets me;"], text=["Hello ", "friend."], usage=USAGE)
 
 
@@ -248,29 +249,29 @@ def test_failures_are_events_too(emulator: Emulator, llm: KimiVertex, recorder: 
     assert recorder.of(ExceptionEvent)[0].exception is caught.value
 
 
-def test_the_pace_is_measured(emulator: Emulator, make_llm: MakeLLM, chat: Chat) -> None:
+def test_the_pace_is_measured(emulator: Emulator, make_llm: MakeLLM) -> None:
     """What a model waits for is in OpenTelemetry's metrics, as of any client."""
     reader = InMemoryMetricReader()
     instrument(meter_provider=MeterProvider([reader]))
     try:
-        emulator.quota = Quota(requests=1, window=0.3)
-        llm = make_llm(pace="shared")
-        assert len([chat(llm, "Hi")[-1] for _ in range(2)]) == 2
+        emulator.enqueue(REFUSED, HELLO)
+        llm = make_llm(pace="shared", max_retries=1)
+        assert llm.complete("Hi").text == "Hello friend."
         found: Any = reader.get_metrics_data()
     finally:
         uninstrument()
     metrics = found.resource_metrics[0].scope_metrics[0].metrics
     [refused] = [metric for metric in metrics if metric.name == "kimi_vertex.pace.refused"]
-    assert refused.data.data_points[0].value >= 1
+    assert refused.data.data_points[0].value == 1
 
 
-def test_jobs_under_a_quota_lose_nothing(emulator: Emulator, make_llm: MakeLLM) -> None:
+def test_refused_jobs_are_not_lost(emulator: Emulator, make_llm: MakeLLM) -> None:
     """`run_jobs` with default settings: each prompt is answered, once, whatever is refused in between."""
-    emulator.quota = Quota(requests=20, window=0.3)
+    emulator.enqueue(*[REFUSED] * 8)
     llm = make_llm(pace="shared")
-    jobs = [llm.acomplete(f"Question {number}") for number in range(60)]
-    answers = asyncio.run(run_jobs(jobs, workers=60))
+    jobs = [llm.acomplete(f"Question {number}") for number in range(12)]
+    answers = asyncio.run(run_jobs(jobs, workers=12))
     answered = [exchange for exchange in emulator.exchanges if exchange.status == 200]
-    assert (len(answers), len(answered)) == (60, 60)
-    assert len({str(exchange.messages[-1]["content"]) for exchange in answered}) == 60
-    assert len(emulator.exchanges) > 60
+    assert (len(answers), len(answered)) == (12, 12)
+    assert len({str(exchange.messages[-1]["content"]) for exchange in answered}) == 12
+    assert len(emulator.exchanges) == 20

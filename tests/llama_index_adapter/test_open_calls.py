@@ -71,7 +71,7 @@ async def test_direct_answer_beside_another_call(
 
     async def note(text: str) -> str:
         """Write it down, in no hurry."""
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
         return text
 
     direct = FunctionTool.from_defaults(add, return_direct=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import pytest
@@ -108,35 +109,25 @@ def chunk(delta: str, finish: str = "null") -> bytes:
     return f'data: {{"choices":[{{"index":0,"delta":{{{delta}}},"finish_reason":{finish}}}]}}\n\n'.encode()
 
 
-@pytest.mark.parametrize("name", ["chat", "complete", "stream_chat", "achat"])
-def test_thinking_is_live(emulator: Emulator, make_llm: MakeLLM, name: str) -> None:
-    """The callback has the first thinking before the last byte of the answer has been sent."""
-    heard = threading.Event()
-    before_the_end: list[bool] = []
-    llm = make_llm(on_thinking=lambda text: heard.set())
-    emulator.enqueue(
-        Raw(
-            [
-                chunk('"reasoning_content":"hm"'),
-                0.3,
-                chunk('"content":"Done."'),
-                chunk("", '"stop"'),
-                b"data: [DONE]\n\n",
-            ]
-        )
-    )
+def test_thinking_is_live(emulator: Emulator, make_llm: MakeLLM) -> None:
+    """The callback has the first thinking while the server still holds back the rest, in each method."""
+    hi = [ChatMessage("Hi")]
+    methods: dict[str, Callable[[KimiVertex], Any]] = {
+        "chat": lambda llm: llm.chat(hi),
+        "complete": lambda llm: llm.complete("Hi"),
+        "stream_chat": lambda llm: list(llm.stream_chat(hi)),
+        "achat": lambda llm: asyncio.run(llm.achat(hi)),
+    }
+    end = [chunk('"content":"Done."'), chunk("", '"stop"'), b"data: [DONE]\n\n"]
+    emulator.enqueue(*[Raw([chunk('"reasoning_content":"hm"'), 0.3, *end])] * len(methods))
 
-    def call() -> Any:
-        if name == "achat":
-            return asyncio.run(llm.achat([ChatMessage("Hi")]))
-        result = llm.complete("Hi") if name == "complete" else getattr(llm, name)([ChatMessage("Hi")])
-        return list(result) if name == "stream_chat" else result
+    def ahead(name: str) -> bool:
+        heard: list[float] = []
+        methods[name](make_llm(on_thinking=lambda text: heard.append(time.monotonic())))
+        return time.monotonic() - heard[0] > 0.1
 
-    thread = threading.Thread(target=call)
-    thread.start()
-    before_the_end.append(heard.wait(0.25) and thread.is_alive())
-    thread.join()
-    assert before_the_end == [True]
+    with ThreadPoolExecutor(len(methods)) as pool:
+        assert dict(zip(methods, pool.map(ahead, methods), strict=True)) == dict.fromkeys(methods, True)
 
 
 def test_empty_thinking_is_not_announced(emulator: Emulator, make_llm: MakeLLM, chat: Chat) -> None:
