@@ -15,11 +15,10 @@ from typing import Any, TypeAlias, cast
 
 import httpx
 import pytest
-from llama_index.core import Document, Settings
+from llama_index.core import Settings
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.extractors import TitleExtractor
-from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 import kimi_vertex
@@ -220,15 +219,6 @@ def test_refusal_is_said_where_the_framework_hides_it(
     written = pickle.dumps(TitleExtractor(llm=make_llm(access_token=SECRET)))
     assert SECRET.encode() not in written
     assert "build the model in the worker" in caplog.text
-
-
-def test_workers_of_a_pipeline(emulator: Emulator, make_llm: MakeLLM) -> None:
-    """A pipeline's processes build the model from its settings."""
-    pipeline = IngestionPipeline(transformations=[TitleExtractor(llm=make_llm(), show_progress=False)])
-    nodes = pipeline.run(documents=[Document(text="One."), Document(text="Two.")], num_workers=2)
-    assert all(node.metadata["document_title"] for node in nodes)
-    assert len(nodes) == len({node.id_ for node in nodes}) == 2
-    assert emulator.requests != []
 
 
 def test_credentials_path_is_pickled(make_llm: MakeLLM) -> None:
