@@ -1,4 +1,4 @@
-"""LangChain's own integration tests, against the emulator that enforces Kimi's rules and the one that does not.
+"""LangChain's own integration tests, against the emulator that enforces Kimi's rules.
 
 Skipped are only the tests that download a PDF, an image or a sound from the internet, or need a recorded cassette.
 """
@@ -22,14 +22,15 @@ pytestmark = [
 ]
 
 
-class _Suite(ChatModelIntegrationTests):
-    strict: ClassVar[bool]
+class TestChatKimiVertexIntegration(ChatModelIntegrationTests):
+    """The suite with JSON mode and a model's name that is changed."""
+
     emulator: ClassVar[Emulator]
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
     def _server(cls) -> Iterator[None]:
-        with Emulator(strict=cls.strict) as cls.emulator:
+        with Emulator() as cls.emulator:
             yield
 
     @pytest.fixture
@@ -60,15 +61,3 @@ class _Suite(ChatModelIntegrationTests):
     @property
     def supported_usage_metadata_details(self) -> dict[Literal["invoke", "stream"], list[Any]]:
         return {"invoke": [], "stream": []}
-
-
-class TestStrict(_Suite):
-    """On a server that refuses what Kimi's servers refuse."""
-
-    strict = True
-
-
-class TestLenient(_Suite):
-    """On a server that accepts any history."""
-
-    strict = False
