@@ -53,9 +53,8 @@ def bodies(emulator: Emulator) -> list[dict[str, Any]]:
     return [request.json for request in emulator.requests if request.json]
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(("wrapped", "stream"), [(False, True), (True, False)])
 @pytest.mark.parametrize("spelling", BLOCKS)
-@pytest.mark.parametrize("stream", [False, True])
 def test_added(emulator: Emulator, make_model: MakeModel, spelling: str, wrapped: bool, stream: bool) -> None:
     """Each of LangChain's spellings adds the tool, behind messages and tools that go out as before."""
     block = BLOCKS[spelling]

@@ -112,11 +112,9 @@ def _assert_rounds_replayed(emulator: Emulator) -> None:
     ("path", "settings"),
     [
         *((path, {}) for path in PATHS),
-        *(
-            (path, settings)
-            for settings in ({"output_version": "v1"}, {"streaming": True}, {"disable_streaming": True})
-            for path in (_invoke, _astream, _aevents_v3)
-        ),
+        *((path, {"output_version": "v1"}) for path in (_invoke, _astream, _aevents_v3)),
+        (_invoke, {"streaming": True}),
+        (_astream, {"disable_streaming": True}),
     ],
 )
 async def test_three_rounds(

@@ -43,6 +43,9 @@ CASES: list[tuple[int, str, str, type[Exception], type[Exception]]] = [
 ]
 
 
+PATHS = ["invoke", "ainvoke", "stream", "astream"]
+
+
 async def _call(path: str, model: ChatKimiVertex, messages: Any = "q") -> None:
     match path:
         case "invoke":
@@ -55,31 +58,23 @@ async def _call(path: str, model: ChatKimiVertex, messages: Any = "q") -> None:
             [_ async for _ in model.astream(messages)]
 
 
-@pytest.mark.parametrize("path", ["invoke", "ainvoke", "stream", "astream"])
-@pytest.mark.parametrize(("status", "message", "code", "ours", "theirs"), CASES)
-async def test_both_types(
-    emulator: Emulator,
-    make_model: MakeModel,
-    path: str,
-    status: int,
-    message: str,
-    code: str,
-    ours: type[Exception],
-    theirs: type[Exception],
-) -> None:
+@pytest.mark.parametrize("path", PATHS)
+async def test_both_types(emulator: Emulator, make_model: MakeModel, path: str) -> None:
     """Each status raises an error that is our type and LangChain's, with status, response and Google's text."""
-    emulator.enqueue(_refusal(status, message, code))
-    with pytest.raises(ours) as caught:
-        await _call(path, make_model(max_retries=0, pace=None))
-    assert isinstance(caught.value, theirs)
-    error: Any = caught.value
-    assert error.status_code == error.response.status_code == status
-    assert message in str(error)
-    assert message in error.response.text
-    assert error.is_retryable == (status in (429, 503))
+    model = make_model(max_retries=0, pace=None)
+    for status, message, code, ours, theirs in CASES:
+        emulator.enqueue(_refusal(status, message, code))
+        with pytest.raises(ours) as caught:
+            await _call(path, model)
+        assert isinstance(caught.value, theirs)
+        error: Any = caught.value
+        assert error.status_code == error.response.status_code == status
+        assert message in str(error)
+        assert message in error.response.text
+        assert error.is_retryable == (status in (429, 503))
 
 
-@pytest.mark.parametrize("path", ["invoke", "ainvoke", "stream", "astream"])
+@pytest.mark.parametrize("path", PATHS)
 async def test_unreachable(path: str) -> None:
     """A server that is not there is a connection error in both worlds."""
     with pytest.raises(kimi_vertex.APIConnectionError) as caught:
@@ -90,19 +85,9 @@ async def test_unreachable(path: str) -> None:
 @pytest.mark.parametrize("path", ["stream", "astream"])
 async def test_interrupted_stream(emulator: Emulator, make_model: MakeModel, path: str) -> None:
     """A stream that breaks off raises, with what had arrived as a message; nothing in it is executable."""
-    delta = {
-        "reasoning_content": "Hm.",
-        "content": "It is",
-        "tool_calls": [{"index": 0, "id": "functions.f:0"}],
-    }
-    delta["tool_calls"] = [
-        {
-            "index": 0,
-            "id": "functions.f:0",
-            "type": "function",
-            "function": {"name": "f", "arguments": '{"a": 1, "b'},
-        }
-    ]
+    function = {"name": "f", "arguments": '{"a": 1, "b'}
+    calls = [{"index": 0, "id": "functions.f:0", "type": "function", "function": function}]
+    delta = {"reasoning_content": "Hm.", "content": "It is", "tool_calls": calls}
     event = b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
     emulator.enqueue(Raw([event, "cut"]))
     with pytest.raises(kimi_vertex.StreamInterruptedError) as caught:
@@ -150,7 +135,7 @@ def test_every_public_error_is_joined() -> None:
         [HumanMessage("q"), ToolMessage("r", tool_call_id="nobody")],
     ],
 )
-@pytest.mark.parametrize("path", ["invoke", "ainvoke", "stream", "astream"])
+@pytest.mark.parametrize("path", PATHS)
 async def test_bad_input_is_not_sent(
     emulator: Emulator, model: ChatKimiVertex, path: str, messages: Any
 ) -> None:
@@ -210,7 +195,7 @@ def test_invalid_calls_are_visible(emulator: Emulator, model: ChatKimiVertex) ->
     assert message.invalid_tool_calls[0]["error"]
 
 
-@pytest.mark.parametrize("path", ["invoke", "ainvoke", "stream", "astream"])
+@pytest.mark.parametrize("path", PATHS)
 async def test_missing_credentials(path: str) -> None:
     """Without credentials there is one error that says how to get them, of both worlds' types."""
     with pytest.raises(kimi_vertex.CredentialsError, match="gcloud auth application-default login") as caught:

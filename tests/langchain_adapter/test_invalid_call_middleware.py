@@ -50,8 +50,10 @@ async def _run(agent: Any, way: str) -> Any:
     return [part for mode, part in parts if mode == "values"][-1]["messages"]
 
 
-@pytest.mark.parametrize("way", ["invoke", "ainvoke", "messages", "amessages"])
-@pytest.mark.parametrize("calls", [[CUT], [GOOD, CUT]], ids=["alone", "beside a valid call"])
+@pytest.mark.parametrize(
+    ("way", "calls"),
+    [("invoke", [CUT]), ("amessages", [CUT]), ("ainvoke", [GOOD, CUT]), ("messages", [GOOD, CUT])],
+)
 async def test_the_model_corrects_itself(
     emulator: Emulator, model: ChatKimiVertex, way: str, calls: list[Call]
 ) -> None:

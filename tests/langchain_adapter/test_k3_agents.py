@@ -61,9 +61,7 @@ def _graph(model: ChatKimiVertex) -> Any:
     ("dialect", "kind", "foreign"),
     [
         *((dialect, "agent", True) for dialect in DIALECTS),
-        ("moonshot-k3", "graph", True),
-        ("vllm-k3", "graph", False),
-        ("moonshot-k3", "agent", False),
+        ("moonshot-k3", "graph", False),
     ],
 )
 async def test_five_steps(

@@ -135,24 +135,36 @@ def _facts(message: AIMessage) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+@pytest.fixture(scope="module")
+def invoked() -> dict[str, AIMessage]:
+    """What `invoke` gives of each turn."""
+    with Emulator() as emulator:
+        emulator.enqueue(*TURNS.values())
+        model = ChatKimiVertex(base_url=emulator.base_url)
+        return {name: model.invoke("q") for name in TURNS}
+
+
 @pytest.mark.parametrize(("path", "kind", "version"), [p[1:] for p in PATHS], ids=[p[0] for p in PATHS])
 async def test_every_path_gives_the_same_answer(
-    emulator: Emulator, turn: Turn, path: Path, kind: type[ChatKimiVertex], version: str | None
+    emulator: Emulator,
+    invoked: dict[str, AIMessage],
+    path: Path,
+    kind: type[ChatKimiVertex],
+    version: str | None,
 ) -> None:
     """Text, thinking, calls, ids, usage and metadata do not depend on how the answer was fetched."""
-    emulator.enqueue(turn, turn)
-    expected = ChatKimiVertex(base_url=emulator.base_url).invoke("q")
-    message = await path(kind(base_url=emulator.base_url, output_version=version))
-    assert _facts(message) == _facts(expected)
+    emulator.enqueue(*TURNS.values())
+    model = kind(base_url=emulator.base_url, output_version=version)
+    facts = {name: _facts(await path(model)) for name in TURNS}
+    assert facts == {name: _facts(message) for name, message in invoked.items()}
 
 
-@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
-async def test_v0_blocks_are_equal(emulator: Emulator, turn: Turn) -> None:
+async def test_v0_blocks_are_equal(emulator: Emulator, invoked: dict[str, AIMessage]) -> None:
     """The standard blocks of a stream's sum are exactly those of `invoke`."""
-    emulator.enqueue(turn, turn)
+    emulator.enqueue(*TURNS.values())
     model = ChatKimiVertex(base_url=emulator.base_url)
-    assert (await _stream(model)).content_blocks == (await _invoke(model)).content_blocks
+    blocks = {name: (await _stream(model)).content_blocks for name in TURNS}
+    assert blocks == {name: message.content_blocks for name, message in invoked.items()}
 
 
 def test_thinking_and_first_call_do_not_fuse(emulator: Emulator) -> None:
