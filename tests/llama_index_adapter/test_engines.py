@@ -73,7 +73,7 @@ class HashEmbedding(BaseEmbedding):
         return self._vector(text)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def index() -> VectorStoreIndex:
     return VectorStoreIndex.from_documents(
         [Document(text=text) for text in FACTS], embed_model=HashEmbedding()
@@ -138,6 +138,7 @@ def query(engine: Any, question: str, how: str) -> str:
 
 HOW = pytest.mark.parametrize("how", ["sync", "async", "sync stream", "async stream"])
 PLAIN = pytest.mark.parametrize("how", ["sync", "async"])
+OPPOSITE = pytest.mark.parametrize("how", ["sync", "async stream"])
 
 
 @HOW
@@ -150,7 +151,7 @@ def test_vector_query_engine(index: VectorStoreIndex, llm: KimiVertex, heard: li
     assert "".join(heard) not in answer
 
 
-@HOW
+@OPPOSITE
 def test_bm25_query_engine(
     index: VectorStoreIndex, llm: KimiVertex, heard: list[str], how: str, recorder: Recorder
 ) -> None:
@@ -200,8 +201,14 @@ def test_query_engine_with_output_class(
     assert heard == ["T"] or "".join(heard) == "T"
 
 
-@HOW
-@pytest.mark.parametrize("kind", ["simple", "context", "condense"])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *(("context", how) for how in ("sync", "async", "sync stream", "async stream")),
+        ("simple", "sync stream"),
+        ("condense", "async"),
+    ],
+)
 def test_chat_engines(
     emulator: Emulator, index: VectorStoreIndex, llm: KimiVertex, heard: list[str], kind: str, how: str
 ) -> None:
@@ -248,7 +255,7 @@ def tools(index: VectorStoreIndex, llm: KimiVertex, *, streaming: bool = False) 
 SELECT = {"index": 1, "reason": "It asks about a building."}
 
 
-@HOW
+@OPPOSITE
 @pytest.mark.parametrize("form", ["call", "fenced text"])
 def test_router_with_default_selector(
     emulator: Emulator, index: VectorStoreIndex, llm: KimiVertex, heard: list[str], how: str, form: str
@@ -294,7 +301,7 @@ def test_router_where_forced_choice_is_refused(make_llm: MakeLLM, index: VectorS
         assert query(router, QUESTION, how) == "Marta Soler."
 
 
-@HOW
+@OPPOSITE
 def test_sub_questions(
     emulator: Emulator, index: VectorStoreIndex, llm: KimiVertex, heard: list[str], how: str
 ) -> None:
@@ -319,7 +326,7 @@ def test_sub_questions(
     assert "".join(heard) == "Split.Ask.Join."
 
 
-@HOW
+@OPPOSITE
 def test_citations(
     emulator: Emulator, index: VectorStoreIndex, llm: KimiVertex, heard: list[str], how: str
 ) -> None:
@@ -331,9 +338,8 @@ def test_citations(
     assert "".join(heard) == "Cite."
 
 
-@PLAIN
 @pytest.mark.parametrize("evaluator", [FaithfulnessEvaluator, RelevancyEvaluator])
-@pytest.mark.parametrize("verdict", ["YES", "NO"])
+@pytest.mark.parametrize(("verdict", "how"), [("YES", "sync"), ("NO", "async")])
 def test_evaluators(
     emulator: Emulator, llm: KimiVertex, heard: list[str], evaluator: type[Any], verdict: str, how: str
 ) -> None:
