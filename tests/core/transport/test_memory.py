@@ -44,6 +44,6 @@ def held(delta: Any, count: int) -> int:
 
 @pytest.mark.parametrize("kind", DELTAS)
 def test_a_delta_costs_the_memory_of_its_text(kind: str) -> None:
-    """4,000 deltas more need what their strings, and twice a list's place for each, need."""
-    growth = (held(DELTAS[kind], 8_000) - held(DELTAS[kind], 4_000)) / 4_000
+    """2,000 deltas more need what their strings, and twice a list's place for each, need."""
+    growth = (held(DELTAS[kind], 4_000) - held(DELTAS[kind], 2_000)) / 2_000
     assert growth < sys.getsizeof(piece(1)) + 3 * 8
