@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from kimi_vertex import APIError, Completion, KimiVertexClient, ThinkingCallback, ThinkingDelta, ToolCall
 from kimi_vertex_emulator import Emulator, Raw, Turn
 
-from .support_core import DONE, FINISH, TEXT, THINKING, each_form, perform
+from .support_core import DONE, FINISH, TEXT, THINKING, RawServer, each_form, perform, read_request
 
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 PIECES = ["First. ", "Second. ", "Third."]
 TURN = Turn(thinking=PIECES, text="Done.")
 
@@ -65,16 +67,21 @@ def test_a_callback_that_raises_is_logged_once(
 
 
 @each_form
-def test_thinking_is_told_live(emulator: Emulator, form: str) -> None:
+def test_thinking_is_told_live(form: str) -> None:
     """The callback has the first piece while the answer is under way, also where the whole answer was asked for."""
     heard = threading.Event()
-    emulator.enqueue(Raw([THINKING, 0.3, TEXT, FINISH, DONE]))
-    client = KimiVertexClient(base_url=emulator.base_url, on_thinking=lambda text: heard.set())
-    thread = threading.Thread(target=perform, args=(client, form))
-    thread.start()
-    assert heard.wait(5)
-    assert thread.is_alive()
-    thread.join()
+    in_time: list[bool] = []
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(STREAM_HEAD + THINKING)
+        in_time.append(heard.wait(5))
+        connection.sendall(TEXT + FINISH + DONE)
+
+    with RawServer(handle) as server:
+        client = KimiVertexClient("kimi", base_url=server.base_url, on_thinking=lambda _: heard.set())
+        assert perform(client, form).text == "Hello"
+    assert in_time == [True]
 
 
 def test_a_piece_is_told_before_its_event(emulator: Emulator) -> None:
