@@ -26,7 +26,7 @@ from kimi_vertex import (
 )
 from kimi_vertex_emulator import Deployment, Emulator, Raw
 
-from .support_core import each_form, good, is_stream, perform
+from .support_core import FORMS, each_form, good, is_stream, perform
 
 ENDPOINT = "projects/my-project/locations/us-central1/endpoints/42"
 DEDICATED = "42.us-central1-7.prediction.vertexai.goog"
@@ -196,8 +196,9 @@ def test_predict(vertex: Emulator, form: str) -> None:
     }
 
 
-@each_form
-@pytest.mark.parametrize(("host", "limit"), [(None, 1.5), (DEDICATED, 10.0)], ids=["shared", "dedicated"])
+@pytest.mark.parametrize(
+    ("form", "host", "limit"), [*[(form, None, 1.5) for form in FORMS], ("sync-whole", DEDICATED, 10.0)]
+)
 def test_payload_limits(vertex: Emulator, form: str, host: str | None, limit: float) -> None:
     """A body over the endpoint's limit is refused before it is sent, with both figures; one below is sent."""
     client = KimiVertexClient(endpoint=ENDPOINT, endpoint_host=host)

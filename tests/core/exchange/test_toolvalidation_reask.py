@@ -187,9 +187,9 @@ def test_a_call_without_a_name(emulator: Emulator, form: str) -> None:
 
 @each_form
 def test_the_second_request_is_retried(emulator: Emulator, form: str) -> None:
-    """An overloaded server at the second request is tried again, because nothing of that answer was shown."""
-    busy = Raw([b"{}"], status=503, headers={"retry-after": "0"})
-    completion = answer(ask(emulator, form, "reask", BAD_TURN, busy, BETTER))
+    """A server that fails at the second request is tried again, because nothing of that answer was shown."""
+    failure = Raw([b"{}"], status=500, headers={"retry-after": "0"})
+    completion = answer(ask(emulator, form, "reask", BAD_TURN, failure, BETTER))
     assert arguments(completion)[0] == ("count", {"n": 5})
     assert completion.usage is not None
     assert completion.usage.total_tokens == 30
