@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from kimi_vertex_emulator._chat import mapping
+
 __all__ = ["is_k3", "k3_breaches", "k3_turn"]
 
 _MODEL: Final = re.compile(r"(?<![a-z0-9])kimi-?k3", re.IGNORECASE)
@@ -18,6 +20,13 @@ _FIXED: Final = {"top_p": 0.95, "n": 1, "presence_penalty": 0, "frequency_penalt
 _COOLER: Final = 0.6
 """The temperature without thinking."""
 _EFFORTS: Final = ("low", "high", "max")
+_WORDS: Final = {
+    "tool_choice": ("auto", "none", "required"),
+    "response_format.type": ("text", "json_object", "json_schema"),
+    "reasoning_effort": _EFFORTS,
+    "thinking.type": ("enabled", "disabled"),
+    "thinking.effort": _EFFORTS,
+}
 _TYPES: Final[tuple[tuple[type, str], ...]] = (
     (bool, "boolean"), (int, "number"), (float, "number"), (str, "string"), (list, "array"), (dict, "object"),
 )  # fmt: skip
@@ -72,10 +81,31 @@ def _argument(key: str, value: Any) -> str:
 def k3_breaches(body: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a request to Kimi K3 by Moonshot's rules."""
     yield from _wrong_tools(body)
-    yield from _wrong_choice(body)
-    yield from _wrong_format(body.get("response_format"))
-    yield from _wrong_sampling(body)
-    yield from _wrong_thinking(body)
+    thinking, choice, wanted = (
+        mapping(body.get("thinking")),
+        body.get("tool_choice"),
+        body.get("response_format"),
+    )
+    off = thinking.get("type") == "disabled"
+    words = {
+        "tool_choice": choice if isinstance(choice, str) else None,
+        "response_format.type": None if wanted is None else str(mapping(wanted).get("type")),
+        "reasoning_effort": body.get("reasoning_effort"),
+        "thinking.type": thinking.get("type"),
+        "thinking.effort": None if off else thinking.get("effort"),
+    }
+    for name, word in words.items():
+        if word is not None and word not in _WORDS[name]:
+            yield f"{name} {word!r} is not one of {', '.join(_WORDS[name])}"
+    if mapping(wanted).get("type") == "json_schema":
+        yield from _wrong_schema(mapping(mapping(wanted).get("json_schema")))
+    temperature = body.get("temperature")
+    warm = isinstance(temperature, int | float) and 0 <= temperature <= 1
+    if temperature is not None and not (temperature == _COOLER if off else warm):
+        yield f"invalid temperature: only {_COOLER if off else 'a value from 0 to 1'} is allowed for this model"
+    for name, value in _FIXED.items():
+        if body.get(name) is not None and body[name] != value:
+            yield f"invalid {name}: only {value} is allowed for this model"
 
 
 def _wrong_tools(body: Mapping[str, Any]) -> Iterator[str]:
@@ -85,7 +115,7 @@ def _wrong_tools(body: Mapping[str, Any]) -> Iterator[str]:
     for index, message in enumerate(body["messages"]):
         if message.get("role") == "tool" and not message.get("tool_call_id"):
             yield f"tool_call_id is missing in message at index {index}"
-        if "tools" not in message or message["tools"] is None:
+        if message.get("tools") is None:
             continue
         where = f"messages[{index}].tools"
         if message.get("role") not in ("system", "developer"):
@@ -93,16 +123,17 @@ def _wrong_tools(body: Mapping[str, Any]) -> Iterator[str]:
         if message.get("content"):
             yield f"{where}: content must be empty beside tools"
         yield from _wrong_declarations(message["tools"], where, seen)
+    if body.get("tool_choice") == "required" and not seen:
+        yield "tool_choice 'required' needs tools"
 
 
 def _wrong_declarations(tools: Any, where: str, seen: set[str]) -> Iterator[str]:
     if not isinstance(tools, list):
         yield f"{where} is not a list"
         return
-    for index, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, Mapping) else None
-        name = function.get("name") if isinstance(function, Mapping) else None
-        if not isinstance(tool, Mapping) or tool.get("type") != "function" or not isinstance(name, str):
+    for index, tool in enumerate(map(mapping, tools)):
+        name = mapping(tool.get("function")).get("name")
+        if tool.get("type") != "function" or not isinstance(name, str):
             yield f"{where}[{index}] is not a function tool"
         elif not _NAME.fullmatch(name):
             yield f"{where}[{index}]: function name is invalid"
@@ -112,54 +143,10 @@ def _wrong_declarations(tools: Any, where: str, seen: set[str]) -> Iterator[str]
             seen.add(name)
 
 
-def _wrong_choice(body: Mapping[str, Any]) -> Iterator[str]:
-    choice = body.get("tool_choice")
-    if isinstance(choice, str) and choice not in ("auto", "none", "required"):
-        yield f"tool_choice {choice!r} is not auto, none or required"
-    declared = body.get("tools") or any(message.get("tools") for message in body["messages"])
-    if choice == "required" and not declared:
-        yield "tool_choice 'required' needs tools"
-
-
-def _wrong_format(wanted: Any) -> Iterator[str]:
-    if wanted is None:
-        return
-    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
-    if kind not in ("text", "json_object", "json_schema"):
-        yield f"response_format.type {kind!r} is unknown"
-    if kind != "json_schema":
-        return
-    described = wanted.get("json_schema")
-    if not isinstance(described, Mapping):
-        yield "response_format.json_schema is missing"
-        return
+def _wrong_schema(described: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(described.get("name"), str) or not described["name"]:
         yield "response_format.json_schema.name is missing"
     if not isinstance(described.get("schema"), Mapping):
         yield "response_format.json_schema.schema is not an object"
     if not isinstance(described.get("strict", True), bool):
         yield "response_format.json_schema.strict is not a boolean"
-
-
-def _wrong_sampling(body: Mapping[str, Any]) -> Iterator[str]:
-    thinking = body.get("thinking")
-    off = isinstance(thinking, Mapping) and thinking.get("type") == "disabled"
-    temperature = body.get("temperature")
-    if temperature is not None and (temperature != _COOLER if off else not 0 <= temperature <= 1):
-        yield f"invalid temperature: only {_COOLER if off else 'a value from 0 to 1'} is allowed for this model"
-    for name, value in _FIXED.items():
-        if body.get(name) is not None and body[name] != value:
-            yield f"invalid {name}: only {value} is allowed for this model"
-
-
-def _wrong_thinking(body: Mapping[str, Any]) -> Iterator[str]:
-    effort = body.get("reasoning_effort")
-    if effort is not None and effort not in _EFFORTS:
-        yield f"reasoning_effort {effort!r} is not one of {', '.join(_EFFORTS)}"
-    thinking = body.get("thinking")
-    if not isinstance(thinking, Mapping) or thinking.get("type") == "disabled":
-        return
-    if thinking.get("type", "enabled") != "enabled":
-        yield f"thinking.type {thinking['type']!r} is unknown"
-    if thinking.get("effort") is not None and thinking["effort"] not in _EFFORTS:
-        yield f"thinking.effort {thinking['effort']!r} is not one of {', '.join(_EFFORTS)}"
