@@ -7,7 +7,6 @@ recorded streams of SGLang, vLLM, llama.cpp, Moonshot's API and OpenRouter.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,13 +14,14 @@ from typing import Any, Final, Literal
 
 from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._reply import encode_json
+from kimi_vertex_emulator._requests import parsed
 from kimi_vertex_emulator.answers import Dialect
 
-__all__ = ["SPELLINGS", "Spelling", "event"]
+__all__ = ["DONE", "SPELLINGS", "Spelling", "event"]
 
 _END_OF_TURN = 163586
 """Token number of `<|im_end|>`, which SGLang reports as what stopped the model."""
-_DONE = b"data: [DONE]\n\n"
+DONE = b"data: [DONE]\n\n"
 
 
 def event(value: Any) -> bytes:
@@ -146,7 +146,7 @@ class Spelling:
             yield self.chunk([], usage=self.usage())
         else:
             yield self.chunk([finish], usage=self.usage())
-        yield _DONE
+        yield DONE
 
     def message(self, thinking: str | None, text: str | None, calls: list[dict[str, Any]]) -> dict[str, Any]:
         return {"role": "assistant", "content": text, self.field: thinking, "tool_calls": calls or None}
@@ -178,7 +178,7 @@ class _Vllm(Spelling):
         yield self.chunk([self.choice({"content": ""}, reason)])
         if self.chat.include_usage:
             yield self.chunk([], usage=self.usage())
-        yield _DONE
+        yield DONE
 
     def message(self, thinking: str | None, text: str | None, calls: list[dict[str, Any]]) -> dict[str, Any]:
         tail = {"refusal": None, "annotations": None, "audio": None, "function_call": None}
@@ -188,9 +188,8 @@ class _Vllm(Spelling):
 class _VllmRust(_Vllm):
     def arguments(self, text: str) -> str:
         # The parser's `finish` closes what is open, so that a call which the limit cut looks whole.
-        return next(
-            (text + end for end in ("", '"}', "}", "null}", '": null}') if _is_json(text + end)), "{}"
-        )
+        closed = (text + end for end in ("", '"}', "}", "null}", '": null}'))
+        return next((whole for whole in closed if parsed(whole) is not None), "{}")
 
 
 class _Llama(_Vllm):
@@ -203,7 +202,7 @@ class _Llama(_Vllm):
         yield self.chunk([{"index": 0, "delta": {}, "finish_reason": reason}], timings=timings)
         if self.chat.include_usage:
             yield self.chunk([], usage=self.usage(), timings=timings)
-        yield _DONE
+        yield DONE
 
 
 class _Moonshot(_Vllm):
@@ -214,7 +213,7 @@ class _Moonshot(_Vllm):
         yield self.chunk([choice], system_fingerprint="fpv0_emulator")
         if self.chat.include_usage and self.habits.whole_calls:
             yield self.chunk([], usage=self.usage())
-        yield _DONE
+        yield DONE
 
 
 class _Gateway(_Vllm):
@@ -238,7 +237,7 @@ class _Gateway(_Vllm):
     def ending(self, reason: str) -> Iterator[bytes]:
         yield self.chunk([self.choice({"content": "", self.field: None}, reason)])
         yield self.chunk([self.choice({"content": ""}, reason)], usage=self.usage())
-        yield _DONE
+        yield DONE
 
     def message(self, thinking: str | None, text: str | None, calls: list[dict[str, Any]]) -> dict[str, Any]:
         called = {"tool_calls": calls} if calls else {}
@@ -287,11 +286,3 @@ SPELLINGS: Final[dict[Dialect, tuple[type[Spelling], Habits]]] = {
     "sglang-k3": (Spelling, replace(_SGLANG, ids="{name}:{number}", whole_calls=True)),
     "raw-k3": (Spelling, replace(_SGLANG, raw=True)),
 }
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from kimi_vertex_emulator._dialects import event
-from kimi_vertex_emulator._reply import EVENT_STREAM, Reply, body_reply, json_reply
+from kimi_vertex_emulator._dialects import DONE, event
+from kimi_vertex_emulator._reply import EVENT_STREAM, Reply, body_reply, google_body, google_error, json_reply
+from kimi_vertex_emulator._requests import parsed
 from kimi_vertex_emulator.answers import Fault, Part
 
 __all__ = ["INVALID_CREDENTIALS", "NO_CREDENTIALS", "breaks_an_answer", "early_reply", "strike"]
@@ -16,28 +16,18 @@ __all__ = ["INVALID_CREDENTIALS", "NO_CREDENTIALS", "breaks_an_answer", "early_r
 _EXPECTED: Final = "Expected OAuth 2 access token, login cookie or other valid authentication credential."
 INVALID_CREDENTIALS: Final = f"Request had invalid authentication credentials. {_EXPECTED}"
 NO_CREDENTIALS: Final = f"Request is missing required authentication credential. {_EXPECTED}"
-_STATUSES: Final[dict[str, tuple[str, str]]] = {
-    "400": ("INVALID_ARGUMENT", "Request contains an invalid argument."),
-    "401": ("UNAUTHENTICATED", INVALID_CREDENTIALS),
-    "403": (
-        "PERMISSION_DENIED",
-        (
-            "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/projects/"
-            "emulator/locations/global/endpoints/openapi' (or it may not exist)."
-        ),
-    ),
-    "404": ("NOT_FOUND", "Requested entity was not found"),
-    "408": ("DEADLINE_EXCEEDED", "The request timed out. Please try again."),
-    "429": (
-        "RESOURCE_EXHAUSTED",
-        (
-            "Resource exhausted. Please try again later. Please refer to "
-            "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details."
-        ),
-    ),
-    "500": ("INTERNAL", "Internal error encountered."),
-    "503": ("UNAVAILABLE", "The service is currently unavailable."),
-    "504": ("DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
+_MESSAGES: Final = {
+    "400": "Request contains an invalid argument.",
+    "401": INVALID_CREDENTIALS,
+    "403": "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/projects/"
+    "emulator/locations/global/endpoints/openapi' (or it may not exist).",
+    "404": "Requested entity was not found",
+    "408": "The request timed out. Please try again.",
+    "429": "Resource exhausted. Please try again later. Please refer to "
+    "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
+    "500": "Internal error encountered.",
+    "503": "The service is currently unavailable.",
+    "504": "Deadline expired before operation could complete.",
 }
 _OAUTH: Final = {
     "400": ("invalid_grant", "Bad Request"),
@@ -51,11 +41,6 @@ _PAGES: Final = {
     "502": ("Server Error", "The server encountered a temporary error."),
 }
 _LONG_LINE: Final = 2 << 20
-
-
-def _error(kind: str) -> dict[str, Any]:
-    status, message = _STATUSES[kind]
-    return {"error": {"code": int(kind), "message": message, "status": status}}
 
 
 def _page(kind: str, status: int, fault: Fault) -> Reply:
@@ -85,12 +70,12 @@ _EARLY: Final[dict[str, Callable[[Fault, bool], Reply]]] = {
     "bad-gzip": lambda _fault, streaming: Reply(
         200, (b"this is not gzip",), {**_head_of(streaming), "content-encoding": "gzip"}
     ),
-    "error-200": lambda _fault, _: json_reply(_error("503")),
+    "error-200": lambda _fault, _: json_reply(google_body(503, _MESSAGES["503"])),
 }
 _FLAT: Final = {"object": "error", "message": "The engine died.", "type": "InternalServerError", "code": 500}
 _ERRORS: Final[dict[str, Any]] = {
-    "error-event": _error("429"),
-    "error-event-list": [_error("429")],
+    "error-event": google_body(429, _MESSAGES["429"]),
+    "error-event-list": [google_body(429, _MESSAGES["429"])],
     "error-event-flat": _FLAT,
 }
 _BREAKS: Final[dict[str, Callable[[Fault], tuple[Part, ...]]]] = {
@@ -132,10 +117,6 @@ def _without_reason(_: Fault, parts: Iterable[Part], streaming: bool) -> Iterato
         yield event(value) if streaming else event(value).removeprefix(b"data: ").rstrip()
 
 
-def _undone(_fault: Fault, parts: Iterable[Part], _: bool) -> Iterator[Part]:
-    return (part for part in parts if part != b"data: [DONE]\n\n")
-
-
 def _open_end(fault: Fault, parts: Iterable[Part], streaming: bool) -> Iterator[Part]:
     yield from parts
     if streaming:
@@ -148,7 +129,7 @@ _ODD: Final[dict[str, Callable[[Fault, Iterable[Part], bool], Iterable[Part]]]] 
     "oversized-line": _long_line,
     "plain-text": lambda _fault, parts, _: parts,
     "no-reason": _without_reason,
-    "no-done": _undone,
+    "no-done": lambda _fault, parts, _: (part for part in parts if part != DONE),
     "open-end": _open_end,
 }
 
@@ -162,11 +143,11 @@ def early_reply(fault: Fault, *, streaming: bool, token: bool = False) -> Reply:
     """The reply of a fault that strikes before anything of the answer is there; see `strike`."""
     if made := _EARLY.get(fault.kind):
         return made(fault, streaming)
+    code, words, headers = int(fault.kind), _MESSAGES[fault.kind], _retry_after(fault)
     if token:
-        name, words = _OAUTH.get(fault.kind, ("internal_failure", _STATUSES[fault.kind][1]))
-        return json_reply({"error": name, "error_description": words}, int(fault.kind), _retry_after(fault))
-    error = _error(fault.kind)
-    return json_reply([error] if streaming else error, int(fault.kind), _retry_after(fault))
+        name, words = _OAUTH.get(fault.kind, ("internal_failure", words))
+        return json_reply({"error": name, "error_description": words}, code, headers)
+    return google_error(code, words, wrapped=streaming, headers=headers)
 
 
 def strike(fault: Fault, answer: Callable[[], Reply], *, streaming: bool, token: bool = False) -> Reply:
@@ -205,14 +186,11 @@ def _broken(fault: Fault, parts: Iterable[Part]) -> Iterator[Part]:
 def _is_end(part: Part) -> bool:
     value = _json(part)
     choices = value.get("choices") if isinstance(value, dict) else None
-    return part == b"data: [DONE]\n\n" or any(choice.get("finish_reason") for choice in choices or ())
+    return part == DONE or any(choice.get("finish_reason") for choice in choices or ())
 
 
 def _json(part: Part) -> Any:
-    try:
-        return json.loads(part.removeprefix(b"data: ")) if isinstance(part, bytes) else None
-    except ValueError:
-        return None
+    return parsed(part.removeprefix(b"data: ")) if isinstance(part, bytes) else None
 
 
 def _retry_after(fault: Fault) -> dict[str, str]:

@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer and the log the traceback
             _LOG.exception("emulator: %s %s failed inside the emulator", request.method, request.path)
             words = f"The kimi-vertex emulator failed with {type(error).__name__}: {error}"
-            reply = google_error(500, "INTERNAL", f"{words}. Its log has the traceback.")
+            reply = google_error(500, f"{words}. Its log has the traceback.")
         try:
             reusable = await self._send_reply(reply)
         except h11.LocalProtocolError as error:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from kimi_vertex_emulator._chat import ChatRequest, objects
 from kimi_vertex_emulator._redact import is_secret_header, masked_query
 from kimi_vertex_emulator._reply import Reply, google_error, json_reply
-from kimi_vertex_emulator._requests import Recorded, is_chat, json_object, summary
+from kimi_vertex_emulator._requests import Recorded, is_chat, json_object, parsed, summary
 from kimi_vertex_emulator.answers import Call, Part
 from kimi_vertex_emulator.script import Match, Script
 
@@ -190,10 +190,8 @@ def _event(block: bytes) -> Any:
 def _read(data: bytes) -> Any:
     """JSON if it is JSON, else text."""
     text = data.decode("utf-8", "replace")
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    value = parsed(text)
+    return text if value is None else value
 
 
 class Journal:
@@ -306,7 +304,7 @@ def journal_page(journal: Journal, request: Recorded) -> Reply:
     """The journal as JSON, for `GET /_emulator/journal`; `?last=N` gives the newest N exchanges only."""
     last = parse_qs(request.query).get("last", [""])[-1]
     if request.method != "GET" or not (last.isdecimal() or not last):
-        return google_error(400, "INVALID_ARGUMENT", f"Ask with GET {JOURNAL} or GET {JOURNAL}?last=N.")
+        return google_error(400, f"Ask with GET {JOURNAL} or GET {JOURNAL}?last=N.")
     exchanges = list(journal)
     kept = exchanges[max(0, len(exchanges) - int(last)) :] if last else exchanges
     return json_reply({"emulator": "kimi-vertex", "exchanges": [exchange.to_data() for exchange in kept]})

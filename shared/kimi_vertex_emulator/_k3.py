@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from kimi_vertex_emulator._chat import mapping
+from kimi_vertex_emulator._requests import parsed
 
 __all__ = ["is_k3", "k3_breaches", "k3_turn"]
 
@@ -50,10 +51,7 @@ def k3_turn(thinking: str | None, text: str, calls: Iterable[tuple[str, str]]) -
     written += _begin("tools")
     for index, (name, arguments) in enumerate(listed, 1):
         written += _begin("call", tool=name, index=str(index))
-        try:
-            members = json.loads(arguments or "{}")
-        except ValueError:
-            members = None
+        members = parsed(arguments or "{}")
         if not isinstance(members, dict):
             return written + _begin("argument", key="arguments", type="string") + arguments
         written += "".join(_argument(key, value) for key, value in members.items()) + _end("call")

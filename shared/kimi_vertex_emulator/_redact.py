@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from kimi_vertex_emulator._chat import objects
-from kimi_vertex_emulator._requests import ENDPOINT, Recorded
+from kimi_vertex_emulator._requests import ENDPOINT, Recorded, parsed
 
 __all__ = ["Redactor", "is_secret_header", "masked_query"]
 
@@ -93,9 +93,8 @@ class Redactor:
 
     def body(self, text: str) -> str:
         """A body: as JSON if it is JSON, so that no escape hides anything, else as text, which may have broken off."""
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
+        value = parsed(text)
+        if value is None:
             return self.end(text)
         clean = self.data(value)
         return text if clean == value else json.dumps(clean, ensure_ascii=False, separators=(",", ":"))
@@ -108,7 +107,7 @@ class Redactor:
         texts = list(events)
         if cut and texts and not texts[-1].endswith("\n\n"):
             texts[-1] = texts[-1][: len("data: {")] if texts[-1].startswith("data: {") else ""
-        values = [_parsed(text) for text in texts]
+        values = [parsed(text.removeprefix("data:")) for text in texts]
         fragments: dict[tuple[Any, ...], list[tuple[dict[str, Any], str]]] = {}
         for value in values:
             for key, holder, name in _fragments(value):
@@ -122,7 +121,7 @@ class Redactor:
         if value is None:
             return self.text(text)
         clean = self.data(value)
-        if clean == _parsed(text):
+        if clean == parsed(text.removeprefix("data:")):
             return text
         end = text[len(text.rstrip("\r\n")) :]
         return f"data: {json.dumps(clean, ensure_ascii=False, separators=(',', ':'))}{end}"
@@ -168,14 +167,6 @@ def _alike(left: str, right: str) -> int:
     """How many characters two texts begin with alike."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(left), len(right)))
-
-
-def _parsed(event: str) -> Any:
-    """The JSON of an event, `None` if it has none."""
-    try:
-        return json.loads(event.removeprefix("data:"))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _fragments(value: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:

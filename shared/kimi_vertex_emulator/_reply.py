@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from kimi_vertex_emulator.answers import Part, Raw
 __all__ = [
     "Reply",
     "encode_json",
+    "error_info",
+    "google_body",
     "google_error",
     "json_reply",
     "moonshot_error",
@@ -25,6 +27,18 @@ __all__ = [
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json; charset=UTF-8"
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,28 +96,31 @@ def raw_reply(raw: Raw) -> Reply:
     return Reply(raw.status, raw.parts, {"content-type": content_type, **given})
 
 
+def google_body(code: int, message: str, status: str = "") -> dict[str, Any]:
+    """The body of an error of Google's; `status` is by default the usual one of the code."""
+    return {"error": {"code": code, "message": message, "status": status or _STATUSES[code]}}
+
+
 def google_error(
     code: int,
-    status: str,
     message: str,
     *,
-    reason: str | None = None,
-    metadata: Mapping[str, str] | None = None,
+    status: str = "",
+    details: Sequence[Mapping[str, Any]] = (),
     wrapped: bool = False,
+    headers: Mapping[str, str] | None = None,
 ) -> Reply:
     """An error as Google's API front end sends it; `wrapped` puts it in the one-element list of streaming calls."""
-    error: dict[str, Any] = {"code": code, "message": message, "status": status}
-    if reason is not None:
-        error["details"] = [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": reason,
-                "domain": "googleapis.com",
-                "metadata": dict(metadata or {}),
-            }
-        ]
-    body = {"error": error}
-    return json_reply([body] if wrapped else body, code)
+    body = google_body(code, message, status)
+    if details:
+        body["error"]["details"] = details
+    return json_reply([body] if wrapped else body, code, headers)
+
+
+def error_info(reason: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """A detail that names the reason of an error."""
+    kind = "type.googleapis.com/google.rpc.ErrorInfo"
+    return {"@type": kind, "reason": reason, "domain": "googleapis.com", "metadata": dict(metadata)}
 
 
 def moonshot_error(message: str, kind: str = "invalid_request_error", status: int = 400) -> Reply:

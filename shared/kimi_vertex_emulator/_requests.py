@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-__all__ = ["ENDPOINT", "Recorded", "instance", "is_chat", "json_object", "summary", "verb"]
+from kimi_vertex_emulator._chat import mapping, objects
+
+__all__ = ["ENDPOINT", "Recorded", "instance", "is_chat", "json_object", "parsed", "summary", "verb"]
 
 ENDPOINT = re.compile(
     r"/v1(?:beta1)?/(?P<name>projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/endpoints/(?P<endpoint>[^/:]+))"
@@ -65,22 +67,24 @@ def is_chat(request: Recorded) -> bool:
     return request.path.endswith("/chat/completions") and "/projects/" not in request.path
 
 
+def parsed(text: str | bytes) -> Any:
+    """JSON, `None` if it cannot be read."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def json_object(request: Recorded) -> Mapping[str, Any] | None:
     """The body if it is a JSON object, else `None`."""
-    try:
-        body = request.json
-    except ValueError:
-        return None
+    body = parsed(request.body)
     return body if isinstance(body, Mapping) else None
 
 
 def instance(body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The chat request inside a `:predict` body, if it holds one."""
-    instances = body.get("instances") if body else None
-    first = instances[0] if isinstance(instances, list) and instances else None
-    if isinstance(first, Mapping) and first.get("@requestFormat") == "chatCompletions":
-        return first
-    return None
+    first = next(iter(objects(mapping(body).get("instances"))), {})
+    return first if first.get("@requestFormat") == "chatCompletions" else None
 
 
 def verb(path: str) -> str:
@@ -94,9 +98,9 @@ def verb(path: str) -> str:
 def summary(method: str, path: str, body: Any) -> str:
     """A request in one line: what is called, how many messages there are, and the last one."""
     called = f"{method} {path}" if verb(path) == path else f"{method} ...{verb(path)}"
-    messages = body.get("messages") if isinstance(body, Mapping) else None
+    messages = mapping(body).get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
-    if messages is None or not isinstance(last, Mapping):
+    if not isinstance(messages, list) or not isinstance(last, Mapping):
         return called
     count = "1 message" if len(messages) == 1 else f"{len(messages)} messages"
     words = " ".join(str(last.get("content")).split())

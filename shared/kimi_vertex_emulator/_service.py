@@ -19,7 +19,7 @@ from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._faults import INVALID_CREDENTIALS, NO_CREDENTIALS, early_reply, strike
 from kimi_vertex_emulator._pieces import Style, estimate
 from kimi_vertex_emulator._render import stream_parts, whole_body
-from kimi_vertex_emulator._reply import Reply, google_error, json_reply, raw_reply, stream_reply
+from kimi_vertex_emulator._reply import Reply, error_info, google_error, json_reply, raw_reply, stream_reply
 from kimi_vertex_emulator._requests import ENDPOINT, Recorded, instance, is_chat, json_object
 from kimi_vertex_emulator._sources import Sources, improvised
 from kimi_vertex_emulator.answers import DIALECTS, Dialect, Fault, Raw, Turn
@@ -58,7 +58,7 @@ class Service:
             try:
                 return self._chat(request)
             except RecursionError:
-                return google_error(400, "INVALID_ARGUMENT", "The request is nested too deeply.")
+                return google_error(400, "The request is nested too deeply.")
         if (request.method, request.path) == ("GET", "/health"):
             return json_reply({"status": "ok"})
         deployments, models = self._settings.deployments, self._settings.rules.models
@@ -82,7 +82,7 @@ class Service:
                 f"The kimi-vertex emulator has no route {request.method} {request.path}. It serves "
                 "endpoints/openapi/chat/completions, endpoints/ID and its methods, models, token endpoints, and health."
             )
-            return replace(google_error(404, "NOT_FOUND", words), unexpected=True)
+            return replace(google_error(404, words), unexpected=True)
         reply, token = issued
 
         def handed_out() -> Reply:
@@ -109,7 +109,7 @@ class Service:
             return refused
         if rules.max_payload is not None and len(request.body) > rules.max_payload:
             message = f"Request payload size exceeds the limit: {rules.max_payload} bytes."
-            return google_error(400, "INVALID_ARGUMENT", message)
+            return google_error(400, message)
         if refused := unreadable(body):
             return refused
         assert body is not None, "what is not an object is unreadable"
@@ -189,8 +189,6 @@ class Service:
         elif token is not None and settings.valid_tokens is not None and token not in settings.valid_tokens:
             reason = "ACCESS_TOKEN_TYPE_UNSUPPORTED"
         if reason:
-            return google_error(
-                401, "UNAUTHENTICATED", words, reason=reason, metadata=_METHOD, wrapped=streaming
-            )
+            return google_error(401, words, details=[error_info(reason, _METHOD)], wrapped=streaming)
         refusal = settings.refusal
         return None if refusal is None else forbidden(refusal, request, wrapped=streaming)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from kimi_vertex_emulator._redact import Redactor
-from kimi_vertex_emulator._reply import Reply, encode_json, raw_reply
+from kimi_vertex_emulator._reply import Reply, encode_json, google_body, raw_reply
 from kimi_vertex_emulator._requests import Recorded, summary, verb
 from kimi_vertex_emulator.answers import Part, Raw
 
@@ -163,8 +163,7 @@ class Player:
             f"{'; '.join(held[:5]) or 'nothing'}{'; ...' if len(held) > 5 else ''}. "
             f"{self._difference(body)}Record it again."
         )
-        error = {"error": {"code": 404, "message": message, "status": "NOT_FOUND"}}
-        return Raw([encode_json(error)], status=404)
+        return Raw([encode_json(google_body(404, message))], status=404)
 
     def _clean(self, request: Recorded) -> Any:
         return clean_body(request, Redactor.of(request, self._cassette.redact))

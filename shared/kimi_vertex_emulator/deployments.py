@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import parse_qs
 
-from kimi_vertex_emulator._reply import Reply, body_reply, google_error, json_reply
+from kimi_vertex_emulator._reply import Reply, body_reply, error_info, google_error, json_reply
 from kimi_vertex_emulator._requests import Recorded
 from kimi_vertex_emulator.answers import Dialect, known
 
@@ -157,7 +157,6 @@ _STATES: Final[dict[State, Callable[[Deployment], Reply]]] = {
     # What an endpoint that is not ready says to a request.
     "zero": lambda _: google_error(
         429,
-        "RESOURCE_EXHAUSTED",
         "Model is not yet ready for inference. Please wait, scale-up from zero is in progress.",
     ),
     "starting": lambda _: body_reply(
@@ -165,14 +164,14 @@ _STATES: Final[dict[State, Callable[[Deployment], Reply]]] = {
     ),
     "down": lambda _: body_reply(b"no healthy upstream", "text/plain", 503),
     "undeployed": lambda found: google_error(
-        400, "FAILED_PRECONDITION", f"Endpoint {found.name} doesn't have any deployed model."
+        400, f"Endpoint {found.name} doesn't have any deployed model.", status="FAILED_PRECONDITION"
     ),
     "dedicated": lambda found: google_error(
         400,
-        "FAILED_PRECONDITION",
         "Dedicated Endpoint cannot be accessed through the shared Vertex AI domain "
         f"{found.name.split('/')[3]}-aiplatform.googleapis.com. Please access the endpoint using its dedicated dns name "
         f"'{found.dns}'.",
+        status="FAILED_PRECONDITION",
     ),
 }
 
@@ -189,7 +188,7 @@ def forbidden(refusal: Refusal, request: Recorded, *, wrapped: bool = False) -> 
     message, reason, metadata = _REFUSALS[refusal]
     filled = {key: value.replace("PROJECT", project) for key, value in metadata.items()}
     message = message.replace("PROJECT", project)
-    return google_error(403, "PERMISSION_DENIED", message, reason=reason, metadata=filled, wrapped=wrapped)
+    return google_error(403, message, details=[error_info(reason, filled)], wrapped=wrapped)
 
 
 def resource(request: Recorded, deployments: Sequence[Deployment] | None) -> Reply | None:
@@ -210,7 +209,7 @@ def resource(request: Recorded, deployments: Sequence[Deployment] | None) -> Rep
     found = next((one for one in known if one.name == wanted), None)
     if found is None or (kind == "models" and found.state == "undeployed"):
         words = f"The {kind.removesuffix('s').title()} resource {here}/{kind}/{name} is not found."
-        return google_error(404, "NOT_FOUND", words)
+        return google_error(404, words)
     return json_reply(_endpoint(found) if kind == "endpoints" else _model(found))
 
 
@@ -234,7 +233,7 @@ def list_models(
         return json_reply({"object": "list", "data": data})
     found = next((item for item in data if item["id"] == match["model"]), None)
     missing = f"The model `{match['model']}` does not exist."
-    return google_error(404, "NOT_FOUND", missing) if found is None else json_reply(found)
+    return google_error(404, missing) if found is None else json_reply(found)
 
 
 def _page(listed: Sequence[Deployment], query: str) -> Reply:
@@ -289,7 +288,7 @@ def refuse(body: Mapping[str, Any], place: re.Match[str] | None, found: Deployme
     if place is None or place["endpoint"] == "openapi":
         return None
     if found is None:
-        return google_error(404, "NOT_FOUND", f"The Endpoint resource {place['name']} is not found.")
+        return google_error(404, f"The Endpoint resource {place['name']} is not found.")
     not_ready = _STATES.get(found.state)
     return not_ready(found) if not_ready else _served(found, body)
 

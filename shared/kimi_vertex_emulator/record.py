@@ -99,7 +99,6 @@ class Recorder(Server):
         if not self._allowed(request):
             return google_error(
                 404,
-                "NOT_FOUND",
                 f"The kimi-vertex recorder does not forward {request.method} {request.path}: only calls of the "
                 "model, endpoint resources and lists of models, below the target's path.",
             )
@@ -181,7 +180,7 @@ class Recorder(Server):
 
 
 def _failed(words: str) -> Reply:
-    return google_error(502, "UNAVAILABLE", f"The kimi-vertex recorder: {words}. Nothing was recorded.")
+    return google_error(502, f"The kimi-vertex recorder: {words}. Nothing was recorded.")
 
 
 def _checked(target: str) -> tuple[str, str, bool]:

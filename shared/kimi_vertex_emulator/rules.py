@@ -5,16 +5,16 @@ Sources: https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model and 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from kimi_vertex_emulator._chat import ChatRequest
+from kimi_vertex_emulator._chat import ChatRequest, mapping
 from kimi_vertex_emulator._k3 import is_k3, k3_breaches
 from kimi_vertex_emulator._pieces import estimate
 from kimi_vertex_emulator._reply import Reply, google_error, moonshot_error
+from kimi_vertex_emulator._requests import parsed
 from kimi_vertex_emulator.answers import Dialect, known
 
 __all__ = ["OnBreach", "Rules"]
@@ -107,7 +107,6 @@ def refusals(
         where = "projects/{project}/locations/{location}/publishers".format(**managed.groupdict())
         yield google_error(
             404,
-            "NOT_FOUND",
             f"Publisher Model `{where}/{model.replace('/', '/models/', 1)}` was not found or your project does not have "
             "access to it. Please ensure you are using a valid model version. For more information, see: "
             "https://cloud.google.com/vertex-ai/generative-ai/docs/learn/model-versions",
@@ -167,7 +166,7 @@ def _strict(body: Mapping[str, Any], chat: ChatRequest, model: str, *, managed: 
 
 def _wrong_parts(content: Any, *, images: bool) -> Iterator[Reply]:
     for part in content if isinstance(content, list) else ():
-        kind = part.get("type") if isinstance(part, Mapping) else None
+        kind = mapping(part).get("type")
         if kind == "text" and not part.get("text"):
             yield moonshot_error("text content is empty")
         elif kind != "text" and kind not in _MEDIA:
@@ -179,21 +178,18 @@ def _wrong_parts(content: Any, *, images: bool) -> Iterator[Reply]:
 
 
 def _wrong_call(call: Any, where: str) -> Iterator[Reply]:
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or not function.get("name"):
+    function = mapping(mapping(call).get("function"))
+    if not function.get("name"):
         yield moonshot_error(f"Invalid request: function name is missing {where}")
         return
-    try:
-        arguments = json.loads(function.get("arguments") or "{}")
-    except (TypeError, ValueError):
-        arguments = None
-    if not isinstance(arguments, dict):
+    arguments = function.get("arguments") or "{}"
+    if not isinstance(arguments, str) or not isinstance(parsed(arguments), dict):
         words = f"function arguments of {function['name']!r} are not a JSON object {where}"
         yield moonshot_error(f"Invalid request: {words}")
 
 
 def _invalid(message: str) -> Reply:
-    return google_error(400, "INVALID_ARGUMENT", message)
+    return google_error(400, message)
 
 
 def degraded(chat: ChatRequest, rules: Rules) -> str | None:

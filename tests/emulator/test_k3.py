@@ -135,3 +135,12 @@ def test_thinking_in_two_fields(kimi: Any) -> None:
     assert (answer.status_code, "duplicate field" in answer.text) == (400, True)
     one = {"role": "assistant", "content": "A", "reasoning": "T"}
     assert kimi.post([USER, one, USER], model=K3).status_code == 200
+
+
+def test_a_cut_call_in_k3s_markup(kimi: Any) -> None:
+    """A call that the limit cut is the open end of the turn: nothing is closed behind it."""
+    cut = Call("f", '{"city": "Os')
+    kimi.emulator.enqueue(Turn(text="I look.", tool_calls=[cut], dialect="raw-k3", finish_reason="length"))
+    text = kimi.text("Hi", model=K3)
+    assert text.endswith('<|open|>argument key="arguments" type="string"<|sep|>{"city": "Os')
+    assert "<|close|>call" not in text

@@ -81,6 +81,8 @@ def test_a_forced_choice_is_obeyed(kimi: Any, everyday: Any, choice: Any) -> Non
         ("get_weather(7, 'b')", {"first": INTEGER, "second": STRING}, {"first": 7, "second": "b"}),
         ("weather", {"n": {"type": "integer", "minimum": 5}}, {"n": 5}),
         ("weather 99", {"n": {"type": "integer", "exclusiveMaximum": 10}}, {"n": 9}),
+        ("weather for 7b", {"at": {"type": "string", "pattern": r"^\d[a-z]$"}}, {"at": "7b"}),
+        ("weather", {"code": {"type": "string", "pattern": r"^[A-Z]{2}-\d+$"}}, {"code": "AB-12"}),
         ("weather", {"kind": {"const": "fixed"}, "on": {"type": "boolean"}}, {"kind": "fixed", "on": False}),
         ("weather of 1, 2 and 3", {"ids": {"type": "array", "items": INTEGER}}, {"ids": [1, 2, 3]}),
         ("weather", {}, {}),
