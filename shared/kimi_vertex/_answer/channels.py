@@ -17,6 +17,7 @@ from .markers import (
     ARGUMENTS_BEGIN,
     CALL_BEGIN,
     CALL_END,
+    HALF,
     HALF_TAG,
     HIDDEN,
     SECTION_BEGIN,
@@ -105,14 +106,15 @@ class ThinkingChannel(Channel):
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
         if self._raw:
-            self._plain(token.text, out)
+            self._literal(token.text, out)
+        elif not self._started or token.kind == HALF_TAG or self._leaks.open:
             return
-        if not self._started or token.kind == HALF_TAG or self._leaks.open:
-            return
-        if token.kind == THINK_END:
-            self._pending_end.append(token.text)
+        elif token.kind == THINK_BEGIN:
+            self._literal(token.text, out)
+        elif self._leaks.pending:
+            self._leaks.end([token])
         else:
-            self._plain(token.text, out)
+            self._pending_end.append(token.text)
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
         self._pending_end = []
@@ -226,7 +228,7 @@ class ContentChannel(Channel):
             self._think(held, out)
             self._read_kept(out)
             super()._read(item, out, last=last)
-        elif kind in (None, THINK_BEGIN, THINK_END, HALF_TAG):
+        elif kind in (None, THINK_BEGIN, THINK_END, HALF, HALF_TAG):
             self._kept.append(item)
         else:
             out += self.decide()
@@ -346,17 +348,17 @@ class ContentChannel(Channel):
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
         kind, state = token.kind, self._state
-        if self._leaks.open and state != "thinking":
+        if self._leaks.open and not (state == "thinking" and kind == THINK_END):
             return  # between calls, it is no text
         if self._raw:
-            self._plain(token.text, out)
+            self._literal(token.text, out)
             return
         if state == "thinking":
             if kind == THINK_END:
                 self._give_back(self._leaks.settle(), out)
                 self._close()
             elif kind == THINK_BEGIN and self._inline:
-                self._think(token.text, out)
+                self._literal(token.text, out)
         elif state == "start":
             if kind == THINK_END:
                 self._close()

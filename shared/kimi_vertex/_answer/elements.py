@@ -89,11 +89,6 @@ class ElementCalls:
         """Whether text belongs to a tools section."""
         return self._state != "outside"
 
-    @property
-    def in_value(self) -> bool:
-        """Whether everything is text, but the end of the value."""
-        return self._state == "value"
-
     def begin(self, token: Token) -> None:
         """Take the token that opens a section, or one that only stands in a section whose opening has been lost."""
         self._orphan = token.element in _CALL_PARTS
@@ -148,7 +143,7 @@ class ElementCalls:
         if item.kind == ELEMENT_END and item.element == "tools":
             shown = self._end_call(cut=True)
             written, self._written, self._state = self._written, [], "outside"
-            return shown + self._leaks.close_section([*written, item]), []
+            return shown + self._leaks.end([*written, item]), []
         return self._leave(item)
 
     def _leave(self, item: str | Token) -> tuple[str, list[str | Token]]:

@@ -23,7 +23,7 @@ __all__ = ["UNMARKED", "UNMARKED_NATIVE", "BareCalls", "Judge", "LeakCollector",
 _LONGEST_ID: Final = 256
 UNMARKED: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}})\s{{0,8}}")
 """What stands between the token that opens a call and its object, if the token between them is missing."""
-UNMARKED_NATIVE: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}}:\d+)\s{{0,8}}")
+UNMARKED_NATIVE: Final = re.compile(rf"([\w.\-]{{1,{_LONGEST_ID}}}:\d+)\s{{0,8}}")
 """The same, if the first token is missing, too."""
 # The ids that models copy from elsewhere.
 _FOREIGN_IDS: Final = ("call_", "chatcmpl-", "toolu_", "functions.")
@@ -156,16 +156,16 @@ class LeakCollector:
         elif kind == CALL_END and self.open:
             self._state = "section"
         else:
-            given_back += self.close_section([*self._written, token]) if kind == SECTION_END else ""
+            given_back += self.end([*self._written, token]) if kind == SECTION_END else ""
             self._state, self._written, self.shows_end = "outside", [], False
         return given_back
 
-    def close_section(self, written: Sequence[str | Token]) -> str:
-        """Take the end of a section, and the white space before it; return text that is to be shown."""
-        end = _text(written)
+    def end(self, written: Sequence[str | Token]) -> str:
+        """Take the end of a section or of thinking, and the white space before it; return text that is to be shown."""
+        text = _text(written)
         if self._pending:
-            self._since.append(end)
-        return end if self.shows_end and not self._pending else ""
+            self._since.append(text)
+        return text if self.shows_end and not self._pending else ""
 
     def text(self, text: str) -> str:
         """Take text while `open`; return text that is to be shown."""

@@ -56,11 +56,6 @@ class LiteralTokens:
         self.found = False
         """Whether a token has become text."""
 
-    @property
-    def holds(self) -> bool:
-        """Whether something is held."""
-        return bool(self._held)
-
     def begin(self, item: str | Token) -> None:
         """Note an item that was read elsewhere."""
         if isinstance(item, Token) and item.kind in _BEFORE_ARGUMENTS:

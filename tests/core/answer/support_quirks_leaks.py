@@ -219,6 +219,27 @@ LEAKS = [
         f"I could write {SEARCH}, but no.",
         implicit=True,
     ),
+    Row(
+        "1.1 a call that it only mentions, with half of a token in it",
+        [say(f"Not {BASH.replace('<|tool_call_end', '<|tool_ca<|tool_call_end')}, but no.</think>No.")],
+        "No.",
+        f"Not {BASH}, but no.",
+        implicit=True,
+    ),
+    *(
+        Row(
+            f"1.1 a tag behind a call that thinking only mentions, {place}",
+            [{field: f"{before}Not {SEARCH}{tag} but no.{after}"}],
+            after[8:],
+            f"Not {SEARCH}{tag} but no.",
+            empty=None if after else "thinking_only",
+        )
+        for place, field, before, tag, after in (
+            ("opening, in the field", "reasoning", "", "<think>", ""),
+            ("closing, in the field", "reasoning", "", "</think>", ""),
+            ("opening, between tags", "content", "<think>", "<think>", "</think>No."),
+        )
+    ),
     *(
         Row(
             f"1.1 thinking that goes on behind a call without a section, {place}",
@@ -435,6 +456,12 @@ LEAKS = [
         "1.2 stray markers are hidden",
         "One <|tool_call_end|>two <|tool_calls_section_end|>three",
         "One two three",
+    ),
+    row(
+        "1.2 no end of the section, and a text that only looks like a call",
+        f"{BEGIN}{CLOCK}(bash:2{LS})",
+        f"(bash:2{LS})",
+        ("clock", "{}"),
     ),
     row("1.2 a section with nothing in it", f"One {BEGIN} {END}two", "One two"),
     row("1.2 prose in a section is given back", f"{BEGIN}I would rather not.{END}", "I would rather not."),
