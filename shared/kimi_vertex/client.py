@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeAlias, Unpack, cast
 
-from ._answer.validation import load_validators
+from ._answer.validation import can_validate
 from ._auth.credentials import CredentialSettings
 from ._exchange.commands import Flow
 from ._exchange.flow import run
@@ -280,7 +280,7 @@ class KimiVertexClient(TargetUser):
         check_callable(on_request, "on_request")
         check_callable(on_wait, "on_wait")
         if tool_validation != "off":
-            aside(load_validators)
+            aside(can_validate)
         self._on_request = on_request
         self._told: set[str] = set()
         self._on_wait = on_wait

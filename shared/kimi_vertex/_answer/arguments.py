@@ -33,18 +33,6 @@ class ArgumentStream:
     Anything else is held until the end: the pieces that were passed on always join to the text that `finish` judged.
     """
 
-    __slots__ = (
-        "_depth",
-        "_escaped",
-        "_in_string",
-        "_mender",
-        "_mode",
-        "_parts",
-        "_surrogate",
-        "_tail",
-        "raw",
-    )
-
     def __init__(self, *, mends: bool = False) -> None:
         """Begin.
 
@@ -183,10 +171,9 @@ class ArgumentStream:
         if _NOISE.fullmatch(tail) is None:
             self._parts.append(tail)
             return owed + tail, "text follows the arguments"
-        if is_object(self.text):
-            return owed, None
-        try:
-            load_json(self.text)
-        except ValueError as error:
-            return owed, f"the arguments are not valid JSON: {error}"
+        if not is_object(self.text):
+            try:
+                load_json(self.text)
+            except ValueError as error:
+                return owed, f"the arguments are not valid JSON: {error}"
         return owed, None

@@ -14,12 +14,10 @@ from .leaked_calls import Judge, LeakCollector, LeakedCall
 from .literal_tokens import LiteralTokens
 from .markers import (
     ELEMENT_BEGIN,
-    ELEMENT_END,
     HALF,
-    HALF_TAG,
     HIDDEN,
-    THINK_BEGIN,
-    THINK_END,
+    OF_ELEMENTS,
+    TAGS,
     TURN_END,
     Markers,
     Scanner,
@@ -30,7 +28,6 @@ __all__ = ["Channel", "Delta", "merged"]
 
 Delta: TypeAlias = ThinkingDelta | TextDelta
 
-_OF_ELEMENTS: Final = (ELEMENT_BEGIN, ELEMENT_END, TURN_END)
 _HALF_END: Final = re.compile(r"<\|close\|>\s*(?:t|th|thi|thin|think\s*(?:<.*)?)?")
 """What a turn that is cut at the end of its thinking ends with."""
 _OF_CALLS: Final = ("call", "argument", "json")
@@ -38,19 +35,6 @@ _OF_CALLS: Final = ("call", "argument", "json")
 
 class Channel:
     """What both channels share: halves of characters, tokens, leaked calls."""
-
-    __slots__ = (
-        "_elements",
-        "_ended",
-        "_flowing",
-        "_is_plain",
-        "_leaks",
-        "_literals",
-        "_pass_by",
-        "_raw",
-        "_scanner",
-        "_surrogate",
-    )
 
     def __init__(self, markers: Markers, judge: Judge) -> None:
         self._scanner = Scanner(markers)
@@ -138,9 +122,9 @@ class Channel:
         if item.kind == HALF:
             if last and _HALF_END.fullmatch(item.text):
                 self._close_think(out)
-        elif item.kind in _OF_ELEMENTS and not leaks.in_arguments:
+        elif item.kind in OF_ELEMENTS and not leaks.in_arguments:
             self._read_element(item, out)
-        elif item.kind not in (THINK_BEGIN, THINK_END, HALF_TAG, *_OF_ELEMENTS):
+        elif item.kind not in TAGS | OF_ELEMENTS:
             self._tool_token(item, out)
         elif leaks.in_arguments:
             leaks.text(item.text)
@@ -163,7 +147,7 @@ class Channel:
                 self._close_leak(out)
                 self._open_section(token, out)
             elif not lost:
-                self._literal(token.text, out)
+                self._read(token.text, out, last=False)
             return
         self._close_leak(out)
         self._in_markup(out)
@@ -188,13 +172,6 @@ class Channel:
         self._before_section(out)
         self._elements.begin(token)
 
-    def _literal(self, text: str, out: list[Delta]) -> None:
-        if self._leaks.open:
-            text = self._leaks.text(text)
-        elif self._leaks.pending:
-            text = self._leaks.after(text)
-        self._give_back(text, out)
-
     def _outside_code(self) -> None:
         """Note that no code is open, because a token came."""
 
@@ -218,14 +195,14 @@ class Channel:
         raise NotImplementedError
 
     def _before_section(self, out: list[Delta]) -> None:
-        raise NotImplementedError
+        """Note that a section of K3's begins."""
 
     def _between(self) -> bool:
         """Whether one element is over, and nothing of another has come."""
         raise NotImplementedError
 
     def _turn_ends(self, out: list[Delta]) -> None:
-        raise NotImplementedError
+        self._leaks.settle()
 
     def _flows(self) -> bool:
         raise NotImplementedError
@@ -237,7 +214,7 @@ class Channel:
         raise NotImplementedError
 
     def _end(self, out: list[Delta], *, cut: bool) -> None:
-        raise NotImplementedError
+        """Give out what is held at the channel's end."""
 
 
 def merged(deltas: list[Delta]) -> list[Delta]:

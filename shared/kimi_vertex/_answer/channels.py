@@ -7,21 +7,21 @@ Both may hold leaked calls.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from kimi_vertex.events import TextDelta, ThinkingDelta
 
+from .bare_calls import BareCalls
 from .channel import Channel, Delta, merged
-from .leaked_calls import BareCalls, Judge, LeakedCall
+from .leaked_calls import Judge, LeakedCall
 from .markers import (
     ARGUMENTS_BEGIN,
-    CALL_BEGIN,
-    CALL_END,
     HALF,
     HALF_TAG,
     HIDDEN,
-    SECTION_BEGIN,
+    OF_CALLS,
     SECTION_END,
+    TAGS,
     THINK_BEGIN,
     THINK_END,
     Markers,
@@ -30,19 +30,14 @@ from .markers import (
 
 __all__ = ["ContentChannel", "ThinkingChannel"]
 
-_OF_K2_CALLS: Final = frozenset({SECTION_BEGIN, CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END, SECTION_END, HIDDEN})
-
 
 class ThinkingChannel(Channel):
     """The server's field for thinking. Tags at either end of it are noise; in between they are text."""
-
-    __slots__ = ("_answering", "_pending_end", "_started", "skipped")
 
     def __init__(self, markers: Markers, judge: Judge) -> None:
         super().__init__(markers, judge)
         self._leaks.waits = True
         self._started = False
-        self._pending_end: list[str] = []  # a closing tag, and the white space after it
         self._answering: Literal["no", "gap", "yes"] = "no"
         """Whether the field has gone on to the answer, as far as text or to the white space before it."""
         self.skipped = False
@@ -56,7 +51,7 @@ class ThinkingChannel(Channel):
         return super().feed(text)
 
     def _flows(self) -> bool:
-        return self._started and not self._pending_end and self._answering == "no"
+        return self._started and self._answering == "no"
 
     def _open_think(self, out: list[Delta]) -> None:
         self._answering, self._leaks.waits = "no", True
@@ -74,19 +69,11 @@ class ThinkingChannel(Channel):
         self._answer("gap", out)
 
     def _answer(self, answering: Literal["gap", "yes"], out: list[Delta]) -> None:
-        self._pending_end = []
         self._give_back(self._leaks.settle(), out)
         self._answering, self._leaks.waits = answering, False
 
-    def _before_section(self, out: list[Delta]) -> None:
-        self._pending_end = []
-
     def _between(self) -> bool:
         return self._answering == "gap"
-
-    def _turn_ends(self, out: list[Delta]) -> None:
-        self._pending_end = []
-        self._leaks.settle()
 
     def _plain(self, text: str, out: list[Delta]) -> None:
         if self._answering != "no":
@@ -96,32 +83,18 @@ class ThinkingChannel(Channel):
                 self._answering = "yes"
                 out.append(TextDelta(text))
             return
-        if self._pending_end:
-            self._pending_end.append(text)
-            if text.isspace():
-                return
-            text, self._pending_end = "".join(self._pending_end), []
         self._started = self._started or not text.isspace()
         out.append(ThinkingDelta(text))
 
     def _think_tag(self, token: Token, out: list[Delta]) -> None:
         if self._raw:
-            self._literal(token.text, out)
+            self._read(token.text, out, last=False)
         elif not self._started or token.kind == HALF_TAG or self._leaks.open:
             return
         elif token.kind == THINK_BEGIN:
-            self._literal(token.text, out)
-        elif self._leaks.pending:
-            self._leaks.end([token])
+            self._read(token.text, out, last=False)
         else:
-            self._pending_end.append(token.text)
-
-    def _tool_token(self, token: Token, out: list[Delta]) -> None:
-        self._pending_end = []
-        super()._tool_token(token, out)
-
-    def _end(self, out: list[Delta], *, cut: bool) -> None:
-        self._pending_end = []
+            self._leaks.hold(token.text)
 
 
 class ContentChannel(Channel):
@@ -134,8 +107,6 @@ class ContentChannel(Channel):
     - after: only white space since the closing tag, which is the template's and not the answer's.
     - text: the answer.
     """
-
-    __slots__ = ("_bare", "_before", "_gap", "_implicit", "_inline", "_kept", "_part", "_separate", "_state")
 
     def __init__(self, markers: Markers, judge: Judge, *, implicit: bool, tool_names: frozenset[str]) -> None:
         """Start a channel.
@@ -217,7 +188,7 @@ class ContentChannel(Channel):
 
     def _read(self, item: str | Token, out: list[Delta], *, last: bool) -> None:
         kind = None if isinstance(item, str) else item.kind
-        if kind in _OF_K2_CALLS and self._state == "held" and (self._kept or kind != HIDDEN):
+        if self._state == "held" and (kind in OF_CALLS or (self._kept and kind == HIDDEN)):
             self._kept.append(item)
             self._part = kind
         elif not self._kept:
@@ -228,7 +199,7 @@ class ContentChannel(Channel):
             self._think(held, out)
             self._read_kept(out)
             super()._read(item, out, last=last)
-        elif kind in (None, THINK_BEGIN, THINK_END, HALF, HALF_TAG):
+        elif kind in (None, HALF) or kind in TAGS:
             self._kept.append(item)
         else:
             out += self.decide()
@@ -248,7 +219,8 @@ class ContentChannel(Channel):
     def _close_think(self, out: list[Delta]) -> None:
         state = self._state
         if state == "held":
-            out.append(ThinkingDelta("".join(self._take_gap())))
+            held = "".join(self._take_gap())
+            out.append(ThinkingDelta(held if self._raw else held.strip()))
         elif state == "thinking":
             self._end_thinking(out)
         if state in ("start", "held", "thinking"):
@@ -298,7 +270,7 @@ class ContentChannel(Channel):
     def _turn_ends(self, out: list[Delta]) -> None:
         if self._state == "thinking":
             self._end_thinking(out)
-        self._leaks.settle()
+        super()._turn_ends(out)
 
     def _outside_code(self) -> None:
         if self._bare is not None:
@@ -351,25 +323,17 @@ class ContentChannel(Channel):
         if self._leaks.open and not (state == "thinking" and kind == THINK_END):
             return  # between calls, it is no text
         if self._raw:
-            self._literal(token.text, out)
-            return
-        if state == "thinking":
-            if kind == THINK_END:
-                self._give_back(self._leaks.settle(), out)
-                self._close()
-            elif kind == THINK_BEGIN and self._inline:
-                self._literal(token.text, out)
+            self._read(token.text, out, last=False)
+        elif kind == THINK_END and state in ("start", "held", "thinking"):
+            self._close_think(out)
         elif state == "start":
-            if kind == THINK_END:
-                self._close()
-            elif kind == THINK_BEGIN:
+            if kind == THINK_BEGIN:
                 self._open()
             else:
                 self._gap.append(token.text)  # text, unless nothing but a closing tag follows
-        elif state == "held" and kind != THINK_BEGIN:
-            if kind == THINK_END:
-                out.append(ThinkingDelta("".join(self._take_gap()).strip()))
-                self._close()
+        elif state in ("held", "thinking"):
+            if kind == THINK_BEGIN and (self._inline or state == "held"):
+                self._read(token.text, out, last=False)
         elif self._inline or self._separate:
             if kind == THINK_BEGIN:
                 self._open()

@@ -20,8 +20,6 @@ _BLOCK_LIMIT: Final = 16_384
 class MarkdownCode:
     """The code that is open at the end of a text. Text is read when a token follows: most answers hold none."""
 
-    __slots__ = ("_block", "_pieces", "_run", "_searched", "_unclosed", "feed")
-
     def __init__(self) -> None:
         self._pieces: list[str] = []  # not read yet
         self._run = 0  # how many backticks opened the code; 0 outside of code

@@ -12,20 +12,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Literal
+
+from kimi_vertex._json import load_json
 
 from .leaked_calls import LeakCollector, LeakedCall
 from .markers import (
-    ARGUMENTS_BEGIN,
-    CALL_END,
+    CALL_BEGIN,
     ELEMENT_BEGIN,
     ELEMENT_END,
     HALF,
-    HALF_TAG,
-    HIDDEN,
-    SECTION_END,
-    THINK_BEGIN,
-    THINK_END,
+    SECTION_BEGIN,
     TURN_END,
     Token,
 )
@@ -35,11 +33,9 @@ __all__ = ["ElementCalls"]
 _ATTRIBUTE: Final = re.compile(r'\b(\w++)="([^"]*)"')
 _CUT_CALL: Final = re.compile(r"<\|open\|>\s*call\b")
 _CALL_PARTS: Final = ("argument", "json")
-_NO_ELEMENTS: Final = (ARGUMENTS_BEGIN, CALL_END, HIDDEN, SECTION_END, THINK_BEGIN, THINK_END, HALF_TAG)
-_NOISE: Final = (*_CALL_PARTS, "think", "response")
-"""The ends that end nothing in a section: what they belong to was over before."""
 _OUTER: Final = ("think", "response", "tools", "message")
 """What does not open inside of a section: it does if text follows, so that no text is lost."""
+_LEAVING: Final = (SECTION_BEGIN, CALL_BEGIN, TURN_END)
 _BEGUN: Final = ("<", "<|")
 
 
@@ -48,20 +44,6 @@ class ElementCalls:
 
     What is to be shown, such as a quotation, is given back.
     """
-
-    __slots__ = (
-        "_arguments",
-        "_attributes",
-        "_json",
-        "_leaks",
-        "_name",
-        "_orphan",
-        "_state",
-        "_strays",
-        "_value",
-        "_written",
-        "begun",
-    )
 
     def __init__(self, leaks: LeakCollector) -> None:
         """Begin outside of a section.
@@ -73,6 +55,7 @@ class ElementCalls:
         self._state: Literal["outside", "section", "call", "value"] = "outside"
         self._written: list[str | Token] = []  # the open call, with what led to it
         self._name = ""
+        self._error: str | None = None
         self._arguments: dict[str, str] = {}  # JSON by key
         self._json: str | None = None  # all arguments, where they came as one
         self._attributes: dict[str, str] = {}  # of the open value
@@ -138,13 +121,13 @@ class ElementCalls:
             if self._orphan:
                 self._state = "outside"
             return shown, []
-        if item.kind in _NO_ELEMENTS or (item.kind == ELEMENT_END and item.element in _NOISE):
-            return "", []
         if item.kind == ELEMENT_END and item.element == "tools":
             shown = self._end_call(cut=True)
             written, self._written, self._state = self._written, [], "outside"
-            return shown + self._leaks.end([*written, item]), []
-        return self._leave(item)
+            return shown + self._leaks.close_section([*written, item]), []
+        if item.kind in _LEAVING or item.element == "message":
+            return self._leave(item)
+        return "", []  # an end of what was over before
 
     def _leave(self, item: str | Token) -> tuple[str, list[str | Token]]:
         """End the section at an item that is none of it."""
@@ -168,6 +151,7 @@ class ElementCalls:
             return self._leave(text)
         elif self._state == "call":
             self._written.append(text)
+            self._error = self._error or "text stands between the arguments"
         else:
             while self._written and isinstance(before := self._written[-1], str):
                 text = before + text
@@ -179,6 +163,7 @@ class ElementCalls:
 
     def _begin_call(self, name: str) -> None:
         self._state, self._name, self._arguments, self._json = "call", name, {}, None
+        self._error = None if name else "the call names no tool"
 
     def _begin_value(self, token: Token) -> None:
         self._state, self._value = "value", []
@@ -196,6 +181,8 @@ class ElementCalls:
         if self._attributes[""] == "json":
             self._json = value
             return
+        if "key" not in self._attributes:
+            self._error = self._error or "an argument has no name"
         kind = self._attributes.get("type", "string")
         self._arguments[self._attributes.get("key", "")] = _as_json(value, kind)
 
@@ -227,7 +214,7 @@ class ElementCalls:
         arguments = self._json if self._json is not None else f"{{{members}}}"
         if cut and self._json is None:
             arguments = arguments[:-1] if members else ""
-        error = "the call breaks off" if cut else None if self._name else "the call names no tool"
+        error = "the call breaks off" if cut else self._error
         return self._leaks.judge(LeakedCall(self._name, arguments, named=True, error=error), written)
 
 
@@ -247,14 +234,7 @@ def _string(text: str) -> str:
 def _as_json(value: str, kind: str) -> str:
     """A value as JSON: a string is raw, anything else is JSON already, letter by letter; what is not is a string."""
     if kind != "string":
-        try:
-            json.loads(value, parse_constant=_refuse, parse_int=str)
-        except (ValueError, RecursionError):
-            pass
-        else:
+        with suppress(ValueError):
+            load_json(value)
             return value.strip()
     return _string(value)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")

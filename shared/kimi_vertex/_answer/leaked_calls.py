@@ -8,31 +8,23 @@ vllm-project/vllm#33646). This module collects; `tool_calls` decides what a call
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from .arguments import ArgumentStream
-from .code_spans import MarkdownCode
+from kimi_vertex._json import LENIENT
+
 from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, ELEMENT_BEGIN, SECTION_BEGIN, SECTION_END, Token
 
-__all__ = ["UNMARKED", "UNMARKED_NATIVE", "BareCalls", "Judge", "LeakCollector", "LeakedCall"]
+__all__ = ["LONGEST_ID", "UNMARKED", "UNMARKED_NATIVE", "Judge", "LeakCollector", "LeakedCall"]
 
-_LONGEST_ID: Final = 256
-UNMARKED: Final = re.compile(rf"([^\s{{]{{1,{_LONGEST_ID}}})\s{{0,8}}")
+LONGEST_ID: Final = 256
+UNMARKED: Final = re.compile(rf"([^\s{{]{{1,{LONGEST_ID}}})\s{{0,8}}")
 """What stands between the token that opens a call and its object, if the token between them is missing."""
-UNMARKED_NATIVE: Final = re.compile(rf"([\w.\-]{{1,{_LONGEST_ID}}}:\d+)\s{{0,8}}")
+UNMARKED_NATIVE: Final = re.compile(rf"([\w.\-]{{1,{LONGEST_ID}}}:\d+)\s{{0,8}}")
 """The same, if the first token is missing, too."""
-# The ids that models copy from elsewhere.
-_FOREIGN_IDS: Final = ("call_", "chatcmpl-", "toolu_", "functions.")
-_AN_ID: Final = re.compile(r"(?:functions\.|call_|chatcmpl-|toolu_)[^<{]*|[\w.\-]{1,128}:\d{0,9}|\d{1,9}")
-_ID_ENDS: Final = "0123456789"
 _HALF_TOKEN: Final = re.compile(r"<\|?\Z")
-_CUT_ID: Final = re.compile(r"functions\.\w\S*\s*")
-_INDENT: Final = re.compile(r"\s*")
-_DECODER: Final = json.JSONDecoder(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,6 @@ class Judge(Protocol):
 
     def note(self, leaks: Iterable[LeakedCall]) -> None:
         """Note that these are quotations."""
-        raise NotImplementedError
 
 
 class LeakCollector:
@@ -70,21 +61,6 @@ class LeakCollector:
 
     Text that turns out not to belong to a call is given back, to be shown. So is a quotation, as it was written.
     """
-
-    __slots__ = (
-        "_error",
-        "_id",
-        "_judge",
-        "_parts",
-        "_pending",
-        "_since",
-        "_spaces",
-        "_state",
-        "_written",
-        "calls",
-        "shows_end",
-        "waits",
-    )
 
     def __init__(self, judge: Judge) -> None:
         self.calls: list[LeakedCall] = []
@@ -99,7 +75,7 @@ class LeakCollector:
         self._parts: list[str] = []
         self._written: list[str | Token] = []  # the open call, with what led to it
         self._pending: list[LeakedCall] = []  # calls that wait for what follows
-        self._since: list[str] = []  # all that was written since the first of them began
+        self._since: list[str] = []  # all that was written since the first of them began, or a tag before it
         self._spaces: list[str] = []  # the white space in it that is shown if they are calls
 
     @property
@@ -114,8 +90,8 @@ class LeakCollector:
 
     @property
     def pending(self) -> bool:
-        """Whether calls wait for what follows them."""
-        return bool(self._pending)
+        """Whether something waits for what follows it."""
+        return bool(self._since)
 
     def token(self, token: Token, before: str = "") -> str:
         """Take a token.
@@ -134,7 +110,7 @@ class LeakCollector:
             written = before + ("".join(self._parts) if named else self._end_call())
             stripped = written.rstrip()
             self._id = stripped.rsplit(None, 1)[-1] if stripped else ""
-            if len(self._id) > _LONGEST_ID:
+            if len(self._id) > LONGEST_ID:
                 self._id = ""  # a word without blanks, such as a quotation that has just been told
             # What stands amid calls and is no native id may be the rest of a string that was cut.
             lost = amid and UNMARKED_NATIVE.fullmatch(self._id) is None
@@ -156,12 +132,16 @@ class LeakCollector:
         elif kind == CALL_END and self.open:
             self._state = "section"
         else:
-            given_back += self.end([*self._written, token]) if kind == SECTION_END else ""
+            given_back += self.close_section([*self._written, token]) if kind == SECTION_END else ""
             self._state, self._written, self.shows_end = "outside", [], False
         return given_back
 
-    def end(self, written: Sequence[str | Token]) -> str:
-        """Take the end of a section or of thinking, and the white space before it; return text that is to be shown."""
+    def hold(self, tag: str) -> None:
+        """Take a tag that is text only if text follows it."""
+        self._since.append(tag)
+
+    def close_section(self, written: Sequence[str | Token]) -> str:
+        """Take the end of a section, and the white space before it; return text that is to be shown."""
         text = _text(written)
         if self._pending:
             self._since.append(text)
@@ -182,22 +162,22 @@ class LeakCollector:
             self._error = None
             return ""
         self._parts = [written]
-        if len(held) <= _LONGEST_ID:
+        if len(held) <= LONGEST_ID:
             return ""
         self._parts, self._written, self._state, self.shows_end = [], [], "outside", False
         return self.after(written)
 
     def after(self, text: str) -> str:
         """Take text that stands outside of calls; return what is to be shown, with what waited for it."""
-        if not self._pending or not text:
+        if not self._since or not text:
             return text
         if text.isspace():
             self._since.append(text)
-            self._spaces.append(text)
+            self._spaces += [text] if self._pending else []
             return ""
         self._judge.note(self._pending)
-        quoted = "".join(self._since)
-        self._pending, self._since, self._spaces, self.shows_end = [], [], [], self.open
+        quoted, self.shows_end = "".join(self._since), self.open and bool(self._pending)
+        self._pending, self._since, self._spaces = [], [], []
         return quoted + text
 
     def settle(self) -> str:
@@ -275,214 +255,10 @@ def _split_object(text: str) -> tuple[str, str]:
     if not text.startswith("{", start):
         return text.strip(), ""
     try:
-        _, end = _DECODER.raw_decode(text, start)
+        _, end = LENIENT.raw_decode(text, start)
     except (ValueError, RecursionError):
         return text.strip(), ""
     rest = text[end:]
     if rest.lstrip().startswith("{"):
         return text.strip(), ""  # two objects are not two calls
     return text[start:end], rest if rest.strip() else ""
-
-
-class BareCalls:
-    """Finds calls whose tokens were stripped: `functions.NAME:N{...}` at the start of a line, at the end of an answer.
-
-    Servers that decode with `skip_special_tokens` write them. Only the names of declared tools count, and not in
-    Markdown code, and only where nothing but calls follows, so that ordinary text is never taken for a call.
-
-    Of calls that keep some of their tokens, the id may stand alone at the end of a piece: it is held, too.
-    """
-
-    __slots__ = (
-        "_arguments",
-        "_closed",
-        "_code",
-        "_head",
-        "_held",
-        "_initials",
-        "_inside",
-        "_judge",
-        "_later",
-        "_line_start",
-        "_partial",
-        "_prefixes",
-        "_raw",
-        "_since",
-        "_started",
-        "_word",
-        "calls",
-    )
-
-    def __init__(self, names: frozenset[str], judge: Judge) -> None:
-        self.calls: list[LeakedCall] = []
-        self._judge = judge
-        choice = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-        head = rf"(?:functions\.)?(?:{choice}):\d{{1,9}}[ \t]{{0,8}}"
-        self._head = re.compile(rf"{head}(?=\{{)")
-        self._later = re.compile(rf"\n(?=[^\S\n]*{head}\{{)")
-        self._partial = re.compile(head)
-        starts = [prefix + name + ":" for name in names for prefix in ("", "functions.")]
-        self._initials = frozenset(start[0] for start in starts)
-        self._prefixes = frozenset(
-            start[:n] for start in (*starts, *_FOREIGN_IDS) for n in range(1, len(start) + 1)
-        )
-        self._held = ""
-        self._word = ""  # shown text's last word, which may be an id
-        self._inside = False  # the text before it does not end with white space
-        self._code = MarkdownCode()
-        self._line_start = True
-        self._arguments: ArgumentStream | None = None  # of the call that is being read
-        self._started = ""  # its id, and the white space after it
-        self._raw: list[str] = []  # the arguments as they came
-        self._closed: list[LeakedCall] = []  # calls behind which nothing has come
-        self._since: list[str] = []  # what was written since the first of them
-
-    @property
-    def in_string(self) -> bool:
-        """Whether a call is being read whose arguments end in an open string."""
-        return self._arguments is not None and self._arguments.in_string
-
-    def outside_code(self) -> None:
-        """Note that no code is open here, whatever the text looks like."""
-        self._code.close()
-
-    def take_held(self) -> str:
-        """Return what is held: what follows shows that it is text."""
-        held, self._held = self._held, ""
-        self._line_start = False
-        if self._arguments is not None:
-            held, self._arguments = self._started + "".join(self._raw), None
-        shown: list[str] = []
-        self._show(held, shown)
-        word, self._word, self._inside = self._word, "", False
-        return word + "".join(shown)
-
-    def finish(self, *, cut: bool) -> str:
-        """Return what is held at the end. A call that breaks off stays a call if its id begins with `functions.`.
-
-        Args:
-            cut: Whether the answer was cut off, so that an id alone is a call, too.
-        """
-        broken = None
-        if self._arguments is not None and self._started.startswith("functions."):
-            broken = LeakedCall(self._started.strip(), "".join(self._raw))
-            self._arguments = None
-        elif cut and _CUT_ID.fullmatch(self._held):
-            broken, self._held = LeakedCall(self._held.strip(), ""), ""
-        rest = self.take_held()
-        self.calls += self._closed if broken is None else [*self._closed, broken]
-        self._closed = []
-        return rest
-
-    def feed(self, text: str) -> str:
-        """Take text without tokens; return the part that is certainly text."""
-        if not (
-            self._line_start or self._word or self._held or self._closed or self._arguments or "\n" in text
-        ):
-            word = text[text.rfind(" ") + 1 :]
-            if word and not (
-                word in self._prefixes or word[-1] in _ID_ENDS or ":" in word or word.startswith(_FOREIGN_IDS)
-            ):
-                self._inside = True
-                self._code.feed(text)
-                return text
-        shown = self._word + self._read(text)
-        stripped = shown.rstrip()
-        start = len(stripped) - len(stripped.rsplit(None, 1)[-1]) if stripped else 0
-        if (
-            (start or not self._inside)
-            and len(shown) - start < _LONGEST_ID
-            and self._may_be_id(stripped[start:])
-        ):
-            shown, self._word = shown[:start], shown[start:]
-        else:
-            self._word = ""
-        self._inside = not shown[-1].isspace() if shown else self._inside
-        return shown
-
-    def _may_be_id(self, word: str) -> bool:
-        return word in self._prefixes or _AN_ID.fullmatch(word) is not None
-
-    def _read(self, text: str) -> str:
-        text, self._held = self._held + text, ""
-        shown: list[str] = []
-        position = start = 0
-        while position < len(text):
-            if self._arguments is not None:
-                text, position, start = self._read_call(text, position, shown), 0, 0
-                continue
-            if not self._line_start:
-                position = self._next_line(text, position)
-                continue
-            indent = _INDENT.match(text, position)
-            position = indent.end() if indent else position
-            if position == len(text):
-                break
-            begins = text[position] in self._initials
-            match = self._head.match(text, position) if begins else None
-            if match is None and not (begins and self._undecided(text, position)):
-                self._line_start = False
-                continue
-            self._show(text[start:position], shown)
-            start = position
-            if self._code.is_open():
-                self._line_start = False
-            elif match is None:
-                self._held = text[position:]
-                return "".join(shown)
-            else:
-                self._started, self._raw, self._arguments = match.group(), [], ArgumentStream()
-                position = match.end()
-        self._show(text[start:], shown)
-        return "".join(shown)
-
-    def _show(self, text: str, shown: list[str]) -> None:
-        """Show text, and before it the calls that it follows: they were quotations."""
-        if self._closed and text:
-            self._since.append(text)
-            if text.isspace():
-                return
-            self._judge.note(self._closed)
-            text, self._closed = "".join(self._since), []
-        self._code.feed(text)
-        shown.append(text)
-
-    def _next_line(self, text: str, position: int) -> int:
-        """Where the next line begins that may be a call: the last line, unless there is a call before it."""
-        newline = text.rfind("\n", position)
-        if newline > text.find("\n", position):
-            match = self._later.search(text, position)
-            newline = newline if match is None else match.start()
-        self._line_start = newline >= 0
-        return newline + 1 if newline >= 0 else len(text)
-
-    def _undecided(self, text: str, position: int) -> bool:
-        if len(text) - position > _LONGEST_ID:
-            return False
-        rest = text[position:]
-        return rest in self._prefixes or self._partial.fullmatch(rest) is not None
-
-    def _read_call(self, text: str, position: int, shown: list[str]) -> str:
-        """Read on in the arguments of a call; return the text after it."""
-        assert self._arguments is not None
-        piece = text[position:]
-        _, rest = self._arguments.take(piece)
-        self._raw.append(piece[: len(piece) - len(rest)])
-        if not self._arguments.complete:
-            return ""
-        arguments, self._arguments = "".join(self._raw), None
-        leak = LeakedCall(self._started.strip(), arguments)
-        try:
-            _DECODER.decode(arguments)
-            is_text = self._judge.holds(leak)
-        except (ValueError, RecursionError):
-            is_text = True
-        if is_text:
-            self._show(self._started + arguments, shown)
-            self._line_start = False
-            return rest
-        if not self._closed:
-            self._since = []
-        self._closed.append(leak)
-        self._since.append(self._started + arguments)
-        return rest

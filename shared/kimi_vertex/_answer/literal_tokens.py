@@ -12,24 +12,13 @@ from typing import Final
 from kimi_vertex._json import normalize_arguments
 
 from .leaked_calls import UNMARKED, UNMARKED_NATIVE
-from .markers import (
-    ARGUMENTS_BEGIN,
-    CALL_BEGIN,
-    CALL_END,
-    HALF,
-    HIDDEN,
-    SECTION_BEGIN,
-    SECTION_END,
-    Token,
-)
+from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, HALF, HIDDEN, OF_CALLS, SECTION_END, Token
 
 __all__ = ["LiteralTokens"]
 
-_OF_CALLS: Final = frozenset(
-    {SECTION_BEGIN, CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END, SECTION_END, HIDDEN, HALF}
-)
+_MEANT: Final = OF_CALLS | {HIDDEN, HALF}
 """What would end the arguments, or be lost in them. Any other token is text there anyway."""
-_BEFORE_ARGUMENTS: Final = frozenset({SECTION_BEGIN, CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END})
+_BEFORE_ARGUMENTS: Final = OF_CALLS - {SECTION_END}
 _STRUCTURE: Final = re.compile(r'["\\{}\[\]]')
 _IN_STRING: Final = re.compile(r'["\\]')
 _ANY: Final = re.compile(r"\S")
@@ -41,8 +30,6 @@ _NOISE: Final = re.compile(r"(?:```|<\|?)?")
 
 class LiteralTokens:
     """Passes on the text and tokens of one channel, of which those that stand in strings have become text."""
-
-    __slots__ = ("_eager", "_held", "_json", "found")
 
     def __init__(self, *, eager: bool = False) -> None:
         """Begin outside of a call.
@@ -94,7 +81,7 @@ class LiteralTokens:
 
     def _take(self, item: str | Token, passed: list[str | Token]) -> list[str | Token]:
         """Take an item; return what is to be taken again, because a string that was open never ends."""
-        arguments, is_token = self._json, isinstance(item, Token) and item.kind in _OF_CALLS
+        arguments, is_token = self._json, isinstance(item, Token) and item.kind in _MEANT
         if arguments is None:
             self.begin(item)
         elif arguments.in_string or not is_token:
@@ -130,18 +117,6 @@ class LiteralTokens:
 
 class _Json:
     """Follows the strings of a call's arguments, and sees where they cannot be JSON."""
-
-    __slots__ = (
-        "_behind",
-        "_depth",
-        "_escaped",
-        "_opened_by",
-        "_parts",
-        "_string_ended",
-        "broken",
-        "complete",
-        "in_string",
-    )
 
     def __init__(self, opened_by: str) -> None:
         """Begin.

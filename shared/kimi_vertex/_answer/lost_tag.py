@@ -21,8 +21,6 @@ _FEW: Final = 3
 class LostTag:
     """Follows the counts of a stream's chunks."""
 
-    __slots__ = ("_answered", "_provable", "_thought", "found")
-
     def __init__(self, *, provable: bool) -> None:
         """Start before the first chunk.
 

@@ -26,8 +26,11 @@ __all__ = [
     "HIDDEN",
     "K2",
     "KIMI",
+    "OF_CALLS",
+    "OF_ELEMENTS",
     "SECTION_BEGIN",
     "SECTION_END",
+    "TAGS",
     "THINK_BEGIN",
     "THINK_END",
     "TURN_END",
@@ -56,7 +59,9 @@ HALF: Final = "half"
 HALF_TAG: Final = "half tag"
 """A think tag that was cut."""
 
-_OF_CALLS: Final = (SECTION_BEGIN, SECTION_END, CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END)
+OF_CALLS: Final = frozenset({SECTION_BEGIN, SECTION_END, CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END})
+OF_ELEMENTS: Final = frozenset({ELEMENT_BEGIN, ELEMENT_END, TURN_END})
+TAGS: Final = frozenset({THINK_BEGIN, THINK_END, HALF_TAG})
 _LONGEST_CHAIN: Final = 8
 _HALF_TOKEN: Final = re.compile(r"<\|[a-z]")
 _HALF_TAG: Final = re.compile("<thin|</thi|◁[t/]")
@@ -93,8 +98,6 @@ class Token:
 class Markers:
     """The special tokens of one family of models, or of several. All begin with `<` or `◁`."""
 
-    __slots__ = ("_angled", "_any", "_begun", "_prefixes", "calls", "longest", "meaning")
-
     def __init__(self, meaning: Mapping[str, str], elements: Sequence[str] = ()) -> None:
         """Take the table.
 
@@ -105,7 +108,7 @@ class Markers:
         self.meaning = meaning
         self._begun = _begun_elements(elements) if elements else None
         self.longest = max(map(len, meaning))
-        told = [re.escape(text) for text, kind in meaning.items() if kind in _OF_CALLS]
+        told = [re.escape(text) for text, kind in meaning.items() if kind in OF_CALLS]
         self.calls = re.compile("|".join(told))
         """Finds the tokens that calls are made of."""
         heads = (_OPEN, _CLOSE) if elements else ()
@@ -134,7 +137,11 @@ class Markers:
 
     def search(self, text: str, position: int) -> re.Match[str] | None:
         """The first token from `position` on."""
-        return (self._any if "◁" in text else self._angled).search(text, position)
+        pattern = self._any if "◁" in text else self._angled
+        match = pattern.search(text, position)
+        while match is not None and match.end() - match.start() > _LONGEST_ELEMENT:
+            match = pattern.search(text, match.start() + 1)
+        return match
 
     def begins(self, text: str) -> bool:
         """Whether a text is the beginning of a token, and more may follow."""
@@ -209,8 +216,6 @@ class Scanner:
     What `feed` returns, joined, is what was fed in. An undecided end is held back, and so is everything from a
     token in open code on, until the code's end, or its absence, says whether the token was meant literally.
     """
-
-    __slots__ = ("_code", "_held", "_in_code", "_markers", "markdown", "pass_by")
 
     def __init__(self, markers: Markers) -> None:
         self._markers = markers

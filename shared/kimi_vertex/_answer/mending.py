@@ -26,8 +26,6 @@ _BEGUN: Final = re.compile(
 class TextMender:
     """Mends the text and the thinking of one answer. Nothing is held back: what a sign follows is shown already."""
 
-    __slots__ = ("_open",)
-
     def __init__(self, given: Sequence[tuple[type[Event], str]]) -> None:
         """Begin in the middle of an answer.
 
@@ -54,8 +52,6 @@ class TextMender:
 
 class ArgumentMender:
     """Mends the arguments of one call, which may hold openers and signs as escapes, cut anywhere."""
-
-    __slots__ = ("held",)
 
     def __init__(self) -> None:
         self.held = ""

@@ -6,12 +6,11 @@ holds as text is a quotation where the answer holds it, too, whatever its number
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from kimi_vertex._json import canonical, normalize_arguments
+from kimi_vertex._json import LENIENT, canonical, normalize_arguments
 from kimi_vertex._signs import mend_json
 from kimi_vertex._surrogates import without_surrogates
 from kimi_vertex._tools import DeclaredTools
@@ -19,18 +18,7 @@ from kimi_vertex._tools import DeclaredTools
 from .elements import ElementCalls
 from .leaked_calls import LeakCollector, LeakedCall
 from .literal_tokens import LiteralTokens
-from .markers import (
-    ELEMENT_BEGIN,
-    ELEMENT_END,
-    HALF,
-    HALF_TAG,
-    THINK_BEGIN,
-    THINK_END,
-    TURN_END,
-    Markers,
-    Scanner,
-    Token,
-)
+from .markers import ELEMENT_BEGIN, HALF, OF_ELEMENTS, TAGS, Markers, Scanner, Token
 
 __all__ = ["Quotations"]
 
@@ -46,9 +34,6 @@ _ENTITY: Final = re.compile(r"&(lt|gt|quot|apos|amp|vert|#[0-9]{1,6}|#[xX][0-9a-
 _NUMBER: Final = re.compile(r":\d{1,9}\s{0,8}(?=\{)")
 _NAME: Final = re.compile(r"[\w.\-]+\Z")
 _LONGEST_NAME: Final = 128
-_OF_ELEMENTS: Final = (ELEMENT_BEGIN, ELEMENT_END, TURN_END)
-_TAGS: Final = (THINK_BEGIN, THINK_END, HALF_TAG)
-_DECODER: Final = json.JSONDecoder(strict=False)
 
 
 class Quotations:
@@ -75,7 +60,7 @@ class Quotations:
         """Whether there may be signs in the answer (`_signs`)."""
         self._known: frozenset[tuple[str, str]] | None = None
         self._left = _LONGEST
-        tags = [tag for tag, kind in markers.meaning.items() if kind in (THINK_BEGIN, THINK_END)]
+        tags = [tag for tag, kind in markers.meaning.items() if kind in TAGS]
         self._tags = re.compile("|".join(map(re.escape, tags)))
 
     def holds(self, leak: LeakedCall) -> bool:
@@ -134,7 +119,7 @@ class Quotations:
         words = (
             item if isinstance(item, str) else item.text
             for item in found
-            if isinstance(item, str) or item.kind in _TAGS
+            if isinstance(item, str) or item.kind in TAGS
         )
         return calls, "".join(words)
 
@@ -147,10 +132,10 @@ class Quotations:
             text = item if isinstance(item, str) else item.text
             if elements.open:
                 items += reversed(elements.take(item)[1])
-            elif isinstance(item, Token) and item.kind in _OF_ELEMENTS and not leaks.in_arguments:
+            elif isinstance(item, Token) and item.kind in OF_ELEMENTS and not leaks.in_arguments:
                 if item.kind == ELEMENT_BEGIN and item.element in ("tools", "call", "argument"):
                     elements.begin(item)
-            elif isinstance(item, Token) and item.kind not in (*_TAGS, *_OF_ELEMENTS):
+            elif isinstance(item, Token) and item.kind not in TAGS | OF_ELEMENTS:
                 if item.kind != HALF:
                     leaks.token(item, before)
                     before = ""
@@ -195,7 +180,7 @@ def _bare(text: str) -> Iterator[LeakedCall]:
         if name is None:
             continue
         try:
-            _, end = _DECODER.raw_decode(text, match.end())
+            _, end = LENIENT.raw_decode(text, match.end())
         except (ValueError, RecursionError):
             continue
         yield LeakedCall(name.group() + match.group().strip(), text[match.end() : end])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from kimi_vertex._json import canonical
@@ -14,64 +12,13 @@ from kimi_vertex.events import FinishReason, ToolCallDelta
 from kimi_vertex.options import ToolValidation
 
 from .arguments import ArgumentStream
+from .calls import Call, Twins
 from .leaked_calls import LeakedCall
 from .left_arguments import LeftArguments
 from .markers import Markers
 from .validation import CheckedArguments, can_validate, check_arguments, check_plainly
 
 __all__ = ["ToolCallAssembler"]
-
-
-class _Call:
-    __slots__ = (
-        "arguments",
-        "bare",
-        "doubtful",
-        "error",
-        "given",
-        "held",
-        "id",
-        "index",
-        "key",
-        "name",
-        "pieces",
-        "server_id",
-        "started",
-        "tail",
-        "twin",
-        "unfit",
-        "written",
-    )
-
-    def __init__(
-        self,
-        key: int | None,
-        server_id: str,
-        arguments: ArgumentStream,
-        *,
-        doubtful: bool = False,
-        twin: _Call | None = None,
-    ) -> None:
-        self.key = key
-        self.server_id = server_id
-        self.doubtful = (
-            doubtful  # may only repeat a complete call's name, so that it counts only with arguments
-        )
-        self.twin = twin  # another call of the same native id, which this one may complete
-        self.unfit = False  # whole, but without what its tool needs
-        self.written = ""  # the name as the server wrote it
-        self.bare = False  # its notation has no ids
-        self.pieces = 0  # how many the arguments came in
-        self.id = ""
-        self.name = ""
-        self.index = -1
-        self.started = False
-        self.held = False  # its arguments are given out at the end, because they may be repaired
-        self.arguments = arguments
-        # At the end:
-        self.given = ""  # the arguments that the caller has
-        self.tail = ""  # those that are still owed
-        self.error: str | None = None
 
 
 class ToolCallAssembler:
@@ -96,11 +43,11 @@ class ToolCallAssembler:
         self._numbers: dict[str, int] = {}
         """The first number that may be free for a name: those before it are taken."""
         self._prefix = history.prefix
-        self._seen: list[_Call] = []
-        self._calls: list[_Call] = []  # those that the caller knows, in order
-        self._by_index: dict[int, _Call] = {}
-        self._by_id: dict[str, _Call] = {}
-        self._last: _Call | None = None
+        self._seen: list[Call] = []
+        self._calls: list[Call] = []  # those that the caller knows, in order
+        self._by_index: dict[int, Call] = {}
+        self._by_id: dict[str, Call] = {}
+        self._last: Call | None = None
         self._errors: dict[int, str] = {}
         self.mends = False
         """Whether there may be signs in the arguments, which are taken out."""
@@ -175,7 +122,7 @@ class ToolCallAssembler:
         if pieces and not whole:
             call.pieces += 1
         passed = call.arguments.feed(pieces)
-        if call.twin is not None and _are_two(call.arguments, call.twin.arguments):
+        if call.twin is not None and call.differs_from(call.twin):
             call.twin = None
         if call.started:
             if passed and not call.held:
@@ -183,7 +130,7 @@ class ToolCallAssembler:
         elif call.written and call.twin is None and (call.arguments.is_object or not call.doubtful):
             self._start(call, out)
 
-    def _name(self, call: _Call) -> str:
+    def _name(self, call: Call) -> str:
         """The tool that a call names: the one in its native id, of which servers cut off namespaces, or the name's."""
         written, named = call.written, self._tools.named_by(call.server_id)
         if named is not None and (written in named or written not in self._tools.schemas):
@@ -192,7 +139,7 @@ class ToolCallAssembler:
             return written
         return self._tools.resolve(written, "") or written
 
-    def _find(self, identity: str, index: int | None, name: str, pieces: Any) -> _Call | None:
+    def _find(self, identity: str, index: int | None, name: str, pieces: Any) -> Call | None:
         """The call that a fragment belongs to; `None` for the repetition of a complete one.
 
         A known id decides first, because the index may change inside a call (Gemini's compatibility layer); then a
@@ -217,7 +164,7 @@ class ToolCallAssembler:
             return self._new(identity, index) if name or identity not in ("", call.server_id) else call
         return self._new(identity, index, doubtful=True) if name and not same_place else call
 
-    def _adopt(self, identity: str, index: int | None, name: str) -> _Call | None:
+    def _adopt(self, identity: str, index: int | None, name: str) -> Call | None:
         """The call at `index`, if a new id can only mean that one: it has no id yet, or is still being written."""
         call = self._by_index.get(index) if index is not None else None
         if call is None or (call.server_id and (name or call.arguments.complete)):
@@ -226,10 +173,10 @@ class ToolCallAssembler:
         self._by_id[identity] = call
         return call
 
-    def _new(self, identity: str, index: int | None, *, doubtful: bool = False) -> _Call:
+    def _new(self, identity: str, index: int | None, *, doubtful: bool = False) -> Call:
         twin = self._by_id.get(identity) if self._tools.is_native(identity) else None
         twin = twin and (twin.twin or twin)
-        call = _Call(index, identity, self._arguments(), doubtful=doubtful, twin=twin)
+        call = Call(index, identity, self._arguments(), doubtful=doubtful, twin=twin)
         if identity:
             self._by_id[identity] = call
         if index is not None:
@@ -238,7 +185,7 @@ class ToolCallAssembler:
         self._last = call
         return call
 
-    def _start(self, call: _Call, out: list[ToolCallDelta]) -> None:
+    def _start(self, call: Call, out: list[ToolCallDelta]) -> None:
         call.name = call.name or self._name(call)
         call.index = self._first + len(self._calls)
         call.started = True
@@ -279,12 +226,12 @@ class ToolCallAssembler:
             # vLLM's Rust front end, which alone sends K3's arguments in pieces, closes what the limit has cut.
             last = self._seen[-1]
             last.error = last.error or "the server may have closed it"
-        more = [call for call in self._seen if call.twin is not None and not self._merged(call.twin, call)]
+        more = [call for call in self._seen if call.twin is not None and not call.twin.absorbs(call)]
         known = Twins(self._calls, [leak.id for leak in leaked], self._tools)
         for leak in leaked:
             call = self._leaked_call(leak)
             self._close(call, reason)
-            if (call.written or leak.arguments or leak.error) and not known.hold(call, self._merged):
+            if (call.written or leak.arguments or leak.error) and not known.hold(call):
                 more.append(call)
         for call in self._calls:
             self._judge(call, reason, out)
@@ -294,7 +241,7 @@ class ToolCallAssembler:
             self._judge(call, reason, out)
         return out
 
-    def _close(self, call: _Call, reason: FinishReason | None) -> None:
+    def _close(self, call: Call, reason: FinishReason | None) -> None:
         """End a call's arguments. Nothing at all is never taken for the arguments of a tool that needs some."""
         arguments = call.arguments
         call.given = arguments.passed if call.started and not call.held else ""
@@ -312,24 +259,14 @@ class ToolCallAssembler:
                 call.arguments, call.tail = self._arguments(), ""
         call.error = call.error or error
 
-    def _breaks_off(self, call: _Call) -> bool:
+    def _breaks_off(self, call: Call) -> bool:
         """Whether a call without arguments may be one that was cut in its name or before its number."""
         tools, name = self._tools, call.written
         if name.startswith("functions.") and not NUMBERED.match(name):
             return not tools.is_native(call.server_id)
         return name not in tools.schemas and tools.breaks_off(name)
 
-    def _merged(self, first: _Call, other: _Call) -> bool:
-        """Whether two calls of one native id are one now: the whole one, or the longer one."""
-        text, longer = other.arguments.text, len(other.arguments.text) > len(first.arguments.text)
-        if first.error is None:
-            return other.error is not None or canonical(first.arguments.text) == canonical(text)
-        if (other.error is None or longer) and text.startswith(first.given):
-            first.arguments, first.error, first.tail = other.arguments, other.error, text[len(first.given) :]
-            return True
-        return other.error is not None
-
-    def _judge(self, call: _Call, reason: FinishReason | None, out: list[ToolCallDelta]) -> None:
+    def _judge(self, call: Call, reason: FinishReason | None, out: list[ToolCallDelta]) -> None:
         tail = call.arguments.text if call.held else call.tail
         checked = self._checked(call) if call.error is None else None
         if checked is not None:
@@ -346,7 +283,7 @@ class ToolCallAssembler:
         if call.unfit:
             self.unfit.add(call.index)
 
-    def _checked(self, call: _Call) -> CheckedArguments | None:
+    def _checked(self, call: Call) -> CheckedArguments | None:
         """The verdict of the tool's schema; `None` if the tool is not declared, or calls are not validated."""
         schema = self._tools.schemas.get(call.name) if self._validation != "off" else None
         if schema is None:
@@ -372,7 +309,7 @@ class ToolCallAssembler:
                 out.append(ToolCallDelta(call.index, None, None, text))
         return out
 
-    def _start_nameless(self, call: _Call, out: list[ToolCallDelta]) -> None:
+    def _start_nameless(self, call: Call, out: list[ToolCallDelta]) -> None:
         arguments = call.arguments.text
         if call.doubtful or not (arguments or call.server_id):
             return
@@ -382,27 +319,19 @@ class ToolCallAssembler:
         if not name:
             self._report(call.index, "the call names no tool", None)
 
-    def _leaked_call(self, leak: LeakedCall) -> _Call:
+    def _leaked_call(self, leak: LeakedCall) -> Call:
+        tools, written = self._tools, leak.id
+        call = Call(None, "", self._arguments(), written=written, bare=leak.named)
         if leak.named:
-            return self._named_call(leak)
-        name = self._tools.resolve(leak.id, leak.arguments)
-        call = _Call(None, "", self._arguments())
-        if self._tools.is_native(leak.id):
-            call.server_id = leak.id if leak.id.startswith("functions.") else f"{self._prefix}{leak.id}"
-        call.name = name or DeclaredTools().resolve(leak.id, "") or ""
-        call.written = leak.id
+            name = None if tools.schemas and written not in tools.schemas else written
+            call.name = written
+        else:
+            name = tools.resolve(written, leak.arguments)
+            call.name = name or DeclaredTools().resolve(written, "") or ""
+            if tools.is_native(written):
+                call.server_id = written if written.startswith("functions.") else f"{self._prefix}{written}"
         call.arguments.feed(leak.arguments)
-        call.error = "the call names no declared tool" if name is None else leak.error
-        return call
-
-    def _named_call(self, leak: LeakedCall) -> _Call:
-        call = _Call(None, "", self._arguments())
-        call.bare = True
-        call.name = call.written = leak.id
-        call.arguments.feed(leak.arguments)
-        call.error = leak.error
-        if self._tools.schemas and leak.id not in self._tools.schemas:
-            call.error = call.error or "the call names no declared tool"
+        call.error = leak.error or ("the call names no declared tool" if name is None else None)
         return call
 
     def _report(self, index: int, error: str, reason: FinishReason | None) -> None:
@@ -427,73 +356,3 @@ def _index(value: Any) -> int | None:
 
 def _opens_object(pieces: Any) -> bool:
     return isinstance(pieces, dict) or (isinstance(pieces, str) and pieces.lstrip().startswith("{"))
-
-
-def _are_two(one: ArgumentStream, other: ArgumentStream) -> bool:
-    """Whether two calls of one native id differ: a server may count anew."""
-    whole = one.complete and other.complete and not (one.empty or other.empty)
-    return whole and canonical(one.text) != canonical(other.text)
-
-
-class Twins:
-    """Tells the leaked calls that a server also structured, and those that leaked twice, from the others."""
-
-    def __init__(self, calls: Sequence[_Call], leaked: Sequence[str], tools: DeclaredTools) -> None:
-        """Take the structured calls, closed, and the ids of the leaked ones."""
-        self._tools = tools
-        self._by_id: dict[str, _Call] = {}
-        self._whole: set[tuple[str, str, str]] = set()
-        self._places: Counter[tuple[str, str]] = Counter()
-        self._absorbed: dict[tuple[str, str], set[str]] = {}
-        self._texts: dict[str, list[str]] = {}
-        natives = set(map(_number, leaked))
-        for call in calls:
-            key = (call.name, canonical(call.arguments.text))
-            identity = _number(call.server_id) if tools.is_native(call.server_id) else ""
-            if identity:
-                self._by_id.setdefault(identity, call)
-                self._whole.add((identity, *key))
-            self._places[key] += 1
-            self._absorbed.setdefault(key, set()).update({identity} & natives - {""})
-            self._texts.setdefault(call.name, []).append(call.arguments.text)
-        for texts in self._texts.values():
-            texts.sort()
-
-    def hold(self, leak: _Call, merged: Callable[[_Call, _Call], bool]) -> bool:
-        """Whether a leaked call is one that is known already; it is known from now on.
-
-        Args:
-            leak: The call, closed.
-            merged: Makes one of two calls with the same native id, if they are.
-        """
-        key = (leak.name, canonical(leak.arguments.text))
-        identity = _number(leak.written)
-        if identity:
-            first = self._by_id.setdefault(identity, leak)
-            if (identity, *key) in self._whole or (first is not leak and merged(first, leak)):
-                return True
-        known = identity or leak.written
-        absorbed = self._absorbed.get(key, set())
-        if known in absorbed or len(absorbed) < self._places[key]:
-            absorbed.add(known)
-            return True
-        if leak.error is not None and self._begins_one(leak):
-            return True
-        if identity:
-            self._whole.add((identity, *key))
-        return False
-
-    def _begins_one(self, leak: _Call) -> bool:
-        """Whether unreadable arguments are the beginning of a structured call's."""
-        begun = leak.arguments.text.strip()
-        named = leak.name in self._tools.schemas
-        for texts in [self._texts.get(leak.name, [])] if named else self._texts.values():
-            at = bisect_left(texts, begun)
-            if at < len(texts) and texts[at].startswith(begun):
-                return True
-        return False
-
-
-def _number(identity: str) -> str:
-    """What a native id says, however it is spelled; empty for others."""
-    return identity.removeprefix("functions.") if NUMBERED.match(identity) else ""

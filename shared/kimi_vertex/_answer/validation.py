@@ -30,7 +30,6 @@ __all__ = [
     "check_arguments",
     "check_plainly",
     "check_validators",
-    "load_validators",
 ]
 
 logger = logging.getLogger("kimi_vertex")
@@ -113,13 +112,8 @@ def check_validators(validation: ToolValidation) -> None:
         refuse()
 
 
-def load_validators() -> None:
-    """Import the package jsonschema now, if it is installed."""
-    can_validate()
-
-
 def can_validate() -> bool:
-    """Whether jsonschema is installed."""
+    """Whether jsonschema is installed; it is imported then."""
     try:
         module("jsonschema")
     except ConfigurationError:

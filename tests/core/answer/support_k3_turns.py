@@ -244,6 +244,20 @@ _ARGUMENTS = [
         RAN,
     ),
     raw(
+        "argument: without a name",
+        turn("T", "", section(invoke("clock", opened("argument", type="string") + "ls" + close("argument")))),
+        "",
+        "T",
+        invalid=[("clock", '{"": "ls"}')],
+    ),
+    raw(
+        "argument: a name that is too long to be one",
+        turn("T", "", section(invoke("clock", argument("k" * 500, "string", "ls")))),
+        "",
+        "T",
+        invalid=[("clock", "{}")],
+    ),
+    raw(
         "call: without a name",
         turn("T", "", section(opened("call", index="1") + COMMAND + close("call"), RUN)),
         "",
