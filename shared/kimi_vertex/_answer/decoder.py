@@ -279,7 +279,7 @@ class Decoder:
         """Read text and calls that come together: the arguments of the last call may stand in the text."""
         earlier = [] if self._left is None else self._content.feed(self._left.release())
         calls, arguments, content = self._calls.feed(chunk.calls, whole=whole), None, chunk.content
-        left = self._calls.left_behind(self._markers)
+        left = self._calls.left_behind(self._markers, together=True)
         if left is not None:
             cut = whole and finish_reason(chunk.reason) in ("length", "content_filter")
             arguments, content = left.in_body(content, cut=cut)

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Final, Literal
 
 from kimi_vertex._json import load_json
@@ -26,6 +27,7 @@ from .markers import (
     SECTION_BEGIN,
     TURN_END,
     Token,
+    text_of,
 )
 
 __all__ = ["ElementCalls"]
@@ -174,35 +176,27 @@ class ElementCalls:
         if isinstance(item, str) or item.kind != ELEMENT_END or item.element != self._attributes[""]:
             self._value.append(item)
             return
-        self._end_value("".join(part if isinstance(part, str) else part.text for part in self._value))
+        self._end_value(text_of(self._value))
 
-    def _end_value(self, value: str) -> None:
+    def _end_value(self, value: str, *, cut: bool = False) -> None:
         self._state = "call"
         if self._attributes[""] == "json":
             self._json = value
             return
-        if "key" not in self._attributes:
+        key, kind = self._attributes.get("key", ""), self._attributes.get("type", "string")
+        if not key:
             self._error = self._error or "an argument has no name"
-        kind = self._attributes.get("type", "string")
-        self._arguments[self._attributes.get("key", "")] = _as_json(value, kind)
+        if cut:
+            self._arguments[key] = _string(value)[:-1] if kind == "string" else value
+        else:
+            self._arguments[key] = _as_json(value, kind)
 
     def _cut_value(self) -> None:
         """Take what there is of a value without an end, up to what may be the end of its section or turn."""
-        parts: list[str] = []
-        for part in self._value:
-            if not isinstance(part, str) and _ends_section(part):
-                break
-            if isinstance(part, str):
-                parts.append(part)
-            elif part.kind != HALF:
-                parts.append(part.text)
-        value = "".join(parts)
-        self._state = "call"
-        if self._attributes[""] == "json":
-            self._json = value
-            return
-        text = self._attributes.get("type", "string") == "string"
-        self._arguments[self._attributes.get("key", "")] = _string(value)[:-1] if text else value
+        parts = takewhile(lambda part: isinstance(part, str) or not _ends_section(part), self._value)
+        self._end_value(
+            text_of(part for part in parts if isinstance(part, str) or part.kind != HALF), cut=True
+        )
 
     def _end_call(self, *, cut: bool) -> str:
         """Judge the open call; return text that is to be shown."""

@@ -15,7 +15,16 @@ from typing import Final, Literal, Protocol
 
 from kimi_vertex._json import LENIENT
 
-from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, CALL_END, ELEMENT_BEGIN, SECTION_BEGIN, SECTION_END, Token
+from .markers import (
+    ARGUMENTS_BEGIN,
+    CALL_BEGIN,
+    CALL_END,
+    ELEMENT_BEGIN,
+    SECTION_BEGIN,
+    SECTION_END,
+    Token,
+    text_of,
+)
 
 __all__ = ["LONGEST_ID", "UNMARKED", "UNMARKED_NATIVE", "Judge", "LeakCollector", "LeakedCall"]
 
@@ -142,7 +151,7 @@ class LeakCollector:
 
     def close_section(self, written: Sequence[str | Token]) -> str:
         """Take the end of a section, and the white space before it; return text that is to be shown."""
-        text = _text(written)
+        text = text_of(written)
         if self._pending:
             self._since.append(text)
         return text if self.shows_end and not self._pending else ""
@@ -222,7 +231,7 @@ class LeakCollector:
             rest: The text at the end of it that is none of the call's.
         """
         if self._judge.holds(leak):
-            shown = self.after(_text(written))
+            shown = self.after(text_of(written))
             self.shows_end = self.shows_end or any(
                 not isinstance(item, str) and _opens_section(item) for item in written
             )
@@ -234,7 +243,7 @@ class LeakCollector:
             self.calls.append(leak)
             return rest
         self._pending.append(leak)
-        self._since.append(_text(written))
+        self._since.append(text_of(written))
         if not rest:
             return ""
         self.shows_end = True
@@ -243,10 +252,6 @@ class LeakCollector:
 
 def _opens_section(token: Token) -> bool:
     return token.kind == SECTION_BEGIN or (token.kind == ELEMENT_BEGIN and token.element == "tools")
-
-
-def _text(written: Iterable[str | Token]) -> str:
-    return "".join(item if isinstance(item, str) else item.text for item in written)
 
 
 def _split_object(text: str) -> tuple[str, str]:

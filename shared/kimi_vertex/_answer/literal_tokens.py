@@ -12,7 +12,7 @@ from typing import Final
 from kimi_vertex._json import normalize_arguments
 
 from .leaked_calls import UNMARKED, UNMARKED_NATIVE
-from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, HALF, HIDDEN, OF_CALLS, SECTION_END, Token
+from .markers import ARGUMENTS_BEGIN, CALL_BEGIN, HALF, HIDDEN, OF_CALLS, SECTION_END, Token, text_of
 
 __all__ = ["LiteralTokens"]
 
@@ -111,7 +111,7 @@ class LiteralTokens:
         return again
 
     def _pass_as_text(self, passed: list[str | Token]) -> None:
-        passed.append("".join(item if isinstance(item, str) else item.text for item in self._held))
+        passed.append(text_of(self._held))
         self._held, self.found = [], True
 
 

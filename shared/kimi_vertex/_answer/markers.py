@@ -7,7 +7,7 @@ text that the user asked for, and stays text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +37,7 @@ __all__ = [
     "Markers",
     "Scanner",
     "Token",
+    "text_of",
 ]
 
 # What a token means.
@@ -93,6 +94,11 @@ class Token:
     """The element that it opens or closes."""
     attributes: str = ""
     """The element's attributes, as they were written."""
+
+
+def text_of(items: Iterable[str | Token]) -> str:
+    """Text and tokens as they were written."""
+    return "".join(item if isinstance(item, str) else item.text for item in items)
 
 
 class Markers:

@@ -18,7 +18,7 @@ from kimi_vertex._tools import DeclaredTools
 from .elements import ElementCalls
 from .leaked_calls import LeakCollector, LeakedCall
 from .literal_tokens import LiteralTokens
-from .markers import ELEMENT_BEGIN, HALF, OF_ELEMENTS, TAGS, Markers, Scanner, Token
+from .markers import ELEMENT_BEGIN, HALF, OF_ELEMENTS, TAGS, Markers, Scanner, Token, text_of
 
 __all__ = ["Quotations"]
 
@@ -116,12 +116,7 @@ class Quotations:
         calls = [
             call for items in ([found, read] if literals.found else [found]) for call in self._read(items)
         ]
-        words = (
-            item if isinstance(item, str) else item.text
-            for item in found
-            if isinstance(item, str) or item.kind in TAGS
-        )
-        return calls, "".join(words)
+        return calls, text_of(item for item in found if isinstance(item, str) or item.kind in TAGS)
 
     def _read(self, found: Sequence[str | Token]) -> list[LeakedCall]:
         leaks = LeakCollector(Quotations((), self._tools, self._markers, recovers=True))

@@ -69,13 +69,23 @@ class ToolCallAssembler:
         """Whether a fragment of a call has come."""
         return bool(self._seen)
 
-    def left_behind(self, markers: Markers) -> LeftArguments | None:
-        """What reads the content behind the last call, where its arguments may have been left."""
+    def left_behind(self, markers: Markers, *, together: bool = False) -> LeftArguments | None:
+        """What reads the content behind the last call, where its arguments may have been left.
+
+        Args:
+            markers: The model's special tokens.
+            together: Whether the content came with the calls, so that the arguments may be those of another one.
+        """
         call = self._last
         if call is None or call.twin is not None or not (call.started or call.server_id):
             return None
-        needed = bool(self._tools.required(call.name or self._name(call)))
-        return LeftArguments(markers, call.arguments, needed=needed)
+        lacking = [one for one in self._seen if one.arguments.empty and self._needs(one)]
+        if together and any(one is not call for one in lacking):
+            return None
+        return LeftArguments(markers, call.arguments, needed=bool(self._needs(call)))
+
+    def _needs(self, call: Call) -> list[str]:
+        return self._tools.required(call.name or self._name(call))
 
     def add_left(self, arguments: str) -> list[ToolCallDelta]:
         """Take arguments of the last call that stood in the content."""
@@ -247,7 +257,7 @@ class ToolCallAssembler:
         call.given = arguments.passed if call.started and not call.held else ""
         call.tail, error = arguments.finish()
         if error is None and arguments.empty:
-            needed = self._tools.required(call.name or self._name(call))
+            needed = self._needs(call)
             if self._breaks_off(call):
                 error = "the call breaks off in its name"
             elif not arguments.raw and (needed or reason in ("length", "content_filter")):

@@ -47,8 +47,6 @@ class _SingleFlight:
     The outcome is a value, not a raised exception, so that each waiter can raise its own.
     """
 
-    __slots__ = ("_flight", "_lock")
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flight: _Flight | None = None
@@ -100,18 +98,6 @@ class TokenSource:
     expired makes callers wait for a single refresh. `refresh` and `apply` are used rather than
     `before_request`, which adds a lookup of the account's regions and blocking calls to the metadata server.
     """
-
-    __slots__ = (
-        "__weakref__",
-        "_load_lock",
-        "_loaded",
-        "_project_flight",
-        "_quiet_until",
-        "_token_flight",
-        "_universe",
-        "project",
-        "settings",
-    )
 
     def __init__(self, settings: CredentialSettings) -> None:
         self.settings = settings

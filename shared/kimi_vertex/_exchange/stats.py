@@ -79,21 +79,6 @@ Watch: TypeAlias = Callable[[RequestStats, Completion | None, Exception | None],
 class StatsRecorder:
     """Collects the figures of one request, and tells the log and those who listen."""
 
-    __slots__ = (
-        "_clock",
-        "_first",
-        "_first_text",
-        "_first_thinking",
-        "_reasked",
-        "_start",
-        "attempts",
-        "failures",
-        "refusals",
-        "waited",
-        "waits",
-        "watches",
-    )
-
     def __init__(self, clock: Callable[[], float], listener: Callable[[RequestStats], None] | None) -> None:
         self._clock = clock
         self._start = clock()

@@ -36,18 +36,6 @@ _OPENED: Final = frozenset(
 class Limits:
     """When the waits of one request have to end."""
 
-    __slots__ = (
-        "_answers",
-        "_first_token",
-        "_head",
-        "_timeouts",
-        "_what",
-        "bound",
-        "connect",
-        "idle",
-        "whole",
-    )
-
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
         connect = _or_forever(timeouts.connect)
@@ -118,8 +106,6 @@ class Watch:
     call for each wait calls `begin` once, and sets `since` and `task` before each wait.
     """
 
-    __slots__ = ("_bound", "_cancelling", "_handle", "_idle", "ended", "since", "task")
-
     def __init__(self) -> None:
         self.task: asyncio.Task[Any] | None = None
         """Who waits; `None` between waits."""
@@ -186,8 +172,6 @@ class Cutoff:
 
     A caller that cannot afford a call for each wait calls `begin` once, and sets `since` and `waits` at each.
     """
-
-    __slots__ = ("_guard", "connections", "idle", "over", "since", "until", "waits")
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard

@@ -33,8 +33,6 @@ class EventReader:
     Only LF, CR and CRLF end a line: U+2028 and U+0085 are text. Comments and events without data give nothing.
     """
 
-    __slots__ = ("_held", "_limit", "_started", "dripping")
-
     def __init__(self, limit: int = LONGEST_EVENT) -> None:
         """Start a stream.
 

@@ -100,6 +100,19 @@ _LEFT = [
         ("bash", LS, ID),
     ),
     row(
+        "left arguments, and two calls that may be meant, whole",
+        whole(
+            {
+                "content": f"{LS}{STOP}{END}",
+                "tool_calls": [begun(ID, "bash"), begun("functions.clock:1", "clock", 1)],
+            }
+        ),
+        LS,
+        ("clock", "{}"),
+        invalid=[("bash", "")],
+        whole_pieces=True,
+    ),
+    row(
         "left arguments, LiteLLM before vLLM Rust, whole",
         whole(
             {
