@@ -310,10 +310,11 @@ def read_partial(text: str) -> dict[str, Any]:
         return {}
     try:
         value = from_json(text[start:], allow_partial="trailing-strings")
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         if "recursion" in str(error):
             return {}
-        # Python reads some texts that pydantic refuses: lone surrogates, line breaks in strings, words around it.
+        # Python reads some texts that pydantic refuses: halves of characters, written out (a TypeError) or as escapes, line
+        # breaks in strings, words around it.
         return find_json_object(text) or {}
     return value if isinstance(value, dict) else {}
 

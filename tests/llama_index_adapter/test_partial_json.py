@@ -48,6 +48,8 @@ def test_whole_object(value: dict[str, Any]) -> None:
         ("[1, 2", {}),
         ('{"a": 1}} and more', {"a": 1}),
         ('{"a": ]', {}),
+        ('{"a": "\\ud800"}', {"a": "\ud800"}),
+        ('{"a": "\ud800"}', {"a": "\ud800"}),
     ],
 )
 def test_prefixes(text: str, expected: dict[str, Any]) -> None:
