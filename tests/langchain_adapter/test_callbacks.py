@@ -134,7 +134,13 @@ async def test_without_streaming_on_thinking_is_told_at_the_end(
     """With streaming forbidden, `on_thinking` gets the whole thinking at once, and no stream is asked for."""
     emulator.enqueue(TURN)
     heard: list[str] = []
-    await _run(path, make_model(disable_streaming=True, on_thinking=heard.append), {})
+
+    async def hear(text: str) -> None:
+        await asyncio.sleep(0.01)
+        heard.append(text)
+
+    callback = hear if path == "ainvoke" else heard.append
+    await _run(path, make_model(disable_streaming=True, on_thinking=callback), {})
     assert heard == ["Let me see."]
     assert not emulator.requests[-1].json.get("stream")
 

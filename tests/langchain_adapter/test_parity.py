@@ -159,6 +159,12 @@ async def test_every_path_gives_the_same_answer(
     assert facts == {name: _facts(message) for name, message in invoked.items()}
 
 
+def test_empty_turn_is_visible(invoked: dict[str, AIMessage]) -> None:
+    """A model that thinks and stops is flagged, and its thinking is not shown as the answer."""
+    message = invoked["thinking only"]
+    assert (message.text, message.response_metadata["empty_turn"]) == ("", "thinking_only")
+
+
 async def test_v0_blocks_are_equal(emulator: Emulator, invoked: dict[str, AIMessage]) -> None:
     """The standard blocks of a stream's sum are exactly those of `invoke`."""
     emulator.enqueue(*TURNS.values())
