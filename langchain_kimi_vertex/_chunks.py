@@ -32,6 +32,7 @@ from langchain_kimi_vertex._keys import CALL_ERRORS_KEY, PROVIDER, REPLACED_CALL
 
 __all__ = [
     "Chunks",
+    "arguments_of",
     "chat_result",
     "finish_fields",
     "finish_metadata",
@@ -239,6 +240,11 @@ def is_for_its_tool(call: kimi_vertex.InvalidToolCall, completion: Completion) -
     return call.unfit and not call.replaced and bool(completion.metadata.get("reasked"))
 
 
+def arguments_of(call: kimi_vertex.ToolCall | kimi_vertex.InvalidToolCall) -> Any:
+    """What a call that goes on as a call is made with; the core has read it, in JSON or as nothing at all."""
+    return json.loads(call.arguments or "{}", strict=False)
+
+
 def message_extras(completion: Completion) -> dict[str, Any]:
     """`additional_kwargs` of a whole turn: the thinking, and the refusal if there is one."""
     extras: dict[str, Any] = {}
@@ -256,10 +262,7 @@ def to_message(completion: Completion, requested_model: str | None = None) -> AI
     return AIMessage(
         content=completion.text,
         additional_kwargs=message_extras(completion),
-        tool_calls=[
-            tool_call(id=call.id, name=call.name, args=json.loads(call.arguments or "{}", strict=False))
-            for call in calls
-        ],
+        tool_calls=[tool_call(id=call.id, name=call.name, args=arguments_of(call)) for call in calls],
         invalid_tool_calls=[
             invalid_tool_call(id=call.id, name=call.name, args=call.arguments, error=call.error)
             for call in completion.invalid_tool_calls

@@ -6,7 +6,6 @@ ends, because only its end tells which of them may be executed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +20,7 @@ from kimi_vertex import (
     ToolCallDelta,
 )
 from langchain_kimi_vertex._chunks import (
+    arguments_of,
     finish_fields,
     finish_metadata,
     is_for_its_tool,
@@ -78,8 +78,7 @@ class ProtocolEvents:
                 invalid = {"type": "invalid_tool_call", "args": call.arguments, "error": call.error}
                 out.append(_finish(index, {**invalid, **block}))
             else:
-                arguments = json.loads(call.arguments or "{}", strict=False)
-                out.append(_finish(index, {"type": "tool_call", **block, "args": arguments}))
+                out.append(_finish(index, {"type": "tool_call", **block, "args": arguments_of(call)}))
         if completion.refusal or completion.finish_reason == "content_filter":
             index = self._index()
             out.append(_start(index, {"type": "refusal", "refusal": ""}))

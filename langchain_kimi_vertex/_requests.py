@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from kimi_vertex import Message, RequestOptions, check_names
 from kimi_vertex.otel import is_traced
 from langchain_kimi_vertex._messages import to_core_messages
-from langchain_kimi_vertex._tools import DEFERRED, format_tools, response_format
+from langchain_kimi_vertex._tools import DEFERRED, format_tools, response_format, unmarked
 
 __all__ = ["Request", "hidden_headers", "prepare"]
 
@@ -56,6 +56,6 @@ def hidden_headers(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _offered(tools: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """The tools that are offered from the start, and all, by name, as a message may add them."""
-    bare = [{key: value for key, value in tool.items() if key != DEFERRED} for tool in tools]
+    bare = [unmarked(tool) for tool in tools]
     known = {tool["function"]["name"]: tool for tool in bare if isinstance(tool.get("function"), Mapping)}
     return [plain for tool, plain in zip(tools, bare, strict=True) if DEFERRED not in tool], known

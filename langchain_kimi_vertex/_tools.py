@@ -25,6 +25,7 @@ __all__ = [
     "added_tools",
     "format_tools",
     "response_format",
+    "unmarked",
 ]
 
 ToolLike: TypeAlias = dict[str, Any] | type | Callable[..., Any] | BaseTool
@@ -87,6 +88,11 @@ def _is_servers_own(tool: Mapping[str, Any]) -> bool:
     )
 
 
+def unmarked(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool as it is sent: without `defer_loading`."""
+    return {name: value for name, value in tool.items() if name != DEFERRED}
+
+
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -128,8 +134,7 @@ def _definition(tool: Any) -> dict[str, Any]:
             key: tool[key] for key in ("name", "description", "parameters", "strict") if tool.get(key)
         }
         return {"type": "function", "function": function}
-    formatted = _converted(tool, "What a system message adds")
-    return {name: value for name, value in formatted.items() if name != DEFERRED}
+    return unmarked(_converted(tool, "What a system message adds"))
 
 
 def response_format(schema: Any, *, strict: bool | None = None) -> dict[str, Any]:

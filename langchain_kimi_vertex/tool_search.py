@@ -16,7 +16,7 @@ from langchain_core.messages import SystemMessage, ToolMessage
 from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool
 from langgraph.types import Command
 
-from langchain_kimi_vertex._tools import DEFERRED, format_tools
+from langchain_kimi_vertex._tools import DEFERRED, format_tools, unmarked
 
 __all__ = ["ToolSearchMiddleware"]
 
@@ -66,7 +66,7 @@ class ToolSearchMiddleware(AgentMiddleware[Any, Any, Any]):
         text = f"You can now call: {names}." if found else "No tool fits; try other words."
         messages: list[Any] = [ToolMessage(text, tool_call_id=tool_call_id, name=_NAME)]
         if found:
-            tools = [{key: t[key] for key in t if key != DEFERRED} for t in format_tools(found)]
+            tools = [unmarked(tool) for tool in format_tools(found)]
             messages.append(
                 SystemMessage([{"type": "additional_tools", "role": "developer", "tools": tools}])
             )

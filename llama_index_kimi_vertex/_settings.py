@@ -6,7 +6,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field, model_validator
@@ -17,8 +17,6 @@ from kimi_vertex.fields import ClientFields
 __all__ = ["ClientSettings", "check_options"]
 
 _logger = logging.getLogger(__name__)
-
-_OPTIONS: Final = frozenset(RequestOptions.__annotations__)
 
 
 class ClientSettings(ClientFields, FunctionCallingLLM):
@@ -88,4 +86,4 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: One of the names is unknown.
     """
-    check_names(options, _OPTIONS, owner="KimiVertex", what="option")
+    check_names(options, RequestOptions.__annotations__, owner="KimiVertex", what="option")
