@@ -1,4 +1,4 @@
-"""Starts the server and one worker for each client, and asks them in turn, round after round."""
+"""Starts the server and a worker for each client, and asks them in turn, round after round."""
 
 from __future__ import annotations
 
@@ -104,17 +104,24 @@ class _Process:
 class Bench:
     """A running server and the workers that have been needed so far. Use it in a `with` block."""
 
-    def __init__(self, *, fresh: bool = False, progress: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        *,
+        fresh: bool = False,
+        together: bool = False,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Start nothing yet.
 
         Args:
             fresh: Start new workers for every round. Otherwise each client keeps its process.
+            together: One worker for all clients: each framework is loaded once, and one client's objects are in another's
+                memory, so the figures are good for ratios with a margin only.
             progress: Told what is being measured.
         """
-        self._fresh = fresh
+        self._fresh, self._together = fresh, together
         self._progress = progress
         self._workers: dict[str, _Process] = {}
-        self._missing: dict[str, str] = {}
         self._server: _Process | None = None
         self._origin = ""
 
@@ -164,39 +171,25 @@ class Bench:
         return outcomes
 
     def _measure(self, probe: Probe, outcome: Outcome, imports: Mapping[str, str]) -> None:
+        name = "" if self._together else probe.client
         try:
             if probe.operation == "import":
                 if not outcome.samples:
                     _import(imports[probe.client])  # compiles what is not compiled yet
                 answer: dict[str, Any] = _import(imports[probe.client])
             else:
-                worker = self._worker(probe.client)
-                if worker is None:
-                    outcome.problem = "not installed"
-                    return
-                answer = json.loads(worker.ask(json.dumps(probe.to_json())))
+                if name not in self._workers:
+                    self._workers[name] = _Process("-m", "benchmarks.worker", self._origin)
+                answer = json.loads(self._workers[name].ask(json.dumps(probe.to_json())))
         except WorkerFailed as failure:
             answer = {"failed": str(failure)}
-            dead = self._workers.pop(probe.client, None)
+            dead = self._workers.pop(name, None)
             if dead is not None:
                 dead.close()
         if "figures" in answer:
             outcome.samples.append(Sample(**answer))
         else:
             outcome.problem = answer.get("failed") or answer.get("missing") or "cannot do this"
-
-    def _worker(self, client: str) -> _Process | None:
-        if client in self._missing:
-            return None
-        if client not in self._workers:
-            worker = _Process("-m", "benchmarks.worker", client, self._origin)
-            self._workers[client] = worker
-            hello = json.loads(worker.ask())
-            if "missing" in hello:
-                self._missing[client] = hello["missing"]
-                self._workers.pop(client).close()
-                return None
-        return self._workers[client]
 
 
 def _import(statement: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One client in a process of its own: reads probes as JSON lines, answers samples as JSON lines."""
+"""A process with one client, or with more: reads probes as JSON lines, answers samples as JSON lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_REPEATS = 50
 
 
 class Worker:
-    """Carries out probes with one client, on one event loop."""
+    """Carries out probes with one client, on the process's event loop."""
 
     def __init__(self, client: Client, runner: asyncio.Runner) -> None:
         self._client = client
@@ -146,24 +146,24 @@ def _repeat(once: Callable[[], object], seconds: float, scale: float = 1e3) -> S
     return Sample({"cpu": median(costs) * scale})
 
 
-def main(name: str, origin: str) -> None:
+def main(origin: str) -> None:
     """Answer probes until the input ends."""
     raise_file_limit()
     # What a library prints must not end up between the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    workers: dict[str, Worker] = {}
     with asyncio.Runner() as runner:
-        try:
-            worker = Worker(load(name, origin), runner)
-        except ImportError as error:
-            print(json.dumps({"missing": str(error)}), file=answers)
-            return
-        print(json.dumps({"ready": name}), file=answers)
         for line in sys.stdin:
+            probe = Probe.from_json(json.loads(line))
             try:
-                answer = asdict(worker.measure(Probe.from_json(json.loads(line))))
+                if probe.client not in workers:
+                    workers[probe.client] = Worker(load(probe.client, origin), runner)
+                answer = asdict(workers[probe.client].measure(probe))
             except NotImplementedError:
                 answer = {"unable": True}
+            except ImportError:
+                answer = {"missing": "not installed"}
             except Exception as error:  # noqa: BLE001  # a failing client is a line in the report, not its end
                 answer = {"failed": f"{type(error).__name__}: {error}"}
             print(json.dumps(answer), file=answers)
