@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,9 @@ from pydantic import BaseModel
 from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from llama_index_kimi_vertex import KimiVertex
+
+from ..support_installed import steps_of
+from ..support_scripts import Start, run_scripts
 
 REASON = "is in the dependency group ecosystem"
 
@@ -111,9 +113,10 @@ assert model.invoke("q").text and llm.complete("q").text
 
 
 @pytest.mark.parametrize(("package", "script"), [("uvloop", UVLOOP), ("nest_asyncio", NESTED)])
-def test_other_loops(emulator: Emulator, package: str, script: str) -> None:
+def test_other_loops(emulator: Emulator, tmp_path: Path, package: str, script: str) -> None:
     """Several loops, loops within a loop, streams that are left and requests that are cancelled: not a word at the end."""
     pytest.importorskip(package, reason=f"{package} {REASON}")
-    command = [sys.executable, "-c", START + script, emulator.base_url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    file = tmp_path / "loops.py"
+    file.write_text(START + script, encoding="utf-8")
+    [end] = run_scripts(steps_of(), [Start(str(file), str(tmp_path), {}, [emulator.base_url], strict=False)])
+    assert (end.status, end.err) == (0, "")

@@ -12,20 +12,15 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from kimi_vertex_emulator import Emulator, Script
 
-from .support_scripts import Start, Step, run_scripts
+from ..support_installed import hidden_modules, slow_parts, steps_of
+from ..support_scripts import Start, run_scripts
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = ROOT / ".ci" / "distributions"
@@ -49,22 +44,6 @@ _SNIPPET = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SHELL = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-# What pages share that install these frameworks. A process goes through the steps of a line, so that little is loaded
-# twice; a page sees nothing of what it does not install, because that loads in a later step or in another line.
-_CORE = ("kimi_vertex", "httpx", "httpx_sse")
-_LINES: Sequence[Mapping[frozenset[str], Sequence[str]]] = (
-    {frozenset(): _CORE},
-    {
-        frozenset({"langchain"}): (*_CORE, "langchain_kimi_vertex"),
-        frozenset({"langchain", "llama-index"}): (
-            *_CORE,
-            "langchain_kimi_vertex",
-            "llama_index.core",
-            "llama_index_kimi_vertex",
-        ),
-    },
-    {frozenset({"llama-index"}): (*_CORE, "llama_index.core", "llama_index_kimi_vertex")},
-)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -151,82 +130,20 @@ def requirements_of(path: Path) -> list[str]:
     return found
 
 
-def hidden_modules(requirements: Sequence[str]) -> list[str]:
-    """The modules of this environment that `pip install` of the requirements would not have brought."""
-    allowed: set[str] = set()
-    todo = [(Requirement(text), "") for text in requirements]
-    seen: set[tuple[str, str]] = set()
-    while todo:
-        requirement, extra = todo.pop()
-        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
-            continue
-        name = canonicalize_name(requirement.name)
-        for wanted in ("", *requirement.extras):
-            if (name, wanted) not in seen:
-                seen.add((name, wanted))
-                allowed.add(name)
-                requires = metadata.requires(name) or []
-                todo += [(Requirement(line), wanted) for line in requires]
-    ours: set[str] = set()
-    others: set[str] = set()
-    for distribution, names in _installed().items():
-        (ours if distribution in allowed else others).update(names)
-    hidden = others - ours
-    return sorted(name for name in hidden if not hidden.intersection(_parents(name)))
-
-
-def _parents(name: str) -> Iterator[str]:
-    while "." in name:
-        name = name.rpartition(".")[0]
-        yield name
-
-
-@cache
-def _installed() -> dict[str, frozenset[str]]:
-    """The modules of each distribution in this environment."""
-    return {canonicalize_name(d.metadata["Name"]): frozenset(_modules(d)) for d in metadata.distributions()}
-
-
-def _modules(distribution: metadata.Distribution) -> Iterator[str]:
-    for file in distribution.files or []:
-        if file.suffix in {".py", ".so", ".pyd"} and ".." not in file.parts:
-            parts = [*file.parts[:-1], file.name.partition(".")[0]]
-            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 def run_pages(pages: Mapping[Path, Sequence[Snippet]]) -> dict[Path, list[list[Result]]]:
-    """Run snippets of pages, each page in a process that sees only what the page installs.
-
-    Pages that install the same frameworks share the seconds that loading them takes.
-    """
-    with ThreadPoolExecutor(len(_LINES)) as pool:
-        return {
-            path: ran for done in pool.map(lambda line: _run_line(line, pages), _LINES) for path, ran in done
-        }
-
-
-def _frameworks(path: Path) -> frozenset[str]:
-    extras = {extra for text in requirements_of(path) for extra in Requirement(text).extras}
-    return frozenset(extras & {"langchain", "llama-index"})
-
-
-def _run_line(
-    line: Mapping[frozenset[str], Sequence[str]], pages: Mapping[Path, Sequence[Snippet]]
-) -> list[tuple[Path, list[list[Result]]]]:
-    steps: list[Step] = []
-    paths: list[Path] = []
-    script = Script.from_yaml(ANSWERS)
-    with ExitStack() as stack:
-        for frameworks, load in line.items():
-            group = [path for path in pages if _frameworks(path) == frameworks]
-            if group:
-                starts = [_start(path, pages[path], script, stack) for path in group]
-                paths += group
-                steps.append(Step(load, starts, sorted({name for start in starts for name in start.hidden})))
-        ends = [end for step in run_scripts(steps, options=["-W", "error"]) for end in step]
-    for path, end in zip(paths, ends, strict=True):
-        assert end.status == 0, f"{path.name}: {end.err}"
-    return [(path, json.loads(end.out)) for path, end in zip(paths, ends, strict=True)]
+    """Run snippets of pages, each page in a process that sees only what the page installs."""
+    groups: dict[tuple[str, ...], list[Path]] = {}
+    for path in pages:
+        groups.setdefault(slow_parts(requirements_of(path)), []).append(path)
+    script, found = Script.from_yaml(ANSWERS), dict[Path, list[list[Result]]]()
+    for parts, paths in groups.items():
+        with ExitStack() as stack:
+            starts = [_start(path, pages[path], script, stack) for path in paths]
+            ends = run_scripts(steps_of(parts), starts)
+        for path, end in zip(paths, ends, strict=True):
+            assert end.status == 0, f"{path.name}: {end.err}"
+            found[path] = json.loads(end.out)
+    return found
 
 
 def _start(path: Path, snippets: Sequence[Snippet], script: Script, stack: ExitStack) -> Start:

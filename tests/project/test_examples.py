@@ -16,7 +16,8 @@ from rich.console import Console
 
 from kimi_vertex_emulator import Emulator, Script
 
-from .support_scripts import End, Start, Step, run_scripts
+from ..support_installed import steps_of
+from ..support_scripts import End, Start, Step, run_scripts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALONE = sorted(
@@ -32,13 +33,11 @@ MORE = {
 }
 
 
-# What examples load that takes long.
+# What examples load that takes long, beside what pages do.
 LOAD = (
-    "langchain.agents",
-    "langchain_kimi_vertex",
-    "llama_index.core",
+    "llama_index.core.agent.workflow",
     "llama_index.retrievers.bm25",
-    "llama_index_kimi_vertex",
+    "kimi_vertex_emulator",
     "rich.live",
     "rich.markdown",
 )
@@ -64,10 +63,11 @@ def run(
                     "GOOGLE_CLOUD_PROJECT": "my-project",
                 },
                 arguments,
+                strict=False,
             )
             for (name, folder, arguments), emulator in zip(starts, emulators, strict=True)
         ]
-        [ends] = run_scripts([Step(LOAD, [*scripts, *more])])
+        ends = run_scripts([*steps_of(), Step(LOAD)], [*scripts, *more])
         asked = [len(emulator.requests) for emulator in emulators]
         return list(zip(ends, asked, strict=False)), ends[len(starts) :]
 
@@ -92,7 +92,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
         "NO_GCE_CHECK": "true",
     }
     demos = [
-        Start(str(EXAMPLES / "demo.py"), str(folder), environment, ["chain", *more])
+        Start(str(EXAMPLES / "demo.py"), str(folder), environment, ["chain", *more], strict=False)
         for more in ([], ["--live"])
     ]
     alone, (demo, live) = run([(name, tmp_path_factory.mktemp(name), []) for name in ALONE], *demos)

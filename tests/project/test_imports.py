@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +16,8 @@ from typing import NamedTuple
 import pytest
 
 import kimi_vertex_emulator
+
+from ..support_scripts import Start, Step, run_scripts
 
 ROOT = Path(__file__).parents[2]
 ADAPTERS = {
@@ -53,10 +57,18 @@ class Import(NamedTuple):
         return [*self.module.split("."), *([self.name] if self.name else [])]
 
 
-@cache
-def nodes_of(module: str) -> list[ast.AST]:
-    """The syntax tree of a file, named from the repository's top."""
-    return list(ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))))
+def text_of(module: str) -> str:
+    """A file, named from the repository's top."""
+    return (ROOT / module).read_text(encoding="utf-8")
+
+
+def statements(block: ast.AST) -> Iterator[ast.stmt]:
+    """All statements in a file or in a compound statement, at any depth."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(block, name, ()):
+            if isinstance(inner, ast.stmt):
+                yield inner
+            yield from statements(inner)
 
 
 @cache
@@ -66,7 +78,7 @@ def imports_of(module: str) -> list[Import]:
         (ROOT / module).relative_to(ROOT / "shared" if module.startswith("shared/") else ROOT).parts[:-1]
     )
     found: list[Import] = []
-    for node in nodes_of(module):
+    for node in statements(ast.parse(text_of(module))):
         if isinstance(node, ast.Import):
             found += (Import(alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -206,7 +218,7 @@ def users_of_the_emulator() -> list[str]:
 
 def test_the_emulator_is_used_through_its_public_names() -> None:
     """Tests, examples and benchmarks take what `kimi_vertex_emulator` itself offers, and nothing underscored of it."""
-    names = {"emulator", "lenient_emulator", "kimi_emulator", "recorder"}
+    touched = re.compile(r"\b(?:emulator|lenient_emulator|kimi_emulator|recorder)\._\w*")
     public = {None, *kimi_vertex_emulator.__all__}
 
     def wrong(module: str) -> list[object]:
@@ -214,11 +226,7 @@ def test_the_emulator_is_used_through_its_public_names() -> None:
         private: list[object] = [
             i for i in used if i.module != "kimi_vertex_emulator" or i.name not in public
         ]
-        touched = [
-            node for node in nodes_of(module) if isinstance(node, ast.Attribute) and node.attr[0] == "_"
-        ]
-        owners = [node.value.id for node in touched if isinstance(node.value, ast.Name)]
-        return [*private, *(owner for owner in owners if owner in names)]
+        return [*private, *touched.findall(text_of(module))]
 
     assert refused(users_of_the_emulator(), wrong) == {}
 
@@ -237,7 +245,7 @@ def test_files_stay_short() -> None:
     """A file that grows over the limit has a second subject."""
 
     def lines(module: str) -> int:
-        return (ROOT / module).read_text(encoding="utf-8").count("\n")
+        return text_of(module).count("\n")
 
     paths = [*CORE_AND_EMULATOR, *COMMAND_LINE, *ADAPTER_MODULES]
     assert {module: lines(module) for module in paths if lines(module) > MAX_LINES} == {}
@@ -251,18 +259,17 @@ def interpreter(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def loaded_by(*modules: str) -> list[set[str]]:
-    """What `sys.modules` holds after the import of each module, one after another in a fresh interpreter."""
-    code = "import json, sys\nfrom importlib import import_module\n"
-    code += f"print(json.dumps([import_module(name) and list(sys.modules) for name in {modules}]))"
-    done = interpreter(code)
-    assert done.returncode == 0, done.stderr
-    return [set(names) for names in json.loads(done.stdout)]
-
-
-def loaded_with(module: str) -> set[str]:
-    """What a package's import loads: an adapter's after its base class, which it needs, in one interpreter."""
-    return loaded_by(BASES[module], module)[1] if module in BASES else loaded_by(module)[0]
+def loaded_by(module: str) -> tuple[set[str], set[str]]:
+    """What `sys.modules` holds before and after a package's import: an adapter's after its base class, which it needs."""
+    code = "import json, sys; before = list(sys.modules); __import__(sys.argv[1]); print(json.dumps([before, list(sys.modules)]))"
+    steps = [Step([BASES[module]])] if module in BASES else []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "script.py")
+        file.write_text(code, encoding="utf-8")
+        [end] = run_scripts(steps, [Start(str(file), folder, {}, [module])])
+    assert end.status == 0, end.err
+    before, after = json.loads(end.out)
+    return set(before), set(after)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -303,7 +310,7 @@ def test_an_adapter_hides_no_other_import_error(adapter: str) -> None:
 
 def test_the_core_loads_no_transport_and_no_schema_library() -> None:
     """`import kimi_vertex` leaves out what only a call needs, or only some calls."""
-    tops = {name.partition(".")[0] for name in loaded_with("kimi_vertex")}
+    tops = {name.partition(".")[0] for name in loaded_by("kimi_vertex")[1]}
     slow = {"httpx", "httpcore", "httpx_sse", "h11", "google", "jsonschema", "pydantic", "requests"}
     assert tops & slow == set()
 
@@ -311,7 +318,7 @@ def test_the_core_loads_no_transport_and_no_schema_library() -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_loads_nothing_beside_its_base_class(adapter: str) -> None:
     """No parser, tokeniser or tool of the framework's, or anybody's, that its chat model's base does without."""
-    base, loaded = loaded_by(BASES[adapter], adapter)
+    base, loaded = loaded_by(adapter)
     tops = {name.partition(".")[0] for name in loaded - base}
     assert tops <= {adapter, "kimi_vertex", "orjson"}
 
@@ -319,20 +326,20 @@ def test_an_adapter_loads_nothing_beside_its_base_class(adapter: str) -> None:
 @pytest.mark.parametrize("module", ["kimi_vertex", *ADAPTERS])
 def test_import_loads_neither_credentials_nor_emulator(module: str) -> None:
     """Google's auth library and its transport load at the first token, the emulator only by name."""
-    loaded = loaded_with(module)
+    loaded = loaded_by(module)[1]
     assert {name for name in loaded if name.startswith(("google.auth", "kimi_vertex_emulator"))} == set()
 
 
 def test_the_core_loads_no_framework() -> None:
     """`import kimi_vertex` brings neither LangChain nor LlamaIndex."""
-    assert {name.partition(".")[0] for name in loaded_with("kimi_vertex")} & FRAMEWORKS == set()
+    assert {name.partition(".")[0] for name in loaded_by("kimi_vertex")[1]} & FRAMEWORKS == set()
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_loads_only_its_framework(adapter: str) -> None:
     """Importing one adapter does not load the other framework."""
     (other,) = set(ADAPTERS) - {adapter}
-    tops = {name.partition(".")[0] for name in loaded_with(adapter)}
+    tops = {name.partition(".")[0] for name in loaded_by(adapter)[1]}
     assert tops & {other, ADAPTERS[other][0]} == set()
 
 

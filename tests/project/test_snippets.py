@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from ..support_installed import hidden_modules
 from .support_pages import (
     DOCUMENTS,
     ROOT,
@@ -26,7 +27,6 @@ from .support_pages import (
     Snippet,
     agrees,
     files_of,
-    hidden_modules,
     plain,
     requirements_of,
     run_pages,

@@ -1,7 +1,8 @@
 """Runs scripts, each in a process of its own, after one Python has loaded what is slow to load. Standard library only.
 
-Reads steps from stdin and writes what each step's scripts did to stdout, both as JSON. What one step has loaded, the
-next ones have.
+Reads requests from stdin and writes what their scripts did to stdout, a line of JSON each. A request names in steps what its
+scripts find loaded. For each beginning of such a list there is one process, which has loaded that and nothing else; the next
+step is loaded in a fork of it, and so are the scripts run.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import runpy
 import sys
 import tempfile
 import traceback
+import warnings
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from typing import Any
+from typing import IO, Any
 
 AT_ONCE = 4
 
@@ -34,12 +37,47 @@ class Hidden(MetaPathFinder):
         return None
 
 
+class Branch:
+    """A fork of this process that has loaded one step more, and answers requests."""
+
+    def __init__(self, step: dict[str, Any]) -> None:
+        asked, self._asks = os.pipe()
+        self._answers, answered = os.pipe()
+        if os.fork() == 0:
+            os.close(self._asks)
+            os.close(self._answers)
+            status = 1
+            try:
+                load(step["modules"], step["hidden"])
+                with open(asked) as requests, open(answered, "w") as answers:  # noqa: PTH123  # numbers, no paths
+                    serve(requests, answers)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(status)
+        os.close(asked)
+        os.close(answered)
+        self._requests, self._lines = open(self._asks, "w"), open(self._answers)  # noqa: PTH123, SIM115
+
+    def ask(self, request: str) -> str:
+        """Hand a request on; the answer to it."""
+        self._requests.write(f"{request}\n")
+        self._requests.flush()
+        return self._lines.readline().rstrip()
+
+
 def load(modules: list[str], hidden: list[str]) -> None:
-    """Load what every script needs, so that each finds it loaded; what is hidden cannot be part of it."""
+    """Load what every script needs, so that each finds it loaded; what is hidden cannot be part of it.
+
+    Of `module:function`, the function is called: it loads something, too.
+    """
     finder = Hidden(hidden)
     sys.meta_path.insert(0, finder)
-    for module in modules:
-        import_module(module)
+    for named in modules:
+        module, _, function = named.partition(":")
+        loaded = import_module(module)
+        if function:
+            getattr(loaded, function)()
     sys.meta_path.remove(finder)
     gc.freeze()  # what every script shares is not searched for garbage in each of them
 
@@ -85,6 +123,8 @@ def begin(script: dict[str, Any]) -> int:
     try:
         os.chdir(script["folder"])
         os.environ.update(script["environment"])
+        if not script["strict"]:
+            warn_as_python_does()
         sys.meta_path.insert(0, Hidden(script["hidden"]))
         sys.argv = [script["path"], *script["arguments"]]
         sys.path.insert(0, os.path.dirname(script["path"]))  # noqa: PTH120  # pathlib would be one more module
@@ -99,14 +139,32 @@ def begin(script: dict[str, Any]) -> int:
     return status
 
 
-def main() -> None:
-    """Read steps from stdin, write their results to stdout."""
-    results = []
-    for step in json.load(sys.stdin):
-        load(step["load"], step["hidden"])
-        results.append(run(step["scripts"]))
-    json.dump(results, sys.stdout)
+def warn_as_python_does() -> None:
+    """Take back that every warning is an error."""
+    warnings.simplefilter("default")
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)
+
+
+def serve(requests: Iterable[str], answers: IO[str]) -> None:
+    """Answer requests until there are no more: with a branch that has loaded what is asked for, or here."""
+    branches: dict[str, Branch] = {}
+    for line in requests:
+        request = json.loads(line)
+        if request["steps"]:
+            step = request["steps"].pop(0)
+            name = json.dumps(step)
+            if name not in branches:
+                branches[name] = Branch(step)
+            answer = branches[name].ask(json.dumps(request))
+        else:
+            answer = json.dumps(run(request["scripts"]))
+        answers.write(f"{answer}\n")
+        answers.flush()
 
 
 if __name__ == "__main__":
-    main()
+    # What a module prints while it loads must not end up between the answers.
+    with open(os.dup(1), "w") as answers:  # noqa: PTH123  # a number, no path
+        os.dup2(2, 1)
+        serve(sys.stdin, answers)
