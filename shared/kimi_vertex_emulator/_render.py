@@ -10,7 +10,7 @@ from kimi_vertex_emulator._chat import ChatRequest
 from kimi_vertex_emulator._dialects import SPELLINGS, Spelling
 from kimi_vertex_emulator._k3 import k3_turn
 from kimi_vertex_emulator._pieces import Style, clip, estimate, joined
-from kimi_vertex_emulator.answers import Call, Part, Turn
+from kimi_vertex_emulator.answers import Part, Turn
 
 __all__ = ["completion_tokens", "limited", "stream_parts", "whole_body"]
 
@@ -60,20 +60,15 @@ def limited(turn: Turn, chat: ChatRequest) -> Turn:
     cut_at = min((position for position in stops if position >= 0), default=None)
     if cut_at is not None:
         turn = replace(turn, text=joined(turn.text)[:cut_at], tool_calls=(), finish_reason="stop")
-    budget = chat.max_tokens
-    if budget is None or completion_tokens(turn) <= budget:
+    if chat.max_tokens is None or completion_tokens(turn) <= chat.max_tokens:
         return turn
-    thinking = clip(joined(turn.thinking), budget)
-    budget = max(0, budget - estimate(thinking))
-    text = clip(joined(turn.text), budget)
-    budget = max(0, budget - estimate(text))
-    calls: list[Call] = []
-    for call in turn.tool_calls:
-        if budget <= 0:
-            break
-        arguments = clip(call.arguments_text, budget)
-        budget -= estimate(arguments)
-        calls.append(replace(call, arguments=arguments))
+    kept: list[str] = []
+    for written in _written(turn):
+        kept.append(clip(written, chat.max_tokens - sum(map(estimate, kept))))
+    thinking, text, *arguments = kept
+    calls = [
+        replace(call, arguments=cut) for call, cut in zip(turn.tool_calls, arguments, strict=True) if cut
+    ]
     return replace(
         turn,
         thinking=None if turn.thinking is None else thinking,
@@ -85,8 +80,11 @@ def limited(turn: Turn, chat: ChatRequest) -> Turn:
 
 def completion_tokens(turn: Turn) -> int:
     """Estimated tokens of all that the model writes in a turn."""
-    texts = [joined(turn.thinking), joined(turn.text), *(call.arguments_text for call in turn.tool_calls)]
-    return sum(map(estimate, texts))
+    return sum(map(estimate, _written(turn)))
+
+
+def _written(turn: Turn) -> list[str]:
+    return [joined(turn.thinking), joined(turn.text), *(call.arguments_text for call in turn.tool_calls)]
 
 
 def _speller(turn: Turn, chat: ChatRequest, reply_id: str, style: Style) -> Spelling:

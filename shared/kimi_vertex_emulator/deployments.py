@@ -10,23 +10,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from kimi_vertex_emulator._reply import Reply, body_reply, error_info, google_error, json_reply
 from kimi_vertex_emulator._requests import Recorded
 from kimi_vertex_emulator.answers import Dialect, known
 
-__all__ = [
-    "REFUSALS",
-    "Deployment",
-    "Refusal",
-    "State",
-    "find",
-    "forbidden",
-    "list_models",
-    "refuse",
-    "resource",
-]
+__all__ = ["REFUSALS", "Deployment", "Refusal", "State"]
 
 State: TypeAlias = Literal["ready", "zero", "starting", "down", "undeployed", "dedicated"]
 """What an endpoint does.
@@ -237,7 +227,7 @@ def list_models(
 
 
 def _page(listed: Sequence[Deployment], query: str) -> Reply:
-    asked = {name: values[-1] for name, values in parse_qs(query).items()}
+    asked = dict(parse_qsl(query))
     size, start = int(asked.get("pageSize", 100)), int(asked.get("pageToken", 0))
     page: dict[str, Any] = {"endpoints": [_endpoint(found) for found in listed[start : start + size]]}
     if start + size < len(listed):
@@ -251,8 +241,7 @@ def _endpoint(deployment: Deployment) -> dict[str, Any]:
         shown |= {"dedicatedEndpointEnabled": True, "dedicatedEndpointDns": deployment.dns}
     if deployment.state == "undeployed":
         return shown
-    available = 1 if deployment.state == "ready" else 0
-    least = 0 if deployment.state == "zero" else 1
+    available = int(deployment.state in ("ready", "dedicated"))
     deployed = {
         "id": "1",
         "model": deployment.name.replace("/endpoints/", "/models/"),
@@ -263,7 +252,7 @@ def _endpoint(deployment: Deployment) -> dict[str, Any]:
                 "acceleratorType": "NVIDIA_H200_141GB",
                 "acceleratorCount": 8,
             },
-            "minReplicaCount": least,
+            "minReplicaCount": int(deployment.state != "zero"),
             "maxReplicaCount": 1,
         },
         "status": {"availableReplicaCount": available},

@@ -57,7 +57,7 @@ class Meter:
         limits = (quota.requests, quota.tokens)
         for limit, used, more in zip(limits, self._used, (1, tokens), strict=True):
             if limit is not None and used + more > limit:
-                return max(0.0, wait or (used + more - limit) * quota.window / limit)
+                return max(0.0, wait or (used + more - limit) * quota.window / (limit or 1))
         self._used = [self._used[0] + 1, self._used[1] + tokens]
         if quota.kind == "sliding":
             self._spent.append((now, tokens))

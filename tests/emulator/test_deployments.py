@@ -42,7 +42,14 @@ def test_an_endpoint_leads_to_its_container(owned: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "replicas"), [("ready", [1, 1]), ("zero", [0, 0]), ("starting", [1, 0]), ("undeployed", None)]
+    ("state", "replicas"),
+    [
+        ("ready", [1, 1]),
+        ("zero", [0, 0]),
+        ("starting", [1, 0]),
+        ("undeployed", None),
+        ("dedicated", [1, 1]),
+    ],
 )
 def test_an_endpoint_counts_its_replicas(owned: Emulator, state: Any, replicas: list[int] | None) -> None:
     """A description has the least replicas and the available ones; without a model there is nothing to count."""

@@ -61,6 +61,13 @@ def test_a_refusal_says_when_there_is_room(kind: str, seconds: float) -> None:
     assert meter.admit(quota, 1, 102.0) == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
+def test_a_quota_of_nothing_refuses_everything(http: httpx.Client, kind: str) -> None:
+    """Where no request is allowed, each gets a 429, of whatever kind the quota is."""
+    with Emulator(quota=Quota(requests=0, kind=kind)) as emulator:  # type: ignore[arg-type]
+        assert http.post(f"{emulator.base_url}/chat/completions", json=BODY).status_code == 429
+
+
 def test_a_pool_refuses_while_its_places_are_taken(http: httpx.Client) -> None:
     """Of five requests at a time, a pool of three answers three; a place is free again when an answer has ended."""
     three_have_come, refused = threading.Semaphore(0), []

@@ -143,7 +143,7 @@ def test_an_unknown_route_is_404_in_googles_shape(
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["status"]) == (404, 404, "NOT_FOUND")
     assert path in error["message"]
-    assert emulator.requests[-1].path == path
+    assert emulator.requests[-1].path == emulator.unexpected[-1].path == path
 
 
 @pytest.mark.parametrize(
