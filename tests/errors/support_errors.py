@@ -22,23 +22,18 @@ ENDPOINT: Final = f"projects/{PROJECT}/locations/{REGION}/endpoints/{ENDPOINT_ID
 MANAGED: Final = "moonshotai/kimi-k2-thinking-maas"
 
 
-def _core(settings: dict[str, Any], options: dict[str, Any]) -> Any:
-    return KimiVertexClient(**settings).complete("Hi", **options)
-
-
-def _langchain(settings: dict[str, Any], options: dict[str, Any]) -> Any:
-    return ChatKimiVertex(**settings).invoke("Hi", **options)
-
-
-def _llama_index(settings: dict[str, Any], options: dict[str, Any]) -> Any:
-    return KimiVertex(**settings).chat([ChatMessage("Hi")], **options)
-
-
-CLASSES: Final[dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]]] = {
-    "KimiVertexClient": _core,
-    "ChatKimiVertex": _langchain,
-    "KimiVertex": _llama_index,
+ASK: Final[dict[Any, Callable[[Any, dict[str, Any]], Any]]] = {
+    KimiVertexClient: lambda client, options: client.complete("Hi", **options),
+    ChatKimiVertex: lambda chat, options: chat.invoke("Hi", **options),
+    KimiVertex: lambda llm, options: llm.chat([ChatMessage("Hi")], **options),
 }
+
+
+def _made(make: Any) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
+    return lambda settings, options: ASK[make](make(**settings), options)
+
+
+CLASSES: Final = {make.__name__: _made(make) for make in ASK}
 each_class = pytest.mark.parametrize("ask", CLASSES.values(), ids=CLASSES)
 
 

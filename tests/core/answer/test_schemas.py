@@ -37,7 +37,6 @@ SELF = {"$ref": "#/$defs/s"}
 HOLDS_ITSELF = {"allOf": [SELF, SELF], "$defs": {"s": {"properties": {"p": {"allOf": [SELF, SELF]}}}}}
 DEAR: dict[str, tuple[dict[str, Any], Any]] = {
     "references that double": (doubling(40, "allOf"), {}),
-    "choices that double": (doubling(40, "oneOf"), {}),
     "references beside unevaluated parts": (doubling(40, "allOf", unevaluatedProperties=False), {"p": 1}),
     "a schema that holds itself twice": (HOLDS_ITSELF, json.loads('{"p":' * 40 + "1" + "}" * 40)),
     "a repeated repetition": (of(pattern="(a+)+$"), {"p": "a" * 40 + "b"}),
