@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
     AliasChoices,
@@ -31,6 +33,11 @@ from .errors import ConfigurationError, KimiVertexError
 from .options import Pace, ThinkingCallback, Timeouts, WaitCallback
 
 __all__ = ["ClientFields"]
+
+_WANTED: Final = re.compile(
+    r"Input should be (?:a dictionary or an instance of )?(?P<what>.*?)(?:, (?:got|unable) .*)?"
+)
+"""What pydantic says of a value of another type."""
 
 
 class ClientFields(BaseModel):
@@ -145,7 +152,7 @@ class ClientFields(BaseModel):
             _check_given(type(self), settings)
             super().__init__(**settings)
         except (KimiVertexError, ValidationError) as error:
-            failed = _explained(error).with_traceback(None)
+            failed = _explained(error, type(self)).with_traceback(None)
         if failed is not None:
             # Crash reporters print the variables of this frame, and all of its context: both have the secrets.
             settings.clear()
@@ -225,7 +232,7 @@ def _check_given(owner: type[BaseModel], given: Mapping[str, Any]) -> None:
     check_names(given, known, owner=owner.__name__)
 
 
-def _explained(error: KimiVertexError | ValidationError) -> KimiVertexError:
+def _explained(error: KimiVertexError | ValidationError, owner: type[BaseModel]) -> KimiVertexError:
     """Pydantic's error as one of this library's; what a validator raised says it best."""
     if isinstance(error, KimiVertexError):
         return error
@@ -235,4 +242,15 @@ def _explained(error: KimiVertexError | ValidationError) -> KimiVertexError:
         if isinstance(cause, KimiVertexError):
             return cause
     place = ".".join(str(part) for part in details[0]["loc"])
+    name = str(next(iter(details[0]["loc"]), ""))
+    field = owner.model_fields.get(name)
+    if field is not None and len(set(get_args(field.annotation)) - {NoneType}) > 1:
+        # Of a union, pydantic tells for each of its types why the value is not one of that type.
+        place, details = name, [detail for detail in details if detail["loc"][0] == name]
+    else:
+        details = details[:1]
+    wanted = [_WANTED.fullmatch(detail["msg"]) for detail in details]
+    if place and all(wanted):
+        types = dict.fromkeys(found["what"] for found in wanted if found)
+        return ConfigurationError(f"{place} must be {' or '.join(types)}.")
     return ConfigurationError(f"{place} is wrong: {details[0]['msg']}." if place else f"{details[0]['msg']}.")
