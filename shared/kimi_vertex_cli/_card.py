@@ -16,6 +16,7 @@ from kimi_vertex import (
     KimiVertexError,
     RequestOptions,
     RequestStats,
+    model_info,
 )
 from kimi_vertex_cli._checks import Working, failure
 from kimi_vertex_cli._findings import Line, command_for
@@ -78,7 +79,12 @@ def first_request(client: KimiVertexClient, working: Working) -> Line:
         return failure("request", error, client.place, "kimi-vertex -v ask Hello")
     usage = answer.usage
     counted = f", {usage.prompt_tokens} tokens in, {usage.completion_tokens} out" if usage is not None else ""
-    return Line("request", "ok", f"answered by {answer.model or 'a model without a name'}{counted}")
+    model = answer.model or "a model without a name"
+    family = model_info(answer.model).family
+    unnamed = client.model is None and family != model_info(None).family
+    # Without its name, the model's window, its levels of thinking and its rules are those of any Kimi.
+    told = f"; name it, so that {family}'s rules hold: export KIMI_VERTEX_MODEL={model}" if unnamed else ""
+    return Line("request", "ok", f"answered by {model}{counted}{told}")
 
 
 def score_card(

@@ -56,6 +56,30 @@ def test_nothing_is_red_where_all_is_well(
     assert status == 0
 
 
+@pytest.mark.parametrize(
+    ("deployed", "variable", "told"),
+    [
+        ("moonshotai/Kimi-K3", "", "Kimi K3's rules hold: export KIMI_VERTEX_MODEL=moonshotai/Kimi-K3"),
+        ("moonshotai/Kimi-K3", "moonshotai/Kimi-K3", ""),
+        ("ours", "", ""),
+    ],
+)
+def test_a_model_that_has_no_name_here_is_to_be_named(
+    deployed: str,
+    variable: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An endpoint that was given without a model, and answers as one that is known: its rules go by its name."""
+    setup = Setup(environ={"KIMI_VERTEX_MODEL": variable}, deployment={"model": deployed})
+    _, written = examine(setup, tmp_path, monkeypatch, capsys, "--json")
+    (request,) = (line for line in json.loads(written)["checks"] if line["name"] == "request")
+    assert request["text"].endswith(told)
+    assert ("KIMI_VERTEX_MODEL" in request["text"]) is bool(told)
+
+
 def test_no_secret_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
