@@ -64,14 +64,15 @@ class ChatKimiVertex(KimiVertexSettings):
         ```bash
         pip install "kimi-vertex[langchain]"
         gcloud auth application-default login
-        export GOOGLE_CLOUD_PROJECT=my-project
+        export KIMI_VERTEX_ENDPOINT=projects/my-project/locations/us-central1/endpoints/1234567890
         ```
 
-        Without a Google account, `python -m kimi_vertex_emulator` serves the same interface locally; point
-        `KIMI_VERTEX_EMULATOR_HOST` or `base_url` at it.
+        Without a Google account, `python -m kimi_vertex_emulator` serves the same interface locally, and prints the line
+        to export.
 
     Key init args, target:
-        model: Model id, which the managed service needs; an endpoint has its own. Also `model_name`.
+        model: Name of the model; an endpoint answers without, but a Kimi K3's window and levels of thinking are known by
+            its name only. Also `model_name`.
         project: Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials.
         location: Google Cloud location. Default: `GOOGLE_CLOUD_LOCATION`, then `"global"`.
         endpoint: Resource name or id of a self-deployed endpoint. Default: `KIMI_VERTEX_ENDPOINT`.
@@ -87,13 +88,15 @@ class ChatKimiVertex(KimiVertexSettings):
         on_thinking: Told each piece of thinking: a function or a coroutine function.
 
     Key init args, Kimi:
+        reasoning_effort: How much the model thinks: `"none"`, `"low"`, `"medium"`, `"high"` or `"max"`.
         replay_thinking: Which turns get their thinking sent back: `"all"` (default), `"tools"`, `"none"`.
         empty_turn: What to do with a turn that only thinks: `"flag"` (default), `"retry"`, `"raise"`, `"promote"`.
         tool_validation: What to do about calls that do not fit their tool's schema: `"reask"` (default),
             `"flag"`, `"repair"`, `"off"`.
 
     Key init args, transport:
-        timeout: Seconds, or `kimi_vertex.Timeouts`. Default: 10 to connect, 600 to the first byte, 300 between pieces.
+        timeout: Seconds, `kimi_vertex.Timeouts` or `httpx.Timeout`. Default: 10 to connect, 600 to the first byte, 300
+            between pieces.
         max_retries: Default 2. `Retry-After` is honored, and nothing is repeated once output has begun.
         http_client, http_async_client: httpx clients of your own, never closed here.
 
@@ -103,7 +106,7 @@ class ChatKimiVertex(KimiVertexSettings):
         ```python
         from langchain_kimi_vertex import ChatKimiVertex
 
-        model = ChatKimiVertex(model="moonshotai/kimi-k2-thinking-maas", max_tokens=32_000)
+        model = ChatKimiVertex(model="moonshotai/Kimi-K3", max_tokens=32_000)
         ```
 
     Invoke:

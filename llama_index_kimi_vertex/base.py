@@ -58,15 +58,23 @@ class _Request:
 class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
     """A Kimi model on Google Vertex AI, managed or self-deployed, as a LlamaIndex LLM.
 
-    Install:
-        `pip install "kimi-vertex[llama-index]"`
+    Setup:
+        Install the package and log in to Google, once:
+
+        ```bash
+        pip install "kimi-vertex[llama-index]"
+        gcloud auth application-default login
+        export KIMI_VERTEX_ENDPOINT=projects/my-project/locations/us-central1/endpoints/1234567890
+        ```
 
     Key settings:
-        model: Model id, which the managed service needs; an endpoint has its own.
+        model: Name of the model, also by its place; an endpoint answers without, but a Kimi K3's window and levels of
+            thinking are known by its name only.
         project, location: Default `GOOGLE_CLOUD_PROJECT`, `GOOGLE_CLOUD_LOCATION`, then `"global"`.
         endpoint: A self-deployed endpoint, by resource name or id; default `KIMI_VERTEX_ENDPOINT`.
         credentials, access_token: Default: application default credentials.
-        timeout: Seconds or `Timeouts(connect=10, first_byte=600, idle=300)`.
+        timeout: Seconds, `kimi_vertex.Timeouts` or `httpx.Timeout`. Default: 10 to connect, 600 to the first byte, 300
+            between pieces.
         temperature, top_p, max_tokens, stop, seed, extra_body: Sent only if set.
         reasoning_effort: How much the model thinks: `"none"`, `"low"`, `"medium"`, `"high"` or `"max"`.
         on_thinking: Told each piece of thinking as it arrives, whatever the method; see below.
@@ -74,6 +82,8 @@ class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
         structured_output: `"tool"` (default) or `"json_schema"`.
         context_window: For a self-deployed model that serves less than its weights allow.
         additional_kwargs: Options of every request, for example `{"thinking": {"keep": "all"}}`.
+
+    `kimi_vertex.fields.ClientFields` lists every parameter with its type, default and environment variable.
 
     Thinking:
         A finished message holds it in a `ThinkingBlock`, behind the text, and in
@@ -100,7 +110,7 @@ class KimiVertex(ClientSettings, StructuredCalls, ToolCalls):
         from llama_index.core.llms import ChatMessage
         from llama_index_kimi_vertex import KimiVertex
 
-        llm = KimiVertex(model="moonshotai/kimi-k2-thinking-maas", project="my-project")
+        llm = KimiVertex("moonshotai/Kimi-K3", max_tokens=32_000)
         for chunk in llm.stream_chat([ChatMessage("Why is the sky blue?")]):
             print(chunk.additional_kwargs.get("thinking_delta") or chunk.delta, end="")
         ```

@@ -94,7 +94,7 @@ _warned_models: set[str] = set()
 class KimiVertexClient(TargetUser):
     """A client for Kimi on Google Vertex AI, managed or self-deployed.
 
-    Example:
+    Examples:
         >>> from kimi_vertex import KimiVertexClient, TextDelta, ThinkingDelta
         >>> client = KimiVertexClient(endpoint="projects/P/locations/L/endpoints/ID")  # doctest: +SKIP
         >>> for event in client.stream("How far is the moon?"):  # doctest: +SKIP
@@ -107,42 +107,48 @@ class KimiVertexClient(TargetUser):
     (lambdas, local functions), with a warning.
 
     Args:
-        model: Name of the model: `moonshotai/kimi-k2-thinking-maas` for the managed service, which needs one. An
-            endpoint, a `base_url` and an emulator decide for themselves if it is left out.
+        model: Name of the model. An endpoint, a `base_url` and an emulator answer without one; its window, its levels of
+            thinking and other rules (Kimi K3's above all) are known by its name only. Default: `KIMI_VERTEX_MODEL`.
         project: Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials.
-        location: Default: `GOOGLE_CLOUD_LOCATION`, then `global`, the only place of the managed model.
+        location: Google Cloud location. Default: `GOOGLE_CLOUD_LOCATION`, then `global`, where the managed model is.
         endpoint: A self-deployed model: `projects/P/locations/L/endpoints/ID`, or the id alone. Default:
             `KIMI_VERTEX_ENDPOINT`.
-        endpoint_host: The endpoint's dedicated DNS name or private address. Default: asked of Vertex AI, once.
+        endpoint_host: The endpoint's dedicated DNS name or private address. Default: `KIMI_VERTEX_ENDPOINT_HOST`, then
+            asked of Vertex AI, once.
         base_url: Everything before `/chat/completions`, used as it is; for gateways and other servers, which are asked
-            once (`/models`) for their model if you name none. On this machine no credentials are looked for.
+            once (`/models`) for their model if you name none. On this machine no credentials are looked for. Default:
+            `KIMI_VERTEX_BASE_URL`.
         api: Which of an endpoint's methods is used. `auto` tries chat completions (`v1`, then `v1beta1`), then a dedicated
             host's `invoke` route, then `rawPredict`, each only if the one before is not there (404, 405), and remembers
-            what answered. `chat`, `invoke`, `rawPredict` or `predict` is that method. `predict` cannot stream.
+            what answered. `chat`, `invoke`, `rawPredict` or `predict` is that method. `predict` cannot stream. Default:
+            `KIMI_VERTEX_API`, then `auto`.
         credentials: A google-auth credentials object, the content of a credentials file as a mapping (such as a
             service account's), or a path to one. Default: application default credentials.
-        access_token: A static bearer token instead; it expires, so use it for tests. Also pydantic's `SecretStr`.
+        access_token: A static bearer token instead; it expires, so use it for tests. Also pydantic's `SecretStr`. Default:
+            `KIMI_VERTEX_ACCESS_TOKEN`.
         audience: For a `base_url` on Cloud Run or behind IAP, which take ID tokens: whom they are for (the service's URL,
-            IAP's client id). They are made from the credentials of a service account.
+            IAP's client id). They are made from the credentials of a service account. Default: `KIMI_VERTEX_AUDIENCE`.
         ca_certs: The certificates to trust: a PEM file or directory, or `"system"` for the system's. Default:
-            `SSL_CERT_FILE`, `SSL_CERT_DIR`, then certifi's.
-        insecure_http: `True` accepts plain http to a private address or a cluster's name: everybody on that network can
-            read the prompts and answers. No token is sent that way but with `"with_token"`, which shows it, too.
+            `KIMI_VERTEX_CA_CERTS`, `SSL_CERT_FILE`, `SSL_CERT_DIR`, then certifi's.
+        insecure_http: `True` accepts plain http to a private address or a cluster's name: everyone on that network can
+            read the prompts and answers. Only `"with_token"` sends a token that way, which shows it, too. Default:
+            `KIMI_VERTEX_INSECURE_HTTP`, then `False`.
         timeout: Seconds to the head of the answer and between two pieces of it, or `Timeouts`, which has more limits, or
             an `httpx.Timeout`. Default: `KIMI_VERTEX_TIMEOUT` in seconds, then `Timeouts()`: 10 s to connect, 600 s to
             the head of the answer, 300 s between two pieces.
         max_retries: How often to try again when the service fails or is unreachable and nothing was shown. Default:
             `KIMI_VERTEX_MAX_RETRIES`, then 2.
-        max_retry_seconds: When to stop trying again, counted from the start of the request, waits for its turn aside.
+        max_retry_seconds: When to stop trying again, in seconds from the start of the request, waits for its turn aside.
             After so many seconds in which the service has taken nothing at all, waiting for a turn ends, too.
         wake_timeout: For how many seconds to wait for an endpoint that has no replica yet, because it starts from zero or
-            is redeployed (1800 is enough for most). Default: that is an error.
+            is redeployed (1800 is enough for most). Default: `KIMI_VERTEX_WAKE_TIMEOUT`, then that is an error.
         pace: How requests keep to what the service takes (429, 503, 529). `"shared"`: the clients of a process that share a
             target and credentials share a pace, which is learned from refusals; a refused request waits for its turn, which
             is not a retry. `Pace(...)`: likewise, with limits of your own. `None`: a refusal is retried like a failure.
-        temperature: Sent only if set; so are `top_p`, `max_tokens`, `stop` and `seed`.
-        top_p: See `temperature`.
-        max_tokens: Limit for thinking and answer together. Kimi needs room: 16,000 or more.
+        temperature: Between 0 and 2. Sent only if set, as are `top_p`, `max_tokens`, `stop` and `seed`: else the server's
+            own defaults hold.
+        top_p: Nucleus sampling: the share of probability that is drawn from.
+        max_tokens: Limit, in tokens, for thinking and answer together. Kimi needs room: 16,000 or more.
         stop: Sequences that end the answer.
         seed: Makes answers repeatable, as far as the server can.
         extra_body: Further fields for every request's body.

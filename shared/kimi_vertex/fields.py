@@ -56,7 +56,7 @@ class ClientFields(BaseModel):
     )
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
-    """Model id, such as `moonshotai/kimi-k2-thinking-maas`. The managed service needs one; an endpoint has its own."""
+    """Name of the model, such as `moonshotai/Kimi-K3`; an endpoint answers without. Default: `KIMI_VERTEX_MODEL`."""
     project: str | int | None = None
     """Google Cloud project. Default: `GOOGLE_CLOUD_PROJECT`, then the project of the credentials."""
     location: str | None = None
@@ -64,9 +64,9 @@ class ClientFields(BaseModel):
     endpoint: str | int | None = None
     """Self-deployed endpoint: its full resource name, or its id. Default: `KIMI_VERTEX_ENDPOINT`."""
     endpoint_host: str | None = None
-    """The endpoint's dedicated DNS name or private address. Default: asked of Google."""
+    """The endpoint's dedicated DNS name or private address. Default: `KIMI_VERTEX_ENDPOINT_HOST`, then asked of Google."""
     base_url: str | None = None
-    """URL of another server: everything before `/chat/completions`, used as it is."""
+    """URL of another server: everything before `/chat/completions`. Default: `KIMI_VERTEX_BASE_URL`."""
     api: Literal["auto", "chat", "invoke", "rawPredict", "predict"] = "auto"
     """How an endpoint is called; `auto` finds out, `predict` cannot stream. Default: `KIMI_VERTEX_API`, then `auto`."""
     audience: str | None = None
@@ -80,7 +80,7 @@ class ClientFields(BaseModel):
     access_token: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("access_token", "api_key"), exclude=True, repr=False
     )
-    """Static bearer token, for servers that are not Google's and for tests."""
+    """Static bearer token, for servers that are not Google's and for tests. Default: `KIMI_VERTEX_ACCESS_TOKEN`."""
 
     temperature: float | None = None
     """Sampling temperature; sent only if set. Moonshot recommends 1.0 for thinking."""
@@ -89,7 +89,7 @@ class ClientFields(BaseModel):
     max_tokens: int | None = Field(
         default=None, validation_alias=AliasChoices("max_tokens", "max_completion_tokens")
     )
-    """Limit of thinking and answer together; sent only if set. Kimi needs room: 16,000 or more."""
+    """Limit of thinking and answer together, in tokens; sent only if set. Kimi needs room: 16,000 or more."""
     stop: str | list[str] | None = None
     """Texts that end the answer; sent only if set."""
     seed: int | None = None
@@ -122,7 +122,7 @@ class ClientFields(BaseModel):
     max_retries: int | None = None
     """How often a failed request is repeated, before its first output only. Default: `KIMI_VERTEX_MAX_RETRIES`, then 2."""
     max_retry_seconds: float = 120.0
-    """When to stop repeating, counted from the start of the request."""
+    """When to stop repeating, in seconds from the start of the request."""
     wake_timeout: float | None = None
     """Seconds to wait for an endpoint that starts from zero. Default: `KIMI_VERTEX_WAKE_TIMEOUT`, then not at all."""
     pace: Literal["shared"] | Pace | None = "shared"

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 __all__ = ["Message", "MessageLike", "Role", "ToolCall"]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+"""Who speaks in a message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,21 +140,33 @@ class Timeouts:
 
 
 class RequestOptions(TypedDict, total=False):
-    """The options of one request; each overrides the client's setting of the same name."""
+    """The options of one request; each overrides the client's setting of the same name.
+
+    What is set in neither place is not sent, so that the server's own default holds.
+    """
 
     model: str
+    """The model's name, where the server has several."""
     temperature: float | None
+    """Between 0 and 2."""
     top_p: float | None
+    """Nucleus sampling: the share of probability that is drawn from."""
     max_tokens: int | None
+    """The limit, in tokens, for thinking and answer together."""
     max_completion_tokens: int | None
     """OpenAI's newer name of `max_tokens`."""
     stop: str | Sequence[str] | None
+    """Texts that end the answer."""
     tools: Sequence[Mapping[str, Any]] | None
     """Tools in OpenAI's form: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
     tool_choice: ToolChoice
+    """`"auto"`, `"none"`, `"required"` (also `"any"`, `True`), a tool's name, or OpenAI's or Anthropic's dict."""
     parallel_tool_calls: bool | None
+    """Whether one turn may call several tools."""
     response_format: Mapping[str, Any] | None
+    """What the answer has to be, in OpenAI's form: `{"type": "json_schema", "json_schema": {...}}`."""
     seed: int | None
+    """Makes answers repeatable, as far as the server can."""
     chat_template_kwargs: Mapping[str, Any] | None
     """For vLLM and SGLang, such as `{"thinking": False}`."""
     reasoning_effort: Effort | None
@@ -177,7 +189,9 @@ class RequestOptions(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
     """Any further fields of the request's body; they win over everything else."""
     extra_headers: Mapping[str, str] | None
+    """Further headers of the request, beside the client's."""
     timeout: float | Timeouts | HTTPTimeout | None
+    """Seconds to the head of the answer and between two pieces of it, or `Timeouts`, or an `httpx.Timeout`."""
     on_thinking: ThinkingCallback | None
     """Told each piece of thinking as it arrives; makes `complete` stream from the service."""
     traced: bool | None
