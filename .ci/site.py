@@ -3,15 +3,20 @@
 Warnings of the builder, such as links that lead nowhere, are errors.
 """
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import griffe
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 ZENSICAL = Path(sys.executable).with_name("zensical")
+DIRECTIVE = re.compile(r"^::: (\S+)\n(?: +.*\n)*", re.MULTILINE)
+SOURCES = [str(ROOT / "shared"), str(ROOT)]
 
 
 class Loader(yaml.SafeLoader):
@@ -36,6 +41,37 @@ def summary(page: Path) -> str:
     return paragraph.partition(". ")[0].rstrip(".:") + "."
 
 
+def markdown(page: Path) -> str:
+    """A page as it is read without the site: the builder's directives give way to what they stand for."""
+    return DIRECTIVE.sub(lambda found: described(found[1]), page.read_text(encoding="utf-8"))
+
+
+def described(name: str) -> str:
+    """The public names of a module, with their signatures and docstrings."""
+    module: Any = griffe.load(name, search_paths=SOURCES, resolve_aliases=True)
+    names = [name for export in module.exports if not (name := str(export)).startswith("_")]
+    parts = [f"### {name}\n\n{text(module)}" if "." in name else text(module)]
+    for each in names:
+        found = module[each]
+        parts.append(f"#### {head(found)}\n\n{text(found)}")
+        inside = found.all_members.values() if found.is_class else ()
+        # What a class inherits from another one of the module is said there.
+        shown = [m for m in inside if not m.name.startswith("_") and m.docstring]
+        own = [m for m in shown if not m.inherited or m.final_target.parent.name not in names]
+        parts += [f"- {head(member)}: {text(member)}" for member in own]
+    return "\n\n".join(parts) + "\n"
+
+
+def head(found: Any) -> str:
+    """A name as code, with its parameters if it has some."""
+    return f"`{((found.is_class or found.is_function) and found.signature()) or found.name}`"
+
+
+def text(found: Any) -> str:
+    """A docstring."""
+    return found.docstring.value if found.docstring else ""
+
+
 def main() -> int:
     """Build, and say where the result is."""
     config = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
@@ -49,10 +85,10 @@ def main() -> int:
     lines = [f"# {config['site_name']}", "", f"> {config['site_description']}", "", "## Pages", ""]
     lines += [f"- [{title}]({file}): {summary(docs / file)}" for title, file in listing]
     (site / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    whole = "\n\n".join((docs / file).read_text(encoding="utf-8") for _, file in listing)
-    (site / "llms-full.txt").write_text(whole, encoding="utf-8")
-    for _, file in listing:
-        shutil.copy(docs / file, site / file)
+    texts = {file: markdown(docs / file) for _, file in listing}
+    (site / "llms-full.txt").write_text("\n\n".join(texts.values()), encoding="utf-8")
+    for file, page in texts.items():
+        (site / file).write_text(page, encoding="utf-8")
     print(f"==> {len(listing)} pages, llms.txt and llms-full.txt in {site.relative_to(ROOT)}/")
     return 0
 
