@@ -1,4 +1,4 @@
-"""One agent, twice: with a general OpenAI client, which Kimi refuses at the second turn, and with this project's model.
+"""One agent, twice: with a general OpenAI client, which Moonshot's API refuses at the second turn, and with this project's model.
 
 Both talk to the emulator, which refuses what Kimi's servers refuse, in their words. Run it with `make demo ARGS=beside`,
 or `python examples/beside.py` with `langchain`, `langchain-openai` and the `langchain` extra.
@@ -64,7 +64,7 @@ def tell(message: object, say: Callable[[str, str], None]) -> None:
 
 def main() -> None:
     title("LangChain: one agent, two clients")
-    console.print("Kimi refuses a tool's result without the thinking that led to the call.")
+    console.print("Moonshot's API refuses a tool's result without the thinking that led to the call.")
     console.print(f"[bold]You:[/] {QUESTION}")
     models = {"ChatOpenAI": general(), "ChatKimiVertex": ChatKimiVertex()}
     if console.is_terminal:

@@ -37,7 +37,10 @@ def table() -> str:
             emulator.enqueue(*[Raw([body] if body else [], status=status)] * 4)
             told = _told({"access_token": "t", **settings, "http_client": http_client})
             if told is not None:
-                lines.append(f"| {status} | {_cell(_message(body))} | {_cell(told)} |")
+                begins = f"| {status} | {_cell(_message(body))}"
+                # The same words mean something else from a server that is not Google's.
+                again = "base_url" in settings and any(line.startswith(begins) for line in lines)
+                lines.append(f"{begins}{' (behind `base_url`)' if again else ''} | {_cell(told)} |")
     return "\n".join(lines) + "\n"
 
 
