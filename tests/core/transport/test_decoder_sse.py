@@ -85,10 +85,15 @@ def test_bytes_cut_in_two(path: Path) -> None:
 
 @each_fixture
 def test_bytes_one_by_one(path: Path) -> None:
-    """Bytes that come one by one, with nothing in between, make no difference either."""
+    """Bytes that come one by one, with nothing in between, make no difference; an event is there with its blank line."""
     content = path.read_bytes()
-    parts = [part for byte in content for part in (bytes([byte]), b"")]
-    assert data_of(parts) == data_of([content])
+    reader, found = EventReader(), []
+    for at in range(len(content)):
+        found += reader.feed(content[at : at + 1])
+        if content[: at + 1].endswith((b"\n\n", b"\r\r", b"\r\n\r\n")):
+            assert found == data_of([content[: at + 1]])
+        found += reader.feed(b"")
+    assert found + reader.close() == data_of([content])
 
 
 @pytest.mark.parametrize("side", ["sync", "async"])

@@ -298,7 +298,7 @@ def test_who_comes_after_a_silent_token_service(transport: str) -> None:
 @each_transport("httpx")
 def test_the_time_of_a_reader_is_not_a_pause(transport: str) -> None:
     """What a reader does between two events is not silence of the server."""
-    with server(HEAD, THINKING, FINISH, DONE, pause=0.0) as raw:
+    with server(HEAD, THINKING, FINISH, DONE) as raw:
         client = KimiVertexClient(base_url=raw.base_url, timeout=limits(idle=SHORT))
         with client, client.stream("Hi") as stream:
             for _ in stream:
@@ -309,7 +309,7 @@ def test_the_time_of_a_reader_is_not_a_pause(transport: str) -> None:
 @each_transport(*ON_A_LOOP)
 async def test_the_time_of_a_reader_is_not_a_pause_async(transport: str) -> None:
     """The same on an event loop, where a timer runs meanwhile."""
-    with server(HEAD, THINKING, FINISH, DONE, pause=0.0) as raw:
+    with server(HEAD, THINKING, FINISH, DONE) as raw:
         timeout = limits(idle=SHORT)
         async with (
             on_loop(transport, raw.base_url, timeout=timeout) as client,
