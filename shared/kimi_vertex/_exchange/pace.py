@@ -8,8 +8,9 @@ The pace is in one of three phases:
 - *Starting*: nothing was refused yet. 64 may run at once, and twice as many with each quarter of a second.
 - *Closed*: a refusal has closed the gate for all. Single probes, with longer and longer pauses, find out when it opens.
 - *Paced*: the gate has opened. Requests begin at the pace that was admitted over the last burst and the drought after it:
-  that figure is the quota, whatever its window is. It stays for as long as the window seems to be, then grows, faster and
-  faster, until the next refusal. After a long time without one, nothing is known any more.
+  that figure is the quota, whatever its window is. It stays for as long as the window seems to be, or for twice as long as
+  before if the last attempt at more has led to nothing and requests are few, then grows, faster and faster, until the next
+  refusal. After a long time without one, nothing is known any more.
 
 In each of them, a bounded number may be on their way (`Turn.on_its_way`), which bounds what can be refused before the first
 refusal is heard; and beside the pace is a limit of requests that run at a time, for pools (`Places`) and for engines that
@@ -58,7 +59,9 @@ _BELOW: Final = 0.985
 _STEEP: Final = 0.7
 """How fast the pace grows after its rest: by e to this power in one window."""
 _LEAST_BETWEEN: Final = 60
-"""Requests between two attempts at more: a refusal in so many is what learning costs."""
+"""Requests between two attempts at more, once they have led to nothing: a refusal in so many is what learning costs."""
+_MORE: Final = 1.5
+"""By what the pace rises at least where an attempt at more has led to something."""
 _SLACK: Final = 0.5
 """Seconds of the pace that a late sleeper is made good for."""
 _FORGET: Final = 300.0
@@ -149,8 +152,10 @@ class Pacer:
         self._rate = math.inf
         """Requests that may begin in a second, when the gate was opened; infinite before it was for the first time."""
         self._known = False
-        """Whether that was measured over a whole window."""
+        """Whether that was measured over a whole window, of which others had not taken everything."""
         self._window = _SHORTEST_WINDOW
+        self._rest = 0.0
+        """Seconds for which the pace stays, from the opening of the gate on."""
         self._opened = self._next = self._tokens_next = 0.0
         """When the gate was opened, and when the next request may begin, by the pace and by the asker's own tokens."""
         self._refused_at = self._closed_at = -math.inf
@@ -280,7 +285,7 @@ class Pacer:
         passed = now - self._opened
         if not self._known:
             return math.exp2(min(passed, 30.0))
-        over = passed / max(self._window, _LEAST_BETWEEN / self._rate) - 1
+        over = passed / self._rest - 1
         return math.exp(min(_STEEP * over * over, 30.0)) if over > 0 else 1.0
 
     # What becomes of it.
@@ -372,27 +377,31 @@ class Pacer:
         opened = (probe.at + min(probe.at, max(self._probed_at, self._closed_at))) / 2
         begun = self._opened if self._rate < math.inf or self._first is None else self._first
         drought, cycle = opened - self._closed_at, max(0.0, opened - begun)
+        grown = self._growth(self._closed_at)
         if self._rate == math.inf:
             self._window = cycle
-        elif drought > 0.15 * cycle and self._growth(self._closed_at) < 1.5:
+        elif drought > 0.15 * cycle and grown < 1.5:
             self._window = max(0.97 * self._window, min(cycle, 2 * self._window))
         elif cycle > self._window:
-            self._window *= 0.97 if self._growth(self._closed_at) > 1.2 else 1.03
+            self._window *= 0.97 if grown > 1.2 else 1.03
         self._window = min(LONGEST_WINDOW, max(_SHORTEST_WINDOW, self._window))
         since = max(opened - max(1.1 * self._window, 1.2 * drought), self._first or 0.0)
         seconds = max(0.25, opened - since)
         measured, factor = self._measure.per_second(since, seconds)
-        self._rate *= factor
-        measured *= _BELOW
+        old = self._rate = self._rate * factor
+        several, measured = measured * seconds > 1.5, measured * _BELOW
         soon = self._known and cycle < self._window / 2
         if self._known:
             # What is measured in a hurry is not far from what it was.
             measured = max(measured, (0.5 if drought > 0.3 * self._window else 0.7) * self._rate)
-        before = self._rate * self._growth(self._closed_at) if self._rate < math.inf else math.inf
+        before = self._rate * grown
         if soon:
             before = max(0.96 * before, 0.9 * measured)
         self._rate = max(0.05, min(before, measured))
-        self._known = self._places.is_quota or seconds >= self._window
+        if self._known and grown > 1:
+            self._rest = 2 * self._rest if self._rate < _MORE * old else 0.0
+        self._rest = max(self._window, min(self._rest, _LEAST_BETWEEN / self._rate))
+        self._known |= several and (self._places.is_quota or seconds >= self._window)
         first = min(_FIRST_PROBE, max(0.05, 0.25 * drought))
         self._pause = min(2.0, max(first, self._pause)) if soon else first
         self._phase, self._probe, self._streak = _Phase.PACED, None, 0

@@ -144,6 +144,7 @@ def run(
     seconds: float | Callable[[random.Random], float] = 0.2,
     work: float = 0.0,
     processes: int = 1,
+    apart: float = 0.0,
     changes: tuple[tuple[float, int], ...] = (),
     size: Callable[[random.Random], float] = lambda _: 100.0,
     pace: Pace | None = None,
@@ -160,6 +161,7 @@ def run(
         seconds: How long an answer takes, a fifth more or less.
         work: How long a process, which does one thing after the other, is busy with writing a request.
         processes: How many.
+        apart: How much later each process begins than the one before.
         changes: When the server gets which limit.
         size: The size of a row's prompt.
         pace: Own limits.
@@ -298,7 +300,7 @@ def run(
 
     for process in range(processes):
         for _ in range(concurrency):
-            later(draw.random() / 100, lambda process=process: begin(process))  # type: ignore[misc]
+            later(apart * process + draw.random() / 100, lambda process=process: begin(process))  # type: ignore[misc]
     for at, limit in changes:
         later(at, lambda limit=limit: setattr(server, "limit", limit))  # type: ignore[misc]
     while todo:

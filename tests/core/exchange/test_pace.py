@@ -44,6 +44,24 @@ def test_two_processes_share_a_quota(quota: type[Sliding]) -> None:
     assert sum(of_quota(job, 80) for job in jobs) / 2 >= 0.85
 
 
+@pytest.mark.parametrize("quota", [Sliding, Fixed])
+@pytest.mark.parametrize("apart", [1.0, 2.5])
+def test_a_process_that_comes_late_finds_its_share(quota: type[Sliding], apart: float) -> None:
+    """A process that begins when another one has just used up the quota is not held to the little that it gets first."""
+    jobs = [run(quota(400), 3000, processes=2, apart=apart, seed=seed) for seed in (1, 2)]
+    assert max(job.wasted() for job in jobs) <= 0.03
+    assert sum(of_quota(job, 80) for job in jobs) / 2 >= 0.7
+
+
+@pytest.mark.parametrize("quota", QUOTAS)
+@pytest.mark.parametrize("at_first", [0, 4])
+def test_little_at_first_is_no_quota_for_long(quota: type[Sliding], at_first: int) -> None:
+    """Where a target takes next to nothing for 15 seconds, the job lasts 2.5 times as long as it has to at most."""
+    job = run(quota(at_first), 2000, changes=((15.0, 400),))
+    assert job.wasted() <= 0.02
+    assert job.answered[-1] <= 2.5 * (15 + 2000 / 80)
+
+
 def test_a_quota_of_a_minute_is_learned() -> None:
     """3,000 requests in a minute, over ten minutes: less than 1 % wasted, and 0.9 used."""
     job = run(Sliding(3000, 60), 30_000)
