@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kimi_vertex_emulator import Emulator
+
+
+@pytest.fixture
+def short_jitter() -> Iterator[None]:
+    """The first three waits before a retry are a few milliseconds."""
+    state = random.getstate()
+    random.seed(116882)
+    yield
+    random.setstate(state)
 
 
 @pytest.fixture(scope="session")

@@ -137,6 +137,7 @@ def test_a_lookup_that_is_not_allowed(
     assert [DEDICATED in url for url in route.urls] == [False, False, False, False, False, True]
 
 
+@pytest.mark.usefixtures("short_jitter")
 @pytest.mark.parametrize(
     "fault",
     [

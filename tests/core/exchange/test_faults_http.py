@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from itertools import product
+from itertools import cycle, product
 from typing import Any
 
 import httpx
@@ -146,16 +144,7 @@ STATUSES: dict[str, tuple[int, bytes, type[APIStatusError], bool, list[str]]] = 
     "504": (504, b"upstream timeout", InternalServerError, True, ["upstream timeout"]),
     "418": (418, b'{"detail": "teapot"}', APIStatusError, False, ["HTTP 418", "teapot"]),
 }
-each_status = pytest.mark.parametrize("row", STATUSES.values(), ids=STATUSES)
-
-
-@pytest.fixture(autouse=True)
-def _short_jitter() -> Iterator[None]:
-    """The first three waits before a retry are a few milliseconds."""
-    state = random.getstate()
-    random.seed(116882)
-    yield
-    random.setstate(state)
+pytestmark = pytest.mark.usefixtures("short_jitter")
 
 
 @pytest.fixture
@@ -165,8 +154,7 @@ def vertex(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     return emulator
 
 
-@each_form
-@each_status
+@pytest.mark.parametrize(("row", "form"), [*zip(STATUSES.values(), cycle(FORMS))], ids=STATUSES)
 def test_each_status_has_its_error(vertex: Emulator, row: tuple[Any, ...], form: str) -> None:
     """A status becomes its error with code, place and next step; whether it may pass is marked on it."""
     status, body, kind, retryable, words = row
@@ -187,7 +175,7 @@ def test_each_status_has_its_error(vertex: Emulator, row: tuple[Any, ...], form:
 
 
 @each_form
-@each_status
+@pytest.mark.parametrize("row", STATUSES.values(), ids=STATUSES)
 def test_passing_statuses_are_retried(vertex: Emulator, row: tuple[Any, ...], form: str) -> None:
     """Overload and failures are tried again, refusals are not."""
     status, body, kind, retryable, _ = row

@@ -140,6 +140,7 @@ def test_a_second_answer_that_breaks_off(emulator: Emulator, form: str) -> None:
     assert [call.name for call in partial.invalid_tool_calls] == ["count", "say", "count"]
 
 
+@pytest.mark.usefixtures("short_jitter")
 @pytest.mark.parametrize("form", ["sync-whole", "async-whole"])
 def test_a_second_answer_is_retried_from_its_beginning(emulator: Emulator, form: str) -> None:
     """If it breaks off unseen, a whole answer holds nothing of the attempt that failed."""
