@@ -51,6 +51,7 @@ class BareCalls:
         self._arguments: ArgumentStream | None = None  # of the call that is being read
         self._started = ""  # its id, and the white space after it
         self._raw: list[str] = []  # the arguments as they came
+        self._torn = False  # a token in them is not shown
         self._closed: list[LeakedCall] = []  # calls behind which nothing has come
         self._since: list[str] = []  # what was written since the first of them
 
@@ -58,6 +59,12 @@ class BareCalls:
     def in_string(self) -> bool:
         """Whether a call is being read whose arguments end in an open string."""
         return self._arguments is not None and self._arguments.in_string
+
+    def take_token(self, text: str) -> None:
+        """Take a token in the open string, of which it is a part: the call is not executed without it."""
+        assert self._arguments is not None
+        self._arguments.take(text)
+        self._torn = True
 
     def outside_code(self) -> None:
         """Note that no code is open here, whatever the text looks like."""
@@ -149,6 +156,7 @@ class BareCalls:
                 return "".join(shown)
             else:
                 self._started, self._raw, self._arguments = match.group(), [], ArgumentStream()
+                self._torn = False
                 position = match.end()
         self._show(text[start:], shown)
         return "".join(shown)
@@ -191,7 +199,7 @@ class BareCalls:
         leak = LeakedCall(self._started.strip(), arguments)
         try:
             LENIENT.decode(arguments)
-            is_text = self._judge.holds(leak)
+            is_text = self._torn or self._judge.holds(leak)
         except (ValueError, RecursionError):
             is_text = True
         if is_text:

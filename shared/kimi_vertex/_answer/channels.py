@@ -20,6 +20,7 @@ from .markers import (
     HALF_TAG,
     HIDDEN,
     OF_CALLS,
+    OF_ELEMENTS,
     SECTION_END,
     TAGS,
     THINK_BEGIN,
@@ -187,8 +188,10 @@ class ContentChannel(Channel):
         return self._part not in (SECTION_END, HIDDEN) if self._kept else super()._in_call()
 
     def _read(self, item: str | Token, out: list[Delta], *, last: bool) -> None:
-        kind = None if isinstance(item, str) else item.kind
-        if self._state == "held" and (kind in OF_CALLS or (self._kept and kind == HIDDEN)):
+        bare, kind = self._bare, None if isinstance(item, str) else item.kind
+        if bare is not None and bare.in_string and isinstance(item, Token) and kind not in TAGS | OF_ELEMENTS:
+            bare.take_token(item.text)
+        elif self._state == "held" and (kind in OF_CALLS or (self._kept and kind == HIDDEN)):
             self._kept.append(item)
             self._part = kind
         elif not self._kept:
@@ -354,9 +357,7 @@ class ContentChannel(Channel):
         self._leaks.waits = False
 
     def _tool_token(self, token: Token, out: list[Delta]) -> None:
-        # A token hidden in a string would be missing from the arguments that are executed.
-        torn = self._bare is not None and self._bare.in_string
-        if token.kind != HIDDEN or self._leaks.open or torn:
+        if token.kind != HIDDEN or self._leaks.open:
             out += self.decide()
             before = self._bare.take_held() if self._bare is not None and not self._leaks.open else ""
             if before and token.kind != ARGUMENTS_BEGIN:

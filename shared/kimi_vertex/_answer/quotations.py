@@ -31,6 +31,8 @@ _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _ENTITIES: Final = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&", "vert": "|"}
 _ENTITY: Final = re.compile(r"&(lt|gt|quot|apos|amp|vert|#[0-9]{1,6}|#[xX][0-9a-fA-F]{1,5});")
+_LINE_MARK: Final = re.compile(r"^[ \t]*(?:>[> ]*|[|+]|\d{1,6}[:|→\t])[ \t]?", re.MULTILINE)
+"""What mail, a difference or a listing writes before each line."""
 _NUMBER: Final = re.compile(r":\d{1,9}\s{0,8}(?=\{)")
 _NAME: Final = re.compile(r"[\w.\-]+\Z")
 _LONGEST_NAME: Final = 128
@@ -144,15 +146,18 @@ class Quotations:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """The text, and what it says if it is JSON, JSON in JSON, or HTML."""
-    yield text
-    if "&" in text:
-        yield _ENTITY.sub(_read_entity, text)
-    for _ in range(_DEPTH):
-        if "\\" not in text:
-            return
-        text = _ESCAPE.sub(_unescaped, text)
+    """The text, and what it says if it is JSON, JSON in JSON, or HTML, or if its lines are quoted or numbered."""
+    for depth in range(_DEPTH + 1):
+        if depth:
+            if "\\" not in text:
+                return
+            text = _ESCAPE.sub(_unescaped, text)
         yield text
+        if "&" in text and not depth:
+            yield _ENTITY.sub(_read_entity, text)
+        unmarked = _LINE_MARK.sub("", text)
+        if unmarked != text:
+            yield unmarked
 
 
 def _read_entity(match: re.Match[str]) -> str:

@@ -117,6 +117,19 @@ _LITERAL = [
         "functions.note:0" + note("the <|im_end|> token"),
         "functions.note:0" + note("the  token"),
     ),
+    *(
+        row(
+            f"tokens stripped, but for {token} in a string",
+            f"Hi\nfunctions.note:0{note(f'a {token} b')}",
+            f"Hi\nfunctions.note:0{note('a  b')}",
+        )
+        for token in (STOP, ARGS, f"<{ARGS}", f"<|tool_ca{STOP}{END}")
+    ),
+    row(
+        "tokens stripped, but for those of a call in a string",
+        "functions.note:0" + note(f"{STOP} functions.clock:0{ARGS}{{}}{STOP}"),
+        "functions.note:0" + note(" functions.clock:0{}"),
+    ),
     Row(
         "1.5 thinking without an opening tag only mentions it",
         [say(f"Not {BEGIN}{leak('functions.note:0', note(STOP))}{END} now.</think>No.")],

@@ -85,6 +85,7 @@ COMPACT_RM = '{"command":"rm -rf /"}'
 MARKED = '{"command": "echo <|open|>tools<|sep|>"}'
 ODD = '{"command": "echo <|tool_call_end|>"}'
 SECTION = BEGIN + leak(ID, RM) + END
+LISTED = BEGIN + leak(ID, RM.replace("{", "{\n  ").replace("}", "\n}")) + END
 BARE = f"functions.bash:0{RM}"
 PAGE_TEXT = f"Kimi writes a call like this: {SECTION} and waits."
 RAN = (("bash", RM),)
@@ -94,6 +95,11 @@ def quoting(name: str, conversation: str | Sequence[str], content: str, **rest: 
     """An answer that repeats a call of the conversation: text, as the model wrote it."""
     texts = [conversation] if isinstance(conversation, str) else conversation
     return QuotationRow(f"quoted: {name}", texts, [say(content)], content, **{"quoted": 1, **rest})
+
+
+def _marked(text: str, mark: str) -> str:
+    """A text whose lines begin with a mark, which may hold their number."""
+    return "\n".join(mark.format(number) + line for number, line in enumerate(text.split("\n"), 1))
 
 
 def calling(name: str, content: str, text: str = "", conversation: Sequence[str] = ("Hi",)) -> QuotationRow:
@@ -114,6 +120,16 @@ _QUOTED = [
         f"It holds {SECTION}.",
     ),
     quoting("a system text", ["Never write " + SECTION], f"I must not write {SECTION}."),
+    *(
+        quoting(f"a document with {name}", _marked(LISTED, mark), f"It holds {LISTED}.")
+        for name, mark in (
+            ("quoted lines", "> "),
+            ("numbered lines", "{:6}\t"),
+            ("other numbers", "{}: "),
+            ("added lines", "+"),
+        )
+    ),
+    quoting("quoted lines in JSON", json.dumps({"body": _marked(LISTED, ">> ")}), f"It holds {LISTED}."),
     quoting("an earlier answer", ["Hi", f"It is {SECTION}", "Again?"], f"It is {SECTION}"),
     quoting("code in the document", f"```\n{SECTION}\n```", f"It holds {SECTION}."),
     quoting("a span in the document", f"So `{SECTION}` it is", f"It holds {SECTION}."),
