@@ -112,18 +112,11 @@ def test_options_reach_the_request(kimi: Emulator) -> None:
     assert "high" in str(body)
 
 
-def test_a_terminal_folds_the_thinking(kimi: Emulator) -> None:
-    """On a terminal it is gray, and one line when the answer begins."""
-    kimi.enqueue(Turn(thinking="Short waves scatter.", text="Blue."))
+def test_a_terminal_folds_the_thinking_and_renders_the_answer(kimi: Emulator) -> None:
+    """On a terminal thinking is gray, and one line when the answer begins; Markdown is shown as what it means."""
+    kimi.enqueue(Turn(thinking="Short waves scatter.", text="Light is **blue**."))
     written = on_terminal("ask", "Why?")
     assert f"{GRAY}\u25b8 thought for " in written
-    assert "Blue." in written
-
-
-def test_a_terminal_renders_the_answer(kimi: Emulator) -> None:
-    """Markdown is shown as what it means."""
-    kimi.enqueue(Turn(text="Light is **blue**."))
-    written = on_terminal("ask", "Why?")
     assert "\x1b[1mblue" in written
     assert "**" not in written
 

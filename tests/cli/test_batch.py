@@ -512,20 +512,14 @@ def test_a_full_disk_stops_the_job(files: Files, kimi: Emulator) -> None:
 
 
 def test_a_terminal_sees_one_line(files: Files) -> None:
-    """Rows, speed, time left, tokens and pace, written over; the end stays."""
+    """Rows, speed, time left, tokens and pace, written over, no wider than the terminal; the end stays, and is whole."""
     files.write(numbered(20))
-    written = on_terminal(*files.arguments)
-    assert "\r\x1b[K20/20 · " in written
-    assert "0 aside" in written
-    assert "tokens" in written
-
-
-def test_a_narrow_terminal_sees_one_line(files: Files) -> None:
-    """What is written over is no wider than the terminal; only the end is shown whole."""
-    files.write(numbered(20))
-    *over, _ = on_terminal(*files.arguments, columns=40).split("\r\x1b[K")
+    *over, end = on_terminal(*files.arguments, columns=40).split("\r\x1b[K")
     assert over
     assert max(map(len, over)) < 40
+    assert end.startswith("20/20 · ")
+    assert "0 aside" in end
+    assert "tokens" in end
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])

@@ -20,15 +20,16 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def cpu(*arguments: str) -> float:
-    """Seconds of the processor that an interpreter takes, the lesser of two runs."""
+    """Seconds of the processor that an interpreter takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert python(*arguments).returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    def once() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert python(*arguments).returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    return min(once() for _ in range(2))
+def costs_at_most(times: float, ours: str, floor: str) -> bool:
+    """Whether one program takes so many times what another does, in one of four tries: the machine may be busy."""
+    return any(cpu("-c", ours) <= times * cpu("-c", floor) for _ in range(4))
 
 
 def help_of(*command: str) -> str:
@@ -37,7 +38,7 @@ def help_of(*command: str) -> str:
 
 def test_help_costs_little_more_than_its_libraries() -> None:
     """`--help` takes at most three times the processor time of importing typer and rich."""
-    assert cpu("-c", help_of()) <= 3 * cpu("-c", "import typer, rich")
+    assert costs_at_most(3, help_of(), "import typer, rich")
 
 
 def test_a_command_explains_itself_as_cheaply_as_any() -> None:
@@ -51,7 +52,7 @@ def test_a_command_explains_itself_as_cheaply_as_any() -> None:
         "app.command()(two)\n"
         "app(['one', '--help'])\n"
     )
-    assert cpu("-c", help_of("ask")) <= 1.5 * cpu("-c", program)
+    assert costs_at_most(1.5, help_of("ask"), program)
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
@@ -109,8 +110,11 @@ def test_wrong_usage_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--api" in capsys.readouterr().err
 
 
-def test_a_failed_request_points_at_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_request_points_at_the_doctor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An error of the way to the service is followed by the command that looks for its cause."""
+    monkeypatch.setenv("KIMI_VERTEX_MAX_RETRIES", "0")
     assert main(["ask", "--base-url", "http://127.0.0.1:9/v1", "--model", "kimi", "Hi"]) == 1
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ")

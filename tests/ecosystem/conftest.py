@@ -27,7 +27,7 @@ def model(emulator: Emulator) -> ChatKimiVertex:
     return ChatKimiVertex(base_url=emulator.base_url, access_token=SecretStr(SECRET))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def population() -> BaseTool:
     """A tool."""
 

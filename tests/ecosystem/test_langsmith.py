@@ -37,6 +37,7 @@ class Catcher(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes
 
     def do_POST(self) -> None:
         assert isinstance(self.server, Catcher)

@@ -216,14 +216,11 @@ TURNS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-@pytest.mark.parametrize("way", ["invoke", "stream", "invoke v1", "stream v1", "v3"])
-@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
-@pytest.mark.parametrize("vendor", HELD)
-def test_kimi_s_turns_go_to_them(
-    emulator: Emulator, vendors: Vendors, population: BaseTool, vendor: str, turn: Turn, way: str
-) -> None:
-    """Each kind of answer, however it was asked for, is written by the other adapter, with its text and its calls."""
+WAYS = ("invoke", "stream", "invoke v1", "stream v1", "v3")
+
+
+def ask(emulator: Emulator, population: BaseTool, turn: Turn, way: str) -> AIMessage:
+    """Kimi's turn as LangChain has it, asked for in one of the ways."""
     emulator.enqueue(turn)
     settings: Any = {"output_version": "v1"} if way.endswith("v1") else {}
     kimi: Any = ChatKimiVertex(base_url=emulator.base_url, **settings)
@@ -236,8 +233,29 @@ def test_kimi_s_turns_go_to_them(
             message += chunk
     else:
         message = bound.invoke("q")
-    make(vendor, vendors.url).bind_tools([population]).invoke(told(message))
-    sent = json.dumps(vendors.bodies[-1][HELD[vendor]])
-    assert ("A moment." in sent) == (turn.text == "A moment.")
-    for call in message.tool_calls:
-        assert call["args"]["city"] in sent
+    return cast(AIMessage, message)
+
+
+@pytest.fixture(scope="module")
+def kimis(population: BaseTool) -> dict[str, dict[str, AIMessage]]:
+    """Each kind of turn of Kimi's, in each of the ways."""
+    with Emulator() as emulator:
+        return {
+            kind: {way: ask(emulator, population, turn, way) for way in WAYS} for kind, turn in TURNS.items()
+        }
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+@pytest.mark.parametrize("kind", TURNS)
+@pytest.mark.parametrize("vendor", HELD)
+def test_kimi_s_turns_go_to_them(
+    kimis: dict[str, dict[str, AIMessage]], vendors: Vendors, population: BaseTool, vendor: str, kind: str
+) -> None:
+    """Each kind of answer, however it was asked for, is written by the other adapter, with its text and its calls."""
+    theirs = make(vendor, vendors.url).bind_tools([population])
+    for way, message in kimis[kind].items():
+        theirs.invoke(told(message))
+        sent = json.dumps(vendors.bodies[-1][HELD[vendor]])
+        assert ("A moment." in sent) == (TURNS[kind].text == "A moment."), way
+        for call in message.tool_calls:
+            assert call["args"]["city"] in sent, way
