@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -12,6 +11,8 @@ import httpx
 import pytest
 
 from kimi_vertex_emulator import Emulator
+
+from .support_http import PLAIN
 
 MODEL = "moonshotai/kimi-k2-thinking-maas"
 
@@ -108,8 +109,7 @@ def tool() -> ToolMaker:
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    # Nothing here is encrypted, and to load the authorities takes longer than most of these tests.
-    with httpx.Client(timeout=10, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client:
+    with httpx.Client(timeout=10, verify=PLAIN) as client:
         yield client
 
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from kimi_vertex_emulator import Cassette, Emulator, Interaction, Recorded, Turn
 from kimi_vertex_emulator._redact import Redactor
 
+from .support_http import PLAIN
+
 PATH = "/v1/projects/PROJECT/locations/global/endpoints/openapi/chat/completions"
 ANSWER = '{"choices":[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}]}'
 
@@ -31,7 +33,7 @@ def taped(answer: str, *messages: dict[str, Any], **body: Any) -> Interaction:
 
 def text(emulator: Emulator, *messages: dict[str, Any], **body: Any) -> str:
     asked = {"messages": list(messages), "model": "m/k", **body}
-    answer = httpx.post(f"{emulator.base_url}/chat/completions", json=asked)
+    answer = httpx.post(f"{emulator.base_url}/chat/completions", json=asked, verify=PLAIN)
     found = answer.json()
     return str(found["choices"][0]["message"]["content"] if answer.is_success else found["error"]["message"])
 

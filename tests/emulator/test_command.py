@@ -19,6 +19,8 @@ from kimi_vertex_emulator import Cassette, Emulator, Interaction, Rules, Turn
 from kimi_vertex_emulator.__main__ import _emulator, _parser, main
 from kimi_vertex_emulator.__main__ import _rules as rules_of
 
+from .support_http import PLAIN
+
 USER = {"role": "user", "content": "What is 1 + 2?"}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
@@ -51,7 +53,7 @@ def test_the_command_prints_the_variable_serves_and_ends_quietly() -> None:
         name, _, host = process.stdout.readline().strip().removeprefix("export ").partition("=")
         assert name == "KIMI_VERTEX_EMULATOR_HOST"
         body = {"messages": [{"role": "developer", "content": "Hi"}]}
-        assert httpx.post(f"http://{host}/v1/chat/completions", json=body).status_code == 200
+        assert httpx.post(f"http://{host}/v1/chat/completions", json=body, verify=PLAIN).status_code == 200
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=10)
     assert process.returncode == 0
@@ -70,7 +72,7 @@ def test_the_command_takes_the_settings_of_an_emulator(tmp_path: Path) -> None:
 
     def pieces(host: str) -> list[str]:
         asked = {"messages": [{"role": "user", "content": "Something longer"}], "stream": True}
-        lines = httpx.post(f"http://{host}/v1/chat/completions", json=asked).text.splitlines()
+        lines = httpx.post(f"http://{host}/v1/chat/completions", json=asked, verify=PLAIN).text.splitlines()
         chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
         return [chunk["choices"][0]["delta"].get("content") for chunk in chunks if chunk["choices"]]
 
@@ -80,9 +82,11 @@ def test_the_command_takes_the_settings_of_an_emulator(tmp_path: Path) -> None:
         given = pieces(host)
         process.stdout.readline()
         url = f"http://{host}/v1/chat/completions"
-        answer, refused = (httpx.post(url, json={**body, "temperature": t}) for t in (1, 0.5))
+        answer, refused = (httpx.post(url, json={**body, "temperature": t}, verify=PLAIN) for t in (1, 0.5))
         line = process.stdout.readline()
-        token = httpx.post(f"http://{host}/token", data={"grant_type": "refresh_token", "refresh_token": "r"})
+        token = httpx.post(
+            f"http://{host}/token", data={"grant_type": "refresh_token", "refresh_token": "r"}, verify=PLAIN
+        )
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=10)
     assert answer.json()["choices"][0]["message"]["reasoning"] == "Hm."
@@ -113,8 +117,8 @@ def test_the_command_replays_asks_for_a_bearer_and_has_a_quota(tmp_path: Path) -
             {**asked, "messages": [{"role": "user", "content": word}]} for word in ("Ask Globex", "Else")
         ]
         bearer = {"authorization": "Bearer ya29.of-the-test"}
-        refused = httpx.post(url, json=bodies[0])
-        answers = [httpx.post(url, json=body, headers=bearer) for body in [*bodies, bodies[1]]]
+        refused = httpx.post(url, json=bodies[0], verify=PLAIN)
+        answers = [httpx.post(url, json=body, headers=bearer, verify=PLAIN) for body in [*bodies, bodies[1]]]
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=10)
     assert [refused.status_code, *(answer.status_code for answer in answers)] == [401, 200, 404, 429]

@@ -10,6 +10,8 @@ import pytest
 
 from kimi_vertex_emulator import Deployment, Emulator, Turn
 
+from .support_http import PLAIN
+
 HERE = "projects/acme/locations/us-central1"
 NAME = f"{HERE}/endpoints/123"
 
@@ -22,12 +24,12 @@ def owned() -> Iterator[Emulator]:
 
 
 def get(emulator: Emulator, path: str) -> httpx.Response:
-    return httpx.get(f"{emulator.origin}/v1/{path}")
+    return httpx.get(f"{emulator.origin}/v1/{path}", verify=PLAIN)
 
 
 def ask(emulator: Emulator, name: str = NAME, **more: Any) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": "Hi"}], **more}
-    return httpx.post(f"{emulator.origin}/v1/{name}/chat/completions", json=body)
+    return httpx.post(f"{emulator.origin}/v1/{name}/chat/completions", json=body, verify=PLAIN)
 
 
 def message(response: httpx.Response) -> str:

@@ -12,6 +12,8 @@ import pytest
 
 from kimi_vertex_emulator import DIALECTS, Call, Dialect, Emulator, Turn
 
+from .support_http import PLAIN
+
 THINKING, TEXT = "I look it up.", "It snows."
 TURN = Turn(thinking=THINKING, text=TEXT, tool_calls=[Call("look", {"at": "sky"})])
 SECTION = (
@@ -186,7 +188,7 @@ def test_random_cuts_come_from_the_seed() -> None:
         body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
         with Emulator(chunking="random", seed=seed) as emulator:
             emulator.enqueue(turn)
-            httpx.post(f"{emulator.origin}/v1/chat/completions", json=body)
+            httpx.post(f"{emulator.origin}/v1/chat/completions", json=body, verify=PLAIN)
             events = [event for _, event in emulator.exchanges[0].events if isinstance(event, dict)]
         deltas = [choice["delta"].get("content") for event in events for choice in event["choices"]]
         assert "".join(filter(None, deltas)) == turn.text

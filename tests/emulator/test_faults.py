@@ -79,7 +79,7 @@ LATE = FAULTS[FAULTS.index("reset-mid") :]
 
 @pytest.fixture
 def client(emulator: Emulator) -> Any:
-    patient = Timeouts(connect=5, first_byte=0.3, idle=0.3)
+    patient = Timeouts(connect=5, first_byte=0.2, idle=0.2)
     with KimiVertexClient(
         base_url=emulator.base_url, access_token="t", max_retries=0, pace=None, timeout=patient
     ) as made:
@@ -89,7 +89,7 @@ def client(emulator: Emulator) -> Any:
 @pytest.mark.parametrize("kind", FAULTS)
 def test_each_fault_reaches_the_client(emulator: Emulator, client: Any, kind: str) -> None:
     """Each kind of fault is the documented error of the client, or, where it harms nothing, an answer."""
-    emulator.enqueue(Fault(kind, turn=TURN, seconds=0.2 if kind == "keep-alive" else 30))
+    emulator.enqueue(Fault(kind, turn=TURN, seconds=0.1 if kind == "keep-alive" else 30))
     expected = STREAMED[kind]
     if expected is None:
         list(client.stream("Hi"))
@@ -102,7 +102,7 @@ def test_each_fault_reaches_the_client(emulator: Emulator, client: Any, kind: st
 @pytest.mark.parametrize("kind", LATE)
 def test_a_late_fault_lets_a_part_through(emulator: Emulator, http: httpx.Client, kind: str) -> None:
     """In the middle of a stream the events before the fault arrive as they are."""
-    emulator.enqueue(Fault(kind, after=2, seconds=0.1, turn=TURN))
+    emulator.enqueue(Fault(kind, after=2, seconds=0.05, turn=TURN))
     body = {"model": "a/b", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     got = b""
     try:
@@ -132,7 +132,7 @@ def test_what_is_whole_but_odd_is_read_whole(
     emulator: Emulator, client: Any, kind: str, stream: bool
 ) -> None:
     """Signs of life, another content type and missing marks at the end cost nothing of the answer."""
-    emulator.enqueue(Fault(kind, seconds=0.2, turn=TURN))
+    emulator.enqueue(Fault(kind, seconds=0.1, turn=TURN))
     read = accumulate(client.stream("Hi")) if stream else client.complete("Hi")
     assert (read.thinking, read.text) == (TURN.thinking, TURN.text)
 

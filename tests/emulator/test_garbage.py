@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from kimi_vertex_emulator import Emulator
 
+from .support_http import PLAIN
+
 CHAT = "/v1/projects/p/locations/global/endpoints/openapi/chat/completions"
 BODY = {"model": "moonshotai/kimi-k2-thinking-maas", "messages": [{"role": "user", "content": "Hi"}]}
 CALL = {"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -165,7 +167,7 @@ def test_ipv6_has_brackets() -> None:
     """On `::1` the address can be used in a URL as it is."""
     with Emulator(host="::1") as emulator:
         assert emulator.host.startswith("[::1]:")
-        assert httpx.post(emulator.origin + CHAT, json=BODY).status_code == 200
+        assert httpx.post(emulator.origin + CHAT, json=BODY, verify=PLAIN).status_code == 200
 
 
 def test_threads_may_script_and_ask_at_once(emulator: Emulator) -> None:
@@ -174,7 +176,7 @@ def test_threads_may_script_and_ask_at_once(emulator: Emulator) -> None:
 
     def work(number: int) -> None:
         try:
-            with httpx.Client() as client:
+            with httpx.Client(verify=PLAIN) as client:
                 for turn in range(10):
                     words = f"question {number}/{turn}."
                     emulator.on(words).answer(f"answer {number}/{turn}")

@@ -16,6 +16,8 @@ import pytest
 
 from kimi_vertex_emulator import ChatRequest, Emulator, Fault, Raw, Turn
 
+from .support_http import PLAIN
+
 CHAT = "/v1/projects/p/locations/global/endpoints/openapi/chat/completions"
 BODY = {"model": "moonshotai/kimi-k2-thinking-maas", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -181,7 +183,10 @@ def test_a_client_that_leaves_is_noticed_at_once(
 ) -> None:
     """A disconnect during a pause frees the connection and logs no error."""
     emulator.enqueue(Raw([b"data: {}\n\n", 60.0]))
-    with httpx.Client() as client, client.stream("POST", emulator.origin + CHAT, json=BODY) as response:
+    with (
+        httpx.Client(verify=PLAIN) as client,
+        client.stream("POST", emulator.origin + CHAT, json=BODY) as response,
+    ):
         pieces = response.iter_raw()  # dropping the iterator would close the response
         next(pieces)
         assert emulator.open_connections == 1

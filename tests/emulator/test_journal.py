@@ -9,6 +9,8 @@ import pytest
 
 from kimi_vertex_emulator import Call, Emulator, Exchange, Fault, Raw, Turn
 
+from .support_http import PLAIN
+
 TURN = Turn(thinking=["Snow", "y."], text=["It ", "snows."], tool_calls=[Call("look", {"a": 1})])
 
 
@@ -87,7 +89,7 @@ def test_a_missed_expectation_is_readable(kimi: Any) -> None:
 
 def test_the_journal_can_be_bounded() -> None:
     """With a limit only the newest are kept, requests too."""
-    with Emulator(journal_limit=2) as emulator, httpx.Client() as http:
+    with Emulator(journal_limit=2) as emulator, httpx.Client(verify=PLAIN) as http:
         for number in range(4):
             body = {"model": "m/k", "messages": [{"role": "user", "content": str(number)}]}
             http.post(f"{emulator.base_url}/chat/completions", json=body)

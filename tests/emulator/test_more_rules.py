@@ -11,6 +11,8 @@ import pytest
 from kimi_vertex import ContextOverflowError, KimiVertexClient, Message, NotFoundError, ToolCall
 from kimi_vertex_emulator import Emulator, Rules, Turn
 
+from .support_http import PLAIN
+
 MODEL = "moonshotai/kimi-k2-thinking-maas"
 
 
@@ -117,7 +119,7 @@ def test_a_model_that_is_not_there_is_404(emulator: Emulator) -> None:
     with client, pytest.raises(NotFoundError, match="Publisher Model"):
         client.complete("Hi")
     own = f"{emulator.origin}/v1/projects/p/locations/r/endpoints/1/chat/completions"
-    assert httpx.post(own, json={"model": MODEL, "messages": [user()]}).status_code == 200
+    assert httpx.post(own, json={"model": MODEL, "messages": [user()]}, verify=PLAIN).status_code == 200
 
 
 def test_issued_tokens_can_expire(emulator: Emulator, http: httpx.Client) -> None:

@@ -15,6 +15,7 @@ from kimi_vertex import APIError, KimiVertexClient
 from kimi_vertex_emulator import Call, Cassette, Emulator, Fault, Raw, Recorder, Turn
 from tests.core.target.support_hosts import HOSTS, goes_to, said
 
+from .support_http import PLAIN
 from .support_record import PROJECT, TOKEN, ask, recorded_by_command
 
 TURNS = [
@@ -78,7 +79,7 @@ def test_no_secret_is_in_the_file(upstream: Emulator, tmp_path: Path, stream: bo
             "metadata": {"api_key": "plain"},
         }
         url = f"{target(recorder.origin, '4815162342')}/chat/completions?key=querykey&alt=x"
-        assert httpx.post(url, json=body, headers=headers).status_code == 200
+        assert httpx.post(url, json=body, headers=headers, verify=PLAIN).status_code == 200
     text = file.read_text("utf-8")
     secrets = [
         TOKEN,
@@ -95,7 +96,7 @@ def test_no_secret_is_in_the_file(upstream: Emulator, tmp_path: Path, stream: bo
     assert [secret for secret in secrets if secret.lower() in text.lower()] == []
     with Emulator(replay=Cassette.load(file, redact=["globex"])) as emulator:
         url = target(emulator.origin, "4815162342")
-        httpx.post(f"{url}/chat/completions", json=body, headers=headers)
+        httpx.post(f"{url}/chat/completions", json=body, headers=headers, verify=PLAIN)
         (exchange,) = emulator.exchanges
         assert exchange.text == "I am PROJECT; ask EMAIL, in projects/PROJECT or REDACTED."
         assert exchange.thinking == "so PROJECT"
@@ -125,7 +126,7 @@ def test_an_answer_streams_through(upstream: Emulator, tmp_path: Path) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
     with Recorder(upstream.origin, file) as recorder:
         url = f"{target(recorder.origin)}/chat/completions"
-        with httpx.stream("POST", url, json=body, headers=headers) as response:
+        with httpx.stream("POST", url, json=body, headers=headers, verify=PLAIN) as response:
             chunks = response.iter_bytes()
             next(chunks)
             assert upstream.exchanges[0].ending == "running"
@@ -176,7 +177,7 @@ def test_other_routes_are_not_forwarded(upstream: Emulator, tmp_path: Path, path
     """Token requests, and what is not below the target's path, end at the recorder."""
     with Recorder(target(upstream.origin), tmp_path / "c.json") as recorder:
         assert recorder.base_url == target(recorder.origin)
-        assert httpx.post(f"{recorder.origin}{path}", json={}).status_code == 404
+        assert httpx.post(f"{recorder.origin}{path}", json={}, verify=PLAIN).status_code == 404
     assert upstream.requests == []
 
 
@@ -185,7 +186,10 @@ def test_endpoints_and_lists_of_models_are_recorded(upstream: Emulator, tmp_path
     file = tmp_path / "c.json"
     places = [target("", "7"), f"{target('')}/models"]
     with Recorder(upstream.origin, file) as recorder:
-        live = [httpx.get(recorder.origin + place, headers={"authorization": "Bearer t"}) for place in places]
+        live = [
+            httpx.get(recorder.origin + place, headers={"authorization": "Bearer t"}, verify=PLAIN)
+            for place in places
+        ]
     assert [answer.status_code for answer in live] == [200, 200]
     assert [item.method for item in Cassette.load(file).interactions] == ["GET", "GET"]
     assert PROJECT not in file.read_text("utf-8")
@@ -197,7 +201,9 @@ def test_what_a_client_does_not_read_is_not_recorded(upstream: Emulator, tmp_pat
     body = {"model": "m/k", "messages": [{"role": "user", "content": "x"}], "stream": True}
     with Recorder(upstream.origin, tmp_path / "c.json") as recorder:
         url = f"{target(recorder.origin)}/chat/completions"
-        with httpx.stream("POST", url, json=body, headers={"authorization": "Bearer t"}) as response:
+        with httpx.stream(
+            "POST", url, json=body, headers={"authorization": "Bearer t"}, verify=PLAIN
+        ) as response:
             next(response.iter_bytes())
     assert recorder.cassette.interactions == []
 
@@ -207,7 +213,7 @@ def test_a_target_that_is_not_there_is_a_502(tmp_path: Path) -> None:
     with Emulator() as gone:
         origin = gone.origin
     with Recorder(origin, tmp_path / "c.json") as recorder:
-        answer = httpx.post(f"{target(recorder.origin)}/chat/completions", json={})
+        answer = httpx.post(f"{target(recorder.origin)}/chat/completions", json={}, verify=PLAIN)
     assert answer.status_code == 502
     assert "ConnectError" in answer.text
     assert not (tmp_path / "c.json").exists()

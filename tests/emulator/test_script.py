@@ -9,6 +9,8 @@ import pytest
 
 from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 
+from .support_http import PLAIN
+
 FULL = Turn(
     thinking=["Let ", "me see"],
     text=["It is\u2028", "18\u0085", "🚀"],
@@ -204,11 +206,11 @@ def test_thinking_can_be_switched_off(kimi: Any, switch: dict[str, Any]) -> None
 
 def test_an_emulator_can_have_a_pace(kimi: Any) -> None:
     """Turns that say no pause of their own take the emulator's between two events."""
-    kimi.emulator.pace = 0.05
+    kimi.emulator.pace = 0.03
     kimi.emulator.enqueue(Turn(text=["a", "b"]))
     kimi.events("Hi")
     offsets = [at for at, _ in kimi.emulator.exchanges[0].events]
-    assert offsets[-1] - offsets[0] >= 0.1
+    assert offsets[-1] - offsets[0] >= 0.06
 
 
 async def test_a_turn_can_pause_between_its_events(emulator: Emulator) -> None:
@@ -216,7 +218,7 @@ async def test_a_turn_can_pause_between_its_events(emulator: Emulator) -> None:
     emulator.enqueue(Turn(thinking=["thought"], text=["answer"], pause=0.1))
     body = {"model": "a/b", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
     async with (
-        httpx.AsyncClient() as client,
+        httpx.AsyncClient(verify=PLAIN) as client,
         client.stream("POST", f"{emulator.base_url}/chat/completions", json=body) as response,
     ):
         pieces = response.aiter_bytes()
