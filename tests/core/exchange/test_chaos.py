@@ -40,6 +40,8 @@ async def test_chaos() -> None:
 
     with Emulator(brain=brain, dialect="random", chunking="random", seed=1) as emulator:
         patience = Timeouts(connect=20, first_byte=20, idle=20)
-        async with KimiVertexClient(base_url=emulator.base_url, timeout=patience, max_retries=1) as client:
+        async with KimiVertexClient(
+            base_url=emulator.base_url, timeout=patience, max_retries=1, pace=None
+        ) as client:
             outcomes = Counter(await asyncio.gather(*(_ask(client) for _ in range(100))))
     assert min(outcomes[kind] for kind in ("whole", "broken off", "failed")) > 0, outcomes
