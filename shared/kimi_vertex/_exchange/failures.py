@@ -31,6 +31,7 @@ from kimi_vertex.errors import (
     StreamInterruptedError,
 )
 from kimi_vertex.events import Finish
+from kimi_vertex.options import EmptyTurnPolicy
 
 from .advice import explain, explain_overflow
 from .commands import TransportFailure
@@ -288,18 +289,17 @@ def unexpected(error: Exception, place: str, partial: Completion) -> APIError:
     )
 
 
-def empty_text(finish: Finish, place: str) -> str:
-    """What an empty turn is, for its error."""
+def empty_text(finish: Finish, place: str, policy: EmptyTurnPolicy) -> str:
+    """What an empty turn is and what to do about it, beside what is done by `policy`; for the log and the error."""
     what = {
         "thinking_only": "The model thought, but gave neither an answer nor a tool call",
         "missing_tool_calls": "The server announced tool calls and sent none",
         "nothing": "The model's turn is empty",
     }[finish.empty or "nothing"]
-    why = (
-        "; max_tokens was used up by thinking: raise it"
-        if finish.reason == "length"
-        else '; ask again, or set empty_turn="retry"'
-    )
+    if finish.reason == "length":
+        why = "; max_tokens was used up by thinking: raise it"
+    else:
+        why = "; ask again" if policy == "retry" else '; ask again, or set empty_turn="retry"'
     if finish.metadata.get("lost_closing_tag"):
         why = f"; {LOST_TAG}"
     return f"{what}{why} ({place})."

@@ -269,7 +269,7 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
         if not exchange.found_empty:
             logger.warning(
                 "%s (%s, finish reason %s); empty_turn=%r.",
-                empty_text(finish, exchange.place).removesuffix("."),
+                empty_text(finish, exchange.place, policy).removesuffix("."),
                 finish.empty,
                 finish.raw_reason,
                 policy,
@@ -290,7 +290,7 @@ def _finish(exchange: Exchange, decoder: Decoder) -> Steps[None]:
             raise Retry("an empty turn")
         if policy == "raise":
             yield Drain()
-            raise EmptyTurnError(empty_text(finish, exchange.place), partial=decoder.completion)
+            raise EmptyTurnError(empty_text(finish, exchange.place, policy), partial=decoder.completion)
     yield from _show(exchange, last)
 
 
