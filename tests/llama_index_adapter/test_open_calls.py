@@ -42,8 +42,7 @@ async def next_turn(emulator: Emulator, agent: Any, context: Context) -> list[tu
     return [(m["role"], m["content"]) for m in messages if m["role"] == "tool"]
 
 
-@pytest.mark.parametrize("resumed", [True, False])
-@pytest.mark.parametrize("kind", ["agent", "workflow"])
+@pytest.mark.parametrize(("kind", "resumed"), [("agent", True), ("workflow", False)])
 async def test_early_stop(
     emulator: Emulator, llm: KimiVertex, streaming: bool, kind: str, resumed: bool
 ) -> None:

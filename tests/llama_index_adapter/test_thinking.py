@@ -91,18 +91,22 @@ def test_events_on_the_dispatcher(
     assert events[0].class_name() == "ThinkingDeltaEvent"
 
 
-def test_events_know_their_span(
-    emulator: Emulator, llm: KimiVertex, chat: Chat, complete: Complete, recorder: Recorder
-) -> None:
+def test_events_know_their_span(emulator: Emulator, llm: KimiVertex, chat: Chat, recorder: Recorder) -> None:
     """Each piece belongs to the span of its call, also in a stream, which outlives the method."""
-    calls: list[tuple[Any, type[Any]]] = [(chat, LLMChatStartEvent), (complete, LLMCompletionStartEvent)]
-    for call, start in calls:
-        emulator.enqueue(TURN)
-        recorder.events.clear()
-        call(llm, "Hi")
-        spans = {event.span_id for event in recorder.of(ThinkingDeltaEvent)}
-        assert spans == {event.span_id for event in recorder.of(start)}
-        assert None not in spans
+    emulator.enqueue(TURN)
+    chat(llm, "Hi")
+    [start] = recorder.of(LLMChatStartEvent)
+    assert {event.span_id for event in recorder.of(ThinkingDeltaEvent)} == {start.span_id} != {None}
+
+
+def test_events_of_completions_know_their_span(
+    emulator: Emulator, llm: KimiVertex, complete: Complete, recorder: Recorder
+) -> None:
+    """The same holds for the completion methods."""
+    emulator.enqueue(TURN)
+    complete(llm, "Hi")
+    [start] = recorder.of(LLMCompletionStartEvent)
+    assert {event.span_id for event in recorder.of(ThinkingDeltaEvent)} == {start.span_id} != {None}
 
 
 def chunk(delta: str, finish: str = "null") -> bytes:
