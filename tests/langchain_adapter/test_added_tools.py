@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -14,10 +13,10 @@ from langchain_core.tools import tool
 
 from kimi_vertex import InvalidRequestError
 from kimi_vertex_emulator import Call, Emulator, Turn
-from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex.tool_search import ToolSearchMiddleware
 
-MakeModel = Callable[..., ChatKimiVertex]
+from .conftest import MakeModel
+
 K3 = "moonshotai/kimi-k3"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
@@ -18,7 +17,7 @@ from pydantic import BaseModel
 from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from langchain_kimi_vertex import ChatKimiVertex, ThinkingCallbackHandler
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+from .conftest import MakeModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -24,9 +23,10 @@ from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex, ThinkingCallbackHandler
 from langchain_kimi_vertex._chunks import Chunks
 
+from .conftest import MakeModel
+
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
 
 TURN = Turn(thinking=["Let me ", "see."], text=["It is ", "blue."])
 LOG = [

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import pytest
 from google.auth.credentials import Credentials
@@ -19,9 +19,10 @@ from kimi_vertex import ConfigurationError, Timeouts
 from kimi_vertex_emulator import Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex, register_serializable
 
+from .conftest import MakeModel
+
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
 
 SECRET = "ya29.hunter2"
 TURN = Turn(thinking="Hm.", text="Blue.")

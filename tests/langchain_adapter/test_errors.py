@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from langchain_core import exceptions as lc
@@ -17,7 +16,7 @@ from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex._errors import to_langchain_error
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+from .conftest import MakeModel
 
 
 def _refusal(status: int, message: str, code: str) -> Raw:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -12,8 +11,6 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from kimi_vertex_emulator import Emulator, Rules, Turn
 from langchain_kimi_vertex import ChatKimiVertex
-
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
 
 
 @pytest.fixture

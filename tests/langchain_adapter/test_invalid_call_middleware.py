@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
@@ -13,8 +12,6 @@ from langchain_core.tools import tool
 from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 from langchain_kimi_vertex.invalid_calls import InvalidToolCallMiddleware
-
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
 
 QUESTION: Any = {"messages": [{"role": "user", "content": "How many live in Oslo?"}]}
 CUT = Call("population", '{"city": "Os')

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
@@ -15,7 +14,7 @@ from langgraph.prebuilt import ToolNode, tools_condition
 from kimi_vertex_emulator import Call, Dialect, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+from .conftest import MakeModel
 
 K3 = "moonshotai/kimi-k3"
 DIALECTS: list[Dialect] = ["moonshot-k3", "vllm-k3", "vllm-k3-rust", "sglang-k3", "raw-k3"]

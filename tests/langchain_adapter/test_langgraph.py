@@ -5,8 +5,8 @@ Every test ends on the strict server, which refuses a history whose thinking was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
@@ -21,9 +21,8 @@ from langgraph.prebuilt import tools_condition
 from langgraph.types import Command, interrupt
 
 from kimi_vertex_emulator import Call, Emulator, Turn
-from langchain_kimi_vertex import ChatKimiVertex
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+from .conftest import MakeModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
@@ -18,9 +17,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from kimi_vertex_emulator import Call, Emulator, Raw, Turn
-from langchain_kimi_vertex import ChatKimiVertex
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+from .conftest import MakeModel
 
 QUESTION: Any = {"messages": [{"role": "user", "content": "How many live in Oslo?"}]}
 CALL = Turn(thinking="I look it up.", tool_calls=[Call("population", {"city": "Oslo"})])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import pytest
 from langchain_core.exceptions import OutputParserException
@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from kimi_vertex_emulator import Call, Emulator, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+from .conftest import MakeModel
 
 
 class Node(BaseModel):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -23,9 +22,10 @@ from kimi_vertex import CLIENT_SETTINGS, KimiVertexClient
 from kimi_vertex_emulator import Emulator, Fault, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex, register_init_chat_model
 
+from .conftest import MakeModel
+
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
 
 SECRET = "ya29.hunter2"
 TURN = Turn(thinking="Hm.", text="Blue.")

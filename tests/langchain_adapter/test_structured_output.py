@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from langchain_core import exceptions
@@ -13,8 +12,6 @@ from typing_extensions import TypedDict
 
 from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from langchain_kimi_vertex import ChatKimiVertex
-
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
 
 
 class Answer(BaseModel):

@@ -12,9 +12,9 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
 from kimi_vertex_emulator import Call, Emulator, Turn
-from langchain_kimi_vertex import ChatKimiVertex
 
-MakeModel: TypeAlias = Callable[..., ChatKimiVertex]
+from .conftest import MakeModel
+
 Ask: TypeAlias = Callable[[Runnable[Any, Any]], AIMessage]
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

@@ -62,7 +62,8 @@ def llm(make_llm: MakeLLM) -> KimiVertex:
     return make_llm()
 
 
-async def _collect(stream: Any) -> list[Any]:
+async def collect(stream: Any) -> list[Any]:
+    """All items of an asynchronous method's stream."""
     return [item async for item in await stream]
 
 
@@ -80,7 +81,7 @@ def chat(request: pytest.FixtureRequest) -> Chat:
             return list(method(history, **options))
         if name == "achat":
             return [asyncio.run(method(history, **options))]
-        return asyncio.run(_collect(method(history, **options)))
+        return asyncio.run(collect(method(history, **options)))
 
     run.__name__ = name
     return run
@@ -99,7 +100,7 @@ def complete(request: pytest.FixtureRequest) -> Complete:
             return list(method(prompt, **options))
         if name == "acomplete":
             return [asyncio.run(method(prompt, **options))]
-        return asyncio.run(_collect(method(prompt, **options)))
+        return asyncio.run(collect(method(prompt, **options)))
 
     run.__name__ = name
     return run

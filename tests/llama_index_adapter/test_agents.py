@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import (
@@ -25,7 +24,7 @@ from pydantic import BaseModel
 from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
+from .conftest import MakeLLM
 
 
 def add(a: int, b: int) -> int:

@@ -45,7 +45,7 @@ from kimi_vertex import StreamInterruptedError
 from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
+from .conftest import MakeLLM
 
 PIECE = b'data: {"choices":[{"index":0,"delta":{"content":"Hello fr"},"finish_reason":null}]}\n\n'
 WHOLE = Turn(

@@ -14,7 +14,6 @@ from pydantic import SecretStr
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
 Stream: TypeAlias = Callable[..., list[ChatResponse]]
 
 HI = [ChatMessage("Hi")]

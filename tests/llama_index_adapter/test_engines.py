@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from llama_index.core import Document, Settings, VectorStoreIndex
@@ -42,8 +42,7 @@ from pydantic import BaseModel
 from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
 
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
-Recorder: TypeAlias = Any
+from .conftest import MakeLLM, Recorder
 
 FACTS = [
     "The lighthouse of Alqueria was built in 1893 by Marta Soler.",

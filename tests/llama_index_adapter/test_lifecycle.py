@@ -11,7 +11,7 @@ import pickle
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -33,9 +33,7 @@ from kimi_vertex import (
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
-Chat: TypeAlias = Callable[..., list[Any]]
-Recorder: TypeAlias = Any
+from .conftest import Chat, MakeLLM, Recorder
 
 HI = [ChatMessage("Hi")]
 SECRET = "ya29.secret-token"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pydantic
 import pytest
@@ -27,7 +26,7 @@ from llama_index.core.workflow import Context, JsonSerializer
 from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-Chat: TypeAlias = Callable[..., list[Any]]
+from .conftest import Chat
 
 PYDANTIC = tuple(int(part) for part in pydantic.VERSION.split(".")[:2])
 BROKEN_IN_CORE = pytest.mark.xfail(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from llama_index.core.async_utils import run_jobs
 from llama_index.core.base.llms.types import (
     ChatMessage,
-    ChatResponse,
-    CompletionResponse,
     TextBlock,
     ThinkingBlock,
 )
@@ -36,10 +33,7 @@ from kimi_vertex.otel import instrument, uninstrument
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-Chat: TypeAlias = Callable[..., list[ChatResponse]]
-Complete: TypeAlias = Callable[..., list[CompletionResponse]]
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
-Recorder: TypeAlias = Any
+from .conftest import Chat, Complete, MakeLLM, Recorder
 
 USAGE = {"prompt_tokens": 111, "completion_tokens": 10, "total_tokens": 121}
 MODEL = "moonshotai/kimi-k2-thinking-maas"

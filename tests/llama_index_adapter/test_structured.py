@@ -7,9 +7,8 @@ import dataclasses
 import datetime as dt
 import enum
 import json
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from typing import TypedDict as TypingTypedDict
 
 import pytest
@@ -29,8 +28,8 @@ from kimi_vertex import InvalidRequestError
 from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
 
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
-Recorder: TypeAlias = Any
+from .conftest import MakeLLM, Recorder, collect
+
 T = TypeVar("T")
 
 
@@ -52,10 +51,6 @@ FENCE = Turn(
 ANSWERS = pytest.mark.parametrize("answer", [CALL, TEXT, FENCE], ids=["call", "text", "fence"])
 
 
-async def _collect(stream: Any) -> list[Any]:
-    return [item async for item in await stream]
-
-
 @pytest.fixture(params=["sync", "async", "sync stream", "async stream"])
 def predict(request: pytest.FixtureRequest) -> Any:
     """The objects of one of the four structured methods; the last one is the result."""
@@ -68,7 +63,7 @@ def predict(request: pytest.FixtureRequest) -> Any:
             return [asyncio.run(llm.astructured_predict(cls, PROMPT, **arguments))]
         if request.param == "sync stream":
             return list(llm.stream_structured_predict(cls, PROMPT, **arguments))
-        return asyncio.run(_collect(llm.astream_structured_predict(cls, PROMPT, **arguments)))
+        return asyncio.run(collect(llm.astream_structured_predict(cls, PROMPT, **arguments)))
 
     run.__name__ = request.param
     return run
@@ -172,7 +167,7 @@ def test_structured_llm(emulator: Emulator, llm: KimiVertex, answer: Turn) -> No
         structured.chat(messages).raw,
         list(structured.stream_chat(messages))[-1].raw,
         asyncio.run(structured.achat(messages)).raw,
-        asyncio.run(_collect(structured.astream_chat(messages)))[-1].raw,
+        asyncio.run(collect(structured.astream_chat(messages)))[-1].raw,
     ]
     assert results == [Album(**BLUE)] * 4
     assert emulator.requests[0].json["messages"][0]["content"] == "Describe Blue with {braces}."

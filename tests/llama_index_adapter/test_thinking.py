@@ -7,19 +7,16 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.instrumentation.events.llm import LLMChatStartEvent, LLMCompletionStartEvent
 
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex, ThinkingDeltaEvent
 
-Chat: TypeAlias = Callable[..., list[ChatResponse]]
-Complete: TypeAlias = Callable[..., list[CompletionResponse]]
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
-Recorder: TypeAlias = Any
+from .conftest import Chat, Complete, MakeLLM, Recorder
 
 PIECES = ["First ", "this, ", "then that."]
 TURN = Turn(thinking=PIECES, text="Done.")

@@ -13,7 +13,8 @@ from llama_index.core.tools import FunctionTool
 from kimi_vertex_emulator import Call, Emulator, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
+from .conftest import MakeLLM
+
 Ask: TypeAlias = Callable[[KimiVertex], ChatResponse]
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

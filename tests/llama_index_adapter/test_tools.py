@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
@@ -15,8 +14,7 @@ from pydantic import BaseModel
 from kimi_vertex_emulator import Call, Emulator, Rules, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-Chat: TypeAlias = Callable[..., list[ChatResponse]]
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
+from .conftest import Chat, MakeLLM
 
 
 def add(a: int, b: int) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TypeAlias
 
 import pytest
 from google.oauth2.credentials import Credentials
@@ -16,8 +14,7 @@ from kimi_vertex import AuthenticationError, InternalServerError, RequestStats
 from kimi_vertex_emulator import Emulator, Raw, Turn
 from llama_index_kimi_vertex import KimiVertex
 
-Chat: TypeAlias = Callable[..., list[ChatResponse]]
-MakeLLM: TypeAlias = Callable[..., KimiVertex]
+from .conftest import Chat, MakeLLM
 
 HI = [ChatMessage("Hi")]
 UNAUTHORISED = Raw(
