@@ -69,7 +69,9 @@ CALLS = st.lists(
     st.builds(
         Call,
         st.sampled_from(NAMES),
-        st.dictionaries(TEXTS, JSON, max_size=3),
+        st.dictionaries(
+            TEXTS.filter(bool), JSON, max_size=3
+        ),  # an argument without a name makes a call invalid
         st.none() | st.sampled_from(["call_8fBq", "functions.add:7", "579vb9nfc5QHdRfBt2hQ8UQCh1aYu1Ke"]),
     ),
     max_size=3,
@@ -153,7 +155,7 @@ def shared() -> Iterator[tuple[Emulator, KimiVertexClient]]:
 
 
 @settings(
-    max_examples=80,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
