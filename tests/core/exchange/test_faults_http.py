@@ -352,31 +352,21 @@ def two_answers(form: str, base_url: str, timeouts: Timeouts) -> list[str]:
     return asyncio.run(run())
 
 
-def test_first_byte_may_be_longer_than_idle() -> None:
-    """A head that takes longer than `idle` is waited for, on a fresh connection and on one that is reused."""
+def test_first_byte_and_idle_are_two_timeouts() -> None:
+    """A head may take longer than `idle`, and a pause longer than `first_byte`: the second time on a connection, too."""
 
-    def check(form: str) -> None:
+    def check(row: tuple[str, str]) -> None:
+        form, late = row
+        pausing = answer(form, [THINKING, 0.4, *GOOD_STREAM[1:]], [WHOLE[:9], 0.4, WHOLE[9:]])
+        reply = Turn(text="Hello", delay=0.4) if late == "head" else pausing
+        short = {"idle" if late == "head" else "first_byte": 0.3}
+        timeouts = Timeouts(**{"connect": 5, "first_byte": 15, "idle": 15, **short})
         with Emulator() as emulator:
-            emulator.enqueue(*[Turn(text="Hello", delay=0.4)] * 2)
-            timeouts = Timeouts(connect=5, first_byte=15, idle=0.3)
+            emulator.enqueue(reply, reply)
             assert two_answers(form, emulator.base_url, timeouts) == ["Hello"] * 2
             assert emulator.connections_opened == 1
 
-    each_row(FORMS, check)
-
-
-def test_idle_may_be_longer_than_first_byte() -> None:
-    """A pause in the answer is measured by `idle` only, on the second request of a connection, too."""
-
-    def check(form: str) -> None:
-        with Emulator() as emulator:
-            pausing = answer(form, [THINKING, 0.4, *GOOD_STREAM[1:]], [WHOLE[:9], 0.4, WHOLE[9:]])
-            emulator.enqueue(*[pausing] * 2)
-            timeouts = Timeouts(connect=5, first_byte=0.3, idle=15)
-            assert two_answers(form, emulator.base_url, timeouts) == ["Hello"] * 2
-            assert emulator.connections_opened == 1
-
-    each_row(FORMS, check)
+    each_row([*product(FORMS, ["head", "rest"])], check)
 
 
 def test_the_wait_between_attempts_is_no_busy_loop(emulator: Emulator) -> None:
