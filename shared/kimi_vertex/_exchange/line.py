@@ -48,7 +48,8 @@ class Held:
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        self._do_work()
+        if self._work:
+            self._do_work()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

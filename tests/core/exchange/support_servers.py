@@ -108,7 +108,6 @@ class Job:
     lost: int = 0
     pacers: list[Pacer] = field(default_factory=list)
     peak: int = 0
-    longest_wait: float = 0.0
     asked: int = 0
     """How often a turn was asked for."""
     overtook: list[int] = field(default_factory=list)
@@ -206,7 +205,6 @@ def run(
         at = bisect_left(line, place.number)
         if line[at : at + 1] != [place.number]:
             line.insert(at, place.number)
-        job.longest_wait = max(job.longest_wait, turn)
 
         def again() -> None:
             if place.wake is wake:

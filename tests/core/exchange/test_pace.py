@@ -26,80 +26,80 @@ def of_quota(job: Job, per_second: float, latency: float = 0.0) -> float:
 
 
 @pytest.mark.parametrize("quota", QUOTAS)
-@pytest.mark.parametrize(("limit", "concurrency"), [(400, 128), (200, 32)])
-def test_a_quota_is_used_and_kept(quota: type[Sliding], limit: int, concurrency: int) -> None:
-    """Of 4,000 rows under a quota none is lost, 2 % of the requests are wasted at most, and 0.9 of the quota is used."""
-    jobs = [run(quota(limit), 10 * limit, concurrency=concurrency, seed=seed) for seed in (1, 2)]
-    assert [len(job.answered) for job in jobs] == [10 * limit] * 2
+@pytest.mark.parametrize("concurrency", [128, 32])
+def test_a_quota_is_used_and_kept(quota: type[Sliding], concurrency: int) -> None:
+    """Of 2,000 rows under a quota none is lost, 2 % of the requests are wasted at most, and 0.9 of the quota is used."""
+    jobs = [run(quota(200), 2000, concurrency=concurrency, seed=seed) for seed in (1, 2)]
+    assert [len(job.answered) for job in jobs] == [2000] * 2
     assert max(job.at_start for job in jobs) <= 128
     assert max(job.wasted() for job in jobs) <= 0.02
-    assert sum(of_quota(job, limit / 5) for job in jobs) / 2 >= 0.9
+    assert sum(of_quota(job, 40) for job in jobs) / 2 >= 0.9
 
 
 @pytest.mark.parametrize("quota", QUOTAS)
 def test_two_processes_share_a_quota(quota: type[Sliding]) -> None:
     """Two processes that do not know of each other waste 3 % at most and use 0.85 of the quota."""
-    jobs = [run(quota(400), 4000, processes=2, seed=seed) for seed in (1, 2)]
+    jobs = [run(quota(200), 2000, processes=2, seed=seed) for seed in (1, 2)]
     assert max(job.wasted() for job in jobs) <= 0.03
-    assert sum(of_quota(job, 80) for job in jobs) / 2 >= 0.85
+    assert sum(of_quota(job, 40) for job in jobs) / 2 >= 0.85
 
 
 @pytest.mark.parametrize("quota", [Sliding, Fixed])
 @pytest.mark.parametrize("apart", [1.0, 2.5])
 def test_a_process_that_comes_late_finds_its_share(quota: type[Sliding], apart: float) -> None:
     """A process that begins when another one has just used up the quota is not held to the little that it gets first."""
-    jobs = [run(quota(400), 3000, processes=2, apart=apart, seed=seed) for seed in (1, 2)]
+    jobs = [run(quota(200), 1500, processes=2, apart=apart, seed=seed) for seed in (1, 2)]
     assert max(job.wasted() for job in jobs) <= 0.03
-    assert sum(of_quota(job, 80) for job in jobs) / 2 >= 0.7
+    assert sum(of_quota(job, 40) for job in jobs) / 2 >= 0.7
 
 
 @pytest.mark.parametrize("quota", QUOTAS)
 @pytest.mark.parametrize("at_first", [0, 4])
 def test_little_at_first_is_no_quota_for_long(quota: type[Sliding], at_first: int) -> None:
     """Where a target takes next to nothing for 15 seconds, the job lasts 2.5 times as long as it has to at most."""
-    job = run(quota(at_first), 2000, changes=((15.0, 400),))
+    job = run(quota(at_first), 1000, changes=((15.0, 200),))
     assert job.wasted() <= 0.02
-    assert job.answered[-1] <= 2.5 * (15 + 2000 / 80)
+    assert job.answered[-1] <= 2.5 * (15 + 1000 / 40)
 
 
 def test_a_quota_of_a_minute_is_learned() -> None:
-    """3,000 requests in a minute, over ten minutes: less than 1 % wasted, and 0.9 used."""
-    job = run(Sliding(3000, 60), 30_000)
-    assert len(job.answered) == 30_000
+    """600 requests in a minute, over ten minutes: less than 1 % wasted, and 0.9 used."""
+    job = run(Sliding(600, 60), 6000)
+    assert len(job.answered) == 6000
     assert job.wasted(60) <= 0.01
-    assert of_quota(job, 50) >= 0.9
+    assert of_quota(job, 10) >= 0.9
 
 
-@pytest.mark.parametrize(("latency", "rows"), [(5.0, 5000), (20.0, 9000)])
+@pytest.mark.parametrize(("latency", "rows"), [(5.0, 2000), (20.0, 3600)])
 def test_long_answers_change_nothing(latency: float, rows: int) -> None:
     """The bars hold for answers of 5 and 20 seconds, if twice as many may run as the quota admits in that time."""
-    job = run(Sliding(400), rows, seconds=latency, concurrency=int(2 * 80 * latency))
+    job = run(Sliding(200), rows, seconds=latency, concurrency=int(2 * 40 * latency))
     assert job.at_start <= 128
     assert job.wasted() <= 0.02
-    assert of_quota(job, 80, latency) >= 0.9
+    assert of_quota(job, 40, latency) >= 0.9
 
 
 @pytest.mark.parametrize("work", [0.002, 0.004])
 def test_a_busy_process_does_not_run_ahead_of_its_requests(work: float) -> None:
     """Where writing a request takes a while, no more are on their way than the start may cost, and as many are made."""
-    jobs = [run(Sliding(400), 1000, seconds=5.0, concurrency=800, work=work, seed=seed) for seed in (1, 2)]
-    free = run(Queue(0), 1500, seconds=30.0, concurrency=1500, work=work)
-    assert max(job.at_start for job in jobs) <= 128
+    job = run(Sliding(400), 800, seconds=5.0, concurrency=800, work=work)
+    free = run(Queue(0), 1000, seconds=30.0, concurrency=1000, work=work)
+    assert job.at_start <= 128
     assert free.answered[999] <= 36 + 1.5 * max(1.0, 1000 * work)
 
 
 @pytest.mark.parametrize("quota", [Sliding, Fixed])
 def test_a_busy_process_does_not_take_a_quota_for_a_pool(quota: type[Sliding]) -> None:
     """Where refusals are read when the answers beside them are over, these still count as what was admitted."""
-    jobs = [run(quota(400), 4000, work=0.004, seed=seed) for seed in (1, 2)]
-    assert max(job.wasted() for job in jobs) <= 0.02
-    assert min(of_quota(job, 80) for job in jobs) >= 0.9
+    job = run(quota(400), 4000, work=0.004)
+    assert job.wasted() <= 0.02
+    assert of_quota(job, 80) >= 0.9
 
 
 @pytest.mark.parametrize("latency", [0.2, 5.0])
 def test_a_pool_is_filled(latency: float) -> None:
     """A pool of 16 places is kept full to 0.85, with 2 % of the requests wasted at most."""
-    rows = 4000 if latency < 1 else 1000
+    rows = 2000 if latency < 1 else 1000
     job = run(Pool(16), rows, seconds=latency)
     assert len(job.answered) == rows
     assert job.at_start <= 128
@@ -109,7 +109,7 @@ def test_a_pool_is_filled(latency: float) -> None:
 
 def test_a_queue_is_not_held_back() -> None:
     """An engine that lets requests wait refuses nothing, and gets all that the job has."""
-    job = run(Queue(0), 2000, concurrency=500, seconds=1.0)
+    job = run(Queue(0), 1000, concurrency=500, seconds=1.0)
     assert (job.refused, job.peak) == ([], 500)
 
 
@@ -119,17 +119,17 @@ def test_no_more_wait_in_an_engine_than_are_answered_in_time(
     seconds: float, patience: float, first: float
 ) -> None:
     """Of rows that are asked for all at once, some are given up, each once, and hardly any again; all are answered."""
-    rows = int(1.2 * 16 * patience / seconds) + 200
-    job = run(Queue(16), rows, concurrency=rows, seconds=seconds, patience=patience, first=first)
+    rows = int(1.2 * 8 * patience / seconds) + 200
+    job = run(Queue(8), rows, concurrency=rows, seconds=seconds, patience=patience, first=first)
     assert (len(job.answered), job.lost) == (rows, 0)
     assert job.late
     assert sum(at > 1.5 * patience for at in job.late) <= 0.02 * rows
-    assert rows * seconds / 16 / job.answered[-1] >= 0.85
+    assert rows * seconds / 8 / job.answered[-1] >= 0.85
 
 
 def test_a_slower_engine_is_given_less() -> None:
     """Where an engine loses three quarters of its places, rows are given up once more, and then no more."""
-    job = run(Queue(64), 6000, concurrency=4000, seconds=0.5, patience=5.0, changes=((20.0, 16),))
+    job = run(Queue(16), 1500, concurrency=1000, seconds=0.5, patience=5.0, changes=((20.0, 4),))
     assert job.lost == 0
     assert job.answered[-1] > 60
     assert not [at for at in job.late if at > 40]
@@ -137,10 +137,10 @@ def test_a_slower_engine_is_given_less() -> None:
 
 def test_a_faster_engine_is_given_more() -> None:
     """Where an engine has ten times the places, they are used to 0.85 after a while, and few rows are given up for it."""
-    job = run(Queue(16), 7000, concurrency=2000, seconds=1.0, patience=10.0, changes=((20.0, 160),))
+    job = run(Queue(4), 1750, concurrency=500, seconds=1.0, patience=10.0, changes=((20.0, 40),))
     assert job.lost == 0
-    assert job.between(40, 60) >= 0.85 * 20 * 160
-    assert sum(at > 20 for at in job.late) <= 0.02 * 7000
+    assert job.between(40, 60) >= 0.85 * 20 * 40
+    assert sum(at > 20 for at in job.late) <= 0.02 * 1750
 
 
 @pytest.mark.parametrize(
@@ -156,27 +156,27 @@ def test_answers_that_take_long_by_themselves_bound_nothing(
     seconds: Callable[[random.Random], float], patience: float
 ) -> None:
     """Where requests run beside each other, those which are given up say nothing about the others."""
-    job = run(Queue(0), 6000, concurrency=1000, seconds=seconds, patience=patience)
+    job = run(Queue(0), 2400, concurrency=400, seconds=seconds, patience=patience)
     assert len(job.late) > 100
     assert job.pacers[0].state(START + job.answered[-1]).limit is None
 
 
 def test_a_thousand_requests_run_within_a_second() -> None:
     """64 go at once; then the number doubles each quarter of a second, smoothly."""
-    job = run(Queue(0), 1500, concurrency=1500, seconds=30.0)
+    job = run(Queue(0), 1000, concurrency=1000, seconds=30.0)
     pacer, now = Pacer(threading.Lock(), random.random), itertools.count()
     at_once = [pacer.turn(0.001 * next(now), Pace(), 1) for _ in range(70)]
     assert sum(isinstance(turn, Turn) for turn in at_once) in range(64, 68)
-    assert job.peak == 1500
+    assert job.peak == 1000
     assert job.answered[999] <= 37.5
 
 
 def test_a_quota_of_tokens_is_told_from_one_of_requests() -> None:
     """Prompts of very different sizes under a quota of tokens: 2 % wasted at most, and 0.85 of it used."""
-    job = run(Sliding(40_000, sizes=True), 6000, size=lambda draw: min(3000.0, 33 * draw.paretovariate(1.5)))
-    assert len(job.answered) == 6000
+    job = run(Sliding(40_000, sizes=True), 2500, size=lambda draw: min(3000.0, 33 * draw.paretovariate(1.5)))
+    assert len(job.answered) == 2500
     assert job.wasted() <= 0.02
-    mixed = run(Sliding(40_000, sizes=True), 6000, size=lambda draw: draw.choice([20, 50, 80, 250]))
+    mixed = run(Sliding(40_000, sizes=True), 2500, size=lambda draw: draw.choice([20, 50, 80, 250]))
     assert mixed.wasted() <= 0.02
     assert of_quota(mixed, 80) >= 0.85
 
@@ -184,8 +184,8 @@ def test_a_quota_of_tokens_is_told_from_one_of_requests() -> None:
 @pytest.mark.parametrize("quota", QUOTAS)
 def test_a_quota_that_falls_to_a_quarter_is_followed(quota: type[Sliding]) -> None:
     """Within three windows the pace is that of the smaller quota, and 3 % are wasted at most."""
-    job = run(quota(400), 3000, changes=((15.0, 100),))
-    assert len(job.answered) == 3000
+    job = run(quota(400), 2200, changes=((15.0, 100),))
+    assert len(job.answered) == 2200
     assert job.wasted() <= 0.03
     assert 0.65 * 400 <= job.between(30, 50) <= 1.1 * 400
 
@@ -193,9 +193,9 @@ def test_a_quota_that_falls_to_a_quarter_is_followed(quota: type[Sliding]) -> No
 @pytest.mark.parametrize("quota", QUOTAS)
 def test_a_quota_that_grows_fourfold_is_followed(quota: type[Sliding]) -> None:
     """Within three windows the pace is that of the larger quota, and 3 % are wasted at most."""
-    job = run(quota(400), 12_000, changes=((15.0, 1600),), concurrency=256)
+    job = run(quota(100), 3600, changes=((15.0, 400),))
     assert job.wasted() <= 0.03
-    assert job.between(30, 45) >= 0.75 * 3 * 1600
+    assert job.between(30, 45) >= 0.75 * 3 * 400
 
 
 def test_own_limits_are_kept() -> None:
@@ -281,6 +281,13 @@ def test_a_probe_that_is_not_refused_opens_the_gate() -> None:
     assert clock.pacer.state(3.0).closed_for is None
 
 
+def test_a_small_quota_is_tried_at_more_and_more_seldom() -> None:
+    """Where 16 requests in five seconds are all that there is, hardly more are refused than one in 20."""
+    jobs = [run(Sliding(16), 640, seed=seed) for seed in (1, 2)]
+    assert max(job.wasted() for job in jobs) <= 0.055
+    assert min(of_quota(job, 3.2) for job in jobs) >= 0.9
+
+
 def test_what_was_learned_is_forgotten() -> None:
     """After an hour without a refusal the pace is as at the start."""
     clock = Clock()
@@ -319,10 +326,10 @@ def test_a_queue_is_served_in_its_order() -> None:
 def test_places_go_to_who_came_first(server: Pool) -> None:
     """Where places are short, a request is not overtaken by more than a few, is asked for seldom, and no place stays empty."""
     pace = Pace(max_concurrency=16) if server.limit == 0 else None
-    job = run(server, 2000, concurrency=400, pace=pace)
+    job = run(server, 1200, concurrency=400, pace=pace)
     assert max(job.overtook[64:]) <= 8
-    assert 2000 * 0.2 / 16 / job.answered[-1] >= 0.93
-    assert job.asked <= 30 * 2000
+    assert 1200 * 0.2 / 16 / job.answered[-1] >= 0.93
+    assert job.asked <= 30 * 1200
 
 
 def test_waiters_that_give_up_leave_no_hole() -> None:
