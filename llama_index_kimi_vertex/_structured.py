@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import UnionType
 from typing import (
     Any,
@@ -35,6 +35,7 @@ from typing_extensions import TypedDict
 from kimi_vertex import InvalidRequestError
 from kimi_vertex.schemas import NOTHING, ObjectSchema
 
+from ._messages import invalid_tool_calls
 from ._responses import PartialObject, calls_of, tool_selections
 
 __all__ = [
@@ -120,7 +121,7 @@ def _name(output_cls: Any) -> str:
 
 
 def read_object(response: ChatResponse, output: OutputType[T]) -> T:
-    """Build the object from a finished response: from a tool call, else from JSON in the text.
+    """Build the object from a finished response: from a tool call; where none was tried, from JSON in the text.
 
     Raises:
         ValueError: The answer has no object, or one that does not fit the class (a pydantic `ValidationError`).
@@ -128,14 +129,18 @@ def read_object(response: ChatResponse, output: OutputType[T]) -> T:
     selections = tool_selections(response)
     if dropped := response.additional_kwargs.get("dropped_tool_calls"):
         _logger.warning("The model gave %d objects instead of one; the first is taken.", len(dropped) + 1)
-    text = response.message.content or ""
-    value: Any = selections[0].tool_kwargs if selections else output.schema.find(text)
+    unusable = [reason for _, reason in invalid_tool_calls(response.message.additional_kwargs)]
+    if selections:
+        value: Any = selections[0].tool_kwargs
+    else:
+        # Beside a call that cannot be read, JSON in the text may be anything: an example, or an earlier thought.
+        value = NOTHING if unusable else output.schema.find(response.message.content or "")
     if value is NOTHING:
-        raise ValueError(_no_object(response, _name(output.output_cls)))
+        raise ValueError(_no_object(response, _name(output.output_cls), unusable))
     return output.read(value)
 
 
-def _no_object(response: ChatResponse, name: str) -> str:
+def _no_object(response: ChatResponse, name: str, unusable: Sequence[str]) -> str:
     reason = str(response.additional_kwargs.get("finish_reason"))
     advice = {
         "length": "The answer was cut off: raise max_tokens, which pays for the thinking too.",
@@ -143,7 +148,8 @@ def _no_object(response: ChatResponse, name: str) -> str:
     }.get(reason, 'Describe it in the prompt, or try the other structured_output ("tool", "json_schema").')
     text = response.message.content or ""
     shown = text if len(text) <= 300 else text[:300] + "..."
-    return f"The model gave no {name} object. {advice} Its text was {shown!r} (finish_reason={reason})."
+    call = f" Its call cannot be used: {unusable[0]}." if unusable else ""
+    return f"The model gave no {name} object.{call} {advice} Its text was {shown!r} (finish_reason={reason})."
 
 
 class ObjectStream(Generic[T]):

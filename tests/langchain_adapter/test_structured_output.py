@@ -110,6 +110,16 @@ def test_a_cut_call_is_no_object(
         list(structured.stream("q")) if stream else structured.invoke("q")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_text_beside_an_unusable_call(emulator: Emulator, model: ChatKimiVertex, stream: bool) -> None:
+    """Where the model's call cannot be read, JSON in its text is not taken for the object."""
+    example = Turn(text=f"For example {TEXT}", tool_calls=[Call("Answer", "{cause}")])
+    emulator.enqueue(example, example)
+    structured = model.with_structured_output(Answer, method="function_calling")
+    with pytest.raises(OutputParserException, match="unusable"):
+        list(structured.stream("q")) if stream else structured.invoke("q")
+
+
 def test_function_calling_accepts_json_text(emulator: Emulator, model: ChatKimiVertex) -> None:
     """A model that answers with the JSON instead of calling the tool is understood."""
     emulator.enqueue(Turn(text=TEXT))

@@ -157,6 +157,14 @@ def test_cut_off_object(emulator: Emulator, llm: KimiVertex, predict: Any) -> No
     assert len(emulator.requests) == 1
 
 
+def test_text_beside_an_unusable_call(emulator: Emulator, llm: KimiVertex, predict: Any) -> None:
+    """Where the model's call cannot be read, JSON in its text is not taken for the object."""
+    example = Turn(text="For example " + json.dumps(BLUE), tool_calls=[Call("Album", "{title}")])
+    emulator.enqueue(example, example)
+    with pytest.raises(ValueError, match=r"no Album object\. Its call cannot be used: .*not valid JSON"):
+        predict(llm)
+
+
 @ANSWERS
 def test_structured_llm(emulator: Emulator, llm: KimiVertex, answer: Turn) -> None:
     """`as_structured_llm` gives objects in chat, stream and their async forms."""
