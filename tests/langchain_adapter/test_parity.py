@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 
-from kimi_vertex_emulator import Call, Emulator, Turn
+from kimi_vertex_emulator import Call, Emulator, Raw, Turn
 from langchain_kimi_vertex import ChatKimiVertex
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -173,16 +173,26 @@ async def test_v0_blocks_are_equal(emulator: Emulator, invoked: dict[str, AIMess
     assert blocks == {name: message.content_blocks for name, message in invoked.items()}
 
 
-def test_thinking_and_first_call_do_not_fuse(emulator: Emulator) -> None:
-    """Under v1, thinking and tool call 0 are two blocks in the sum of the stream."""
-    emulator.enqueue(TURNS["parallel calls"])
-    total = _summed(list(ChatKimiVertex(base_url=emulator.base_url, output_version="v1").stream("q")))
-    assert [block["type"] for block in total.content_blocks] == [
-        "reasoning",
-        "text",
-        "tool_call",
-        "tool_call",
+TURN_BY_TURN = Raw(
+    [
+        *(b'data: {"choices": [{"index": 0, "delta": {"%b": "a"}}]}\n\n' % field for field in [b"reasoning", b"content"] * 2),
+        b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
     ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "blocks"),
+    [
+        (TURN_BY_TURN, ["reasoning", "text"]),
+        (TURNS["parallel calls"], ["reasoning", "text", "tool_call", "tool_call"]),
+    ],
+)
+def test_pieces_fuse_and_blocks_do_not(emulator: Emulator, answer: Turn | Raw, blocks: list[str]) -> None:
+    """Under v1, the sum of the stream has one block for all thinking, one for all text, and one for each call."""
+    emulator.enqueue(answer)
+    total = _summed(list(ChatKimiVertex(base_url=emulator.base_url, output_version="v1").stream("q")))
+    assert [block["type"] for block in total.content_blocks] == blocks
 
 
 def test_native_v3_finishes_thinking_when_the_answer_starts(emulator: Emulator) -> None:
