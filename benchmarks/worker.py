@@ -159,6 +159,8 @@ def main(origin: str) -> None:
             try:
                 if probe.client not in workers:
                     workers[probe.client] = Worker(load(probe.client, origin), runner)
+                    if len(workers) > 1:
+                        gc.freeze()  # what one client has loaded is no garbage in a measurement of another
                 answer = asdict(workers[probe.client].measure(probe))
             except NotImplementedError:
                 answer = {"unable": True}
