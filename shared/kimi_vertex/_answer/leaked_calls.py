@@ -33,6 +33,7 @@ UNMARKED: Final = re.compile(rf"([^\s{{]{{1,{LONGEST_ID}}})\s{{0,8}}")
 """What stands between the token that opens a call and its object, if the token between them is missing."""
 UNMARKED_NATIVE: Final = re.compile(rf"([\w.\-]{{1,{LONGEST_ID}}}:\d+)\s{{0,8}}")
 """The same, if the first token is missing, too."""
+_WORD: Final = re.compile(r"[\w.\-]*\w(?::\d+)?")
 _HALF_TOKEN: Final = re.compile(r"<\|?\Z")
 
 
@@ -121,8 +122,8 @@ class LeakCollector:
             self._id = stripped.rsplit(None, 1)[-1] if stripped else ""
             if len(self._id) > LONGEST_ID:
                 self._id = ""  # a word without blanks, such as a quotation that has just been told
-            # What stands amid calls and is no native id may be the rest of a string that was cut.
-            lost = amid and UNMARKED_NATIVE.fullmatch(self._id) is None
+            # What is no id may be the rest of a string that was cut. Amid calls, so may any word that is no native id.
+            lost = not named and (UNMARKED_NATIVE if amid else _WORD).fullmatch(self._id) is None
             self._error = "the call names no tool" if lost else None
             start = len(stripped) - len(self._id)
             given_back = written[:start] if stripped[:start].strip() else ""

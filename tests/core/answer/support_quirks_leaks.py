@@ -283,6 +283,16 @@ LEAKS = [
         "",
         ("note", '{"title": "a", "body": "b"}'),
     ),
+    *(
+        Row(
+            f"1.1 no first token, and {name}",
+            [say(f"Hi {written}<|tool_call_argument_begin|>{{}}<|tool_call_end|>")],
+            "Hi ",
+            invalid=[(read, "{}")],
+            reason="tool_calls",
+        )
+        for name, written, read in (("no id", "", "clock"), ("half an id", "functions.", "functions."))
+    ),
     row("1.1 a dot before the number", BEGIN + leak("functions.bash.0", LS) + END, "", ("bash", LS)),
     Row(
         "1.1 an id that fits no tool",
