@@ -128,6 +128,12 @@ _LEFT = [
         whole_pieces=True,
     ),
     row(
+        "no arguments left: tokens behind a call that has them",
+        [calls(call(0, ID, "bash", LS)), say(f"{STOP}{END}Done.")],
+        "Done.",
+        ("bash", LS, ID),
+    ),
+    row(
         "no arguments left: an answer behind a call without any",
         [calls(begun("functions.clock:0", "clock")), say("It is late.")],
         "It is late.",
