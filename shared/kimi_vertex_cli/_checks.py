@@ -23,6 +23,7 @@ from kimi_vertex import (
     PermissionDeniedError,
     Place,
     __version__,
+    model_info,
     unknown_variables,
 )
 from kimi_vertex_cli._findings import Line, command_for, news
@@ -37,6 +38,7 @@ _PACKAGES: Final = ("google-auth", "httpx", "langchain-core", "llama-index-core"
 _VARIABLES: Final = re.compile(
     r"KIMI_VERTEX_|GOOGLE_|CLOUDSDK_|GCE_METADATA_|NO_GCE_CHECK$|SSL_CERT_|REQUESTS_CA_BUNDLE$|(?:HTTPS?|ALL|NO)_PROXY$"
 )
+_PARSER: Final = re.compile(r"--(?:tool-call|reasoning)-parser[= ](?P<parser>kimi_k\d)")
 _SECRET: Final = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 # Why Google refuses whatever is asked: not a permission on the one resource.
@@ -223,10 +225,21 @@ def _endpoint(client: KimiVertexClient, place: Place, working: Working) -> Itera
         texts.append(f"at {endpoint.host}")
     yield Line("endpoint", "ok" if endpoint.ready else "info", ", ".join(filter(None, texts)))
     if endpoint.arguments:
-        yield Line("container", "info", " ".join(endpoint.arguments))
+        yield _container(" ".join(endpoint.arguments))
     if not endpoint.resource and endpoint.state == "no model is deployed":
         command = f"gcloud ai endpoints deploy-model {endpoint.id} --region={endpoint.location} --model=MODEL"
         yield Line("endpoint", "red", "No model is deployed on the endpoint.", command)
+
+
+def _container(arguments: str) -> Line:
+    """What the container was started with, and whether its parsers are those of its model."""
+    info = model_info(_PARSER.sub("", arguments))
+    others = {found["parser"] for found in _PARSER.finditer(arguments)} - {info.parser}
+    if info.parser is None or not others:
+        return Line("container", "info", arguments)
+    right = f"--tool-call-parser {info.parser} --reasoning-parser {info.parser}"
+    text = f"It serves {info.family} with {others.pop()}'s parsers; start it with {right} ({arguments})"
+    return Line("container", "warn", text, command_for(text, None))
 
 
 def _elsewhere(client: KimiVertexClient, name: str, working: Working) -> Line | None:

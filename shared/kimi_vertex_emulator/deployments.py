@@ -33,10 +33,7 @@ that does not exist, a login without a quota project, a missing role, too narrow
 may not use."""
 
 REFUSALS: Final[tuple[str, ...]] = get_args(Refusal)
-_FLAGS: Final = {
-    "vllm": ("--enable-auto-tool-choice", "--tool-call-parser=kimi_k2", "--reasoning-parser=kimi_k2"),
-    "sglang": ("--tool-call-parser=kimi_k2", "--reasoning-parser=kimi_k2"),
-}
+_FLAGS: Final = {"vllm": ("--enable-auto-tool-choice",), "sglang": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Deployment:
     state: State = "ready"
     server: Literal["vllm", "sglang"] = "vllm"
     flags: tuple[str, ...] | None = None
-    """What the server was started with; default: the parsers for Kimi. Without them it behaves as a server without."""
+    """What the server was started with; default: its model's parsers. Without them it behaves as a server without."""
 
     def __post_init__(self) -> None:
         known(self.state, get_args(State), "state")
@@ -68,7 +65,10 @@ class Deployment:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The flags that count."""
-        return _FLAGS[self.server] if self.flags is None else self.flags
+        if self.flags is not None:
+            return self.flags
+        parser = "kimi_k3" if "k3" in self.model.lower() else "kimi_k2"
+        return (*_FLAGS[self.server], f"--tool-call-parser={parser}", f"--reasoning-parser={parser}")
 
     def has(self, flag: str) -> bool:
         """Whether the server was started with a flag, with or without a value behind it."""

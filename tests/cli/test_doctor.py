@@ -80,6 +80,35 @@ def test_a_model_that_has_no_name_here_is_to_be_named(
     assert ("KIMI_VERTEX_MODEL" in request["text"]) is bool(told)
 
 
+@pytest.mark.parametrize(
+    ("model", "parser", "status"),
+    [
+        ("moonshotai/Kimi-K3", "kimi_k2", "warn"),
+        ("moonshotai/Kimi-K2.6", "kimi_k3", "warn"),
+        ("moonshotai/Kimi-K3", "kimi_k3", "info"),
+        ("ours", "kimi_k3", "info"),
+    ],
+)
+def test_parsers_of_another_model(
+    model: str,
+    parser: str,
+    status: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A container that was started with the parsers of another Kimi spoils calls and thinking: the flags are named."""
+    flags = ("--enable-auto-tool-choice", f"--tool-call-parser={parser}", f"--reasoning-parser={parser}")
+    _, written = examine(
+        Setup(deployment={"model": model, "flags": flags}), tmp_path, monkeypatch, capsys, "--json"
+    )
+    (line,) = (line for line in json.loads(written)["checks"] if line["name"] == "container")
+    assert line["status"] == status
+    if status == "warn":
+        right = {"kimi_k2": "kimi_k3", "kimi_k3": "kimi_k2"}[parser]
+        assert line["command"].endswith(f"--tool-call-parser {right} --reasoning-parser {right}")
+
+
 def test_no_secret_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
