@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CUT_MARK", "original_arguments", "refusing_fragment"]
+__all__ = ["original_arguments", "refusing_fragment"]
 
-CUT_MARK: Final = " <<do not execute: invalid call>>"
+_CUT_MARK: Final = " <<do not execute: invalid call>>"
 """What separates a call's own arguments from the fragment; free of quotes, brackets and backslashes."""
 
 
@@ -21,12 +21,12 @@ def refusing_fragment(arguments: str) -> str:
     in_string, innermost = _position(arguments)
     quote = '"' if in_string else ""
     wrong_bracket = "}" if innermost == "[" else "]"
-    return CUT_MARK + quote + wrong_bracket
+    return _CUT_MARK + quote + wrong_bracket
 
 
 def original_arguments(arguments: str) -> str:
     """The arguments as the server sent them, without the fragment of a joined stream."""
-    own, mark, _ = arguments.rpartition(CUT_MARK)
+    own, mark, _ = arguments.rpartition(_CUT_MARK)
     return own if mark else arguments
 
 

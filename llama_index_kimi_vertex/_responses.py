@@ -167,7 +167,7 @@ class ResponseBuilder:
             return self._so_far("", {"reasoning_content": event.text}, {"thinking_delta": event.text})
         if isinstance(event, TextDelta):
             self._text += event.text
-            return self._so_far(event.text, {"content": event.text} if event.text else {}, {})
+            return self._so_far(event.text, {"content": event.text}, {})
         if isinstance(event, ToolCallDelta) and not (self._single_call and event.index > 0):
             self._add_call(event)
             return self._so_far("", {"tool_calls": [_raw_delta(event)]}, {})
