@@ -11,8 +11,6 @@ _LEAST_BETWEEN: Final = 60
 """Answers between two attempts at more: a refusal in so many is what learning costs."""
 _IN_TIME: Final = 0.75
 """How much of what an engine can begin to answer in time may run, so that it does."""
-_GROWTH: Final = 1.25
-"""By what that grows at a time, at most."""
 _MARGIN: Final = 1.25
 """How many more have to be ahead of a late request than an answer leaves behind."""
 _FADES: Final = 0.99
@@ -115,5 +113,5 @@ class Queue:
         self._slowest = max(self._slowest, seconds)
         if self._answers >= self.limit:
             if self._missed:
-                self.limit *= min(_GROWTH, max(1.0, self._soon / self._slowest))
+                self.limit *= max(1.0, self._soon / self._slowest)  # twice as many wait twice as long
             self._slowest, self._answers, self._missed = 0.0, 0, False

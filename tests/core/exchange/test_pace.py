@@ -127,6 +127,21 @@ def test_no_more_wait_in_an_engine_than_are_answered_in_time(
     assert rows * seconds / 8 / job.answered[-1] >= 0.85
 
 
+def test_three_quarters_of_what_an_engine_answers_in_time_may_run() -> None:
+    """Eight places of 0.2 s each answer 200 in five seconds; after a while 150 may run."""
+    job = run(Queue(8), 440, concurrency=440, patience=5.0)
+    limit = job.pacers[0].state(START + job.answered[-1]).limit
+    assert limit is not None
+    assert 0.65 * 200 <= limit <= 0.85 * 200
+
+
+def test_a_short_queue_is_one() -> None:
+    """Where only one waits for each that is answered, it is given up once, and not again."""
+    job = run(Queue(16), 400, concurrency=32, seconds=5.0, patience=7.0)
+    assert job.lost == 0
+    assert len(job.late) <= 40
+
+
 def test_a_slower_engine_is_given_less() -> None:
     """Where an engine loses three quarters of its places, rows are given up once more, and then no more."""
     job = run(Queue(16), 1500, concurrency=1000, seconds=0.5, patience=5.0, changes=((20.0, 4),))
