@@ -33,7 +33,7 @@ UNMARKED: Final = re.compile(rf"([^\s{{]{{1,{LONGEST_ID}}})\s{{0,8}}")
 """What stands between the token that opens a call and its object, if the token between them is missing."""
 UNMARKED_NATIVE: Final = re.compile(rf"([\w.\-]{{1,{LONGEST_ID}}}:\d+)\s{{0,8}}")
 """The same, if the first token is missing, too."""
-_WORD: Final = re.compile(r"[\w.\-]*\w(?::\d+)?")
+_WORD: Final = re.compile(r"\w++(?:[.\-]++\w++)*+(?::\d+)?")
 _HALF_TOKEN: Final = re.compile(r"<\|?\Z")
 
 
