@@ -105,6 +105,9 @@ def end_turn(exchange: Exchange, error: APIError | CredentialsError | None = Non
     late = isinstance(error, APITimeoutError) and not turn.begun
     if late and pacer.late(turn, now):
         exchange.retrying_since = now  # the target does well: it may have been a wait for others
+        limit = pacer.state(now).limit
+        if exchange.stats.attempts == 1 and limit is not None and turn.level > limit:
+            exchange.retries -= 1  # this process had sent too much at once: to ask again is no retry
     pacer.gone(turn, now)
 
 

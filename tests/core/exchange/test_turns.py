@@ -290,6 +290,25 @@ def test_what_is_late_beside_answers_is_asked_again() -> None:
     each_row([*FORMS, None], check)
 
 
+def test_what_waited_behind_others_is_no_retry() -> None:
+    """Without any retries, a request that was late behind two late ones is asked again, if an older one was answered."""
+
+    def check(row: tuple[str, float]) -> None:
+        form, first = row
+        with Emulator() as emulator, ThreadPoolExecutor() as threads:
+            emulator.enqueue(Says(text="first", delay=first), *[Says(text="late", delay=30)] * 3)
+            kimi = KimiVertexClient(
+                base_url=emulator.base_url, timeout=Timeouts(first_byte=1.0), max_retries=0
+            )
+            asked: list[Any] = []
+            while len(asked) < 4:
+                asked.append(threads.submit(perform, kimi, form))
+                wait_until(lambda: len(emulator.chat_requests) == len(asked))
+            assert (asked[3].result().error is None) == (first < 1)
+
+    each_row([*itertools.product(FORMS, [0.2, 30.0])], check)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 def test_a_forked_child_has_a_pace_of_its_own() -> None:
     """A child begins anew, even where a thread of its parent holds the lock of the pace."""
