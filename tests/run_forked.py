@@ -1,13 +1,14 @@
 """Runs scripts, each in a process of its own, after one Python has loaded what is slow to load. Standard library only.
 
-Reads requests from stdin and writes what their scripts did to stdout, a line of JSON each. A request names in steps what its
-scripts find loaded. For each beginning of such a list there is one process, which has loaded that and nothing else; the next
-step is loaded in a fork of it, and so are the scripts run.
+Reads requests from stdin and writes what their scripts did to stdout, a line of JSON each. A request has jobs, each of which
+names in steps what its scripts find loaded. For each beginning of such a list there is one process, which has loaded that and
+nothing else; the next step is loaded in a fork of it, and so are the scripts run.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import runpy
@@ -48,9 +49,10 @@ class Branch:
             os.close(self._answers)
             status = 1
             try:
-                load(step["modules"], step["hidden"])
                 with open(asked) as requests, open(answered, "w") as answers:  # noqa: PTH123  # numbers, no paths
-                    serve(requests, answers)
+                    first = requests.readline()  # whoever asks goes on while this loads
+                    load(step["modules"], step["hidden"])
+                    serve(itertools.chain([first], requests), answers)
                 status = 0
             except BaseException:
                 traceback.print_exc()
@@ -59,11 +61,15 @@ class Branch:
         os.close(answered)
         self._requests, self._lines = open(self._asks, "w"), open(self._answers)  # noqa: PTH123, SIM115
 
-    def ask(self, request: str) -> str:
-        """Hand a request on; the answer to it."""
-        self._requests.write(f"{request}\n")
+    def ask(self, jobs: list[dict[str, Any]]) -> None:
+        """Hand jobs on."""
+        self._requests.write(f"{json.dumps(jobs)}\n")
         self._requests.flush()
-        return self._lines.readline().rstrip()
+
+    def answer(self) -> list[list[dict[str, Any]]]:
+        """What became of them."""
+        ends: list[list[dict[str, Any]]] = json.loads(self._lines.readline())
+        return ends
 
 
 def load(modules: list[str], hidden: list[str]) -> None:
@@ -147,19 +153,24 @@ def warn_as_python_does() -> None:
 
 
 def serve(requests: Iterable[str], answers: IO[str]) -> None:
-    """Answer requests until there are no more: with a branch that has loaded what is asked for, or here."""
+    """Answer requests until there are no more: with branches that load what is asked for, all at once, and here."""
     branches: dict[str, Branch] = {}
     for line in requests:
-        request = json.loads(line)
-        if request["steps"]:
-            step = request["steps"].pop(0)
-            name = json.dumps(step)
-            if name not in branches:
-                branches[name] = Branch(step)
-            answer = branches[name].ask(json.dumps(request))
-        else:
-            answer = json.dumps(run(request["scripts"]))
-        answers.write(f"{answer}\n")
+        jobs = json.loads(line)
+        here: list[int] = []
+        there: dict[str, list[int]] = {}
+        for number, job in enumerate(jobs):
+            if job["steps"]:
+                there.setdefault(json.dumps(job["steps"].pop(0)), []).append(number)
+            else:
+                here.append(number)
+        for step, numbers in there.items():
+            branches[step] = branches.get(step) or Branch(json.loads(step))
+            branches[step].ask([jobs[number] for number in numbers])
+        ends = {number: run(jobs[number]["scripts"]) for number in here}
+        for step, numbers in there.items():
+            ends.update(zip(numbers, branches[step].answer(), strict=True))
+        answers.write(f"{json.dumps([ends[number] for number in range(len(jobs))])}\n")
         answers.flush()
 
 

@@ -63,25 +63,34 @@ def _server() -> subprocess.Popen[str]:
     return server
 
 
-def run_scripts(steps: Sequence[Step], scripts: Sequence[Start]) -> list[End]:
-    """Run scripts, a few at once, each in a process of its own.
+def run_jobs(jobs: Sequence[tuple[Sequence[Step], Sequence[Start]]]) -> list[list[End]]:
+    """Run scripts, each in a process of its own, for each job those that may share what its steps load.
 
-    A script runs as if alone but for what the steps have loaded.
+    A script runs as if alone but for what the steps have loaded. Jobs run at once, and of each job a few scripts.
     """
     if not hasattr(os, "fork"):
-        return [_run_alone(script) for script in scripts]
+        return [[_run_alone(script) for script in scripts] for _, scripts in jobs]
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
-    request = {"steps": [asdict(step) for step in steps], "scripts": [asdict(script) for script in scripts]}
+    request = [
+        {"steps": [asdict(step) for step in steps], "scripts": [asdict(script) for script in scripts]}
+        for steps, scripts in jobs
+    ]
     try:
         server.stdin.write(f"{json.dumps(request)}\n")
         server.stdin.flush()
-        return [End(**end) for end in json.loads(server.stdout.readline())]
+        return [[End(**end) for end in ends] for ends in json.loads(server.stdout.readline())]
     except BaseException:  # its next answer would be to this request
         server.kill()
         _server.cache_clear()
         raise
+
+
+def run_scripts(steps: Sequence[Step], scripts: Sequence[Start]) -> list[End]:
+    """Run the scripts of one job."""
+    [ends] = run_jobs([(steps, scripts)])
+    return ends
 
 
 def _run_alone(script: Start) -> End:

@@ -20,7 +20,7 @@ from typing import Any, TypedDict
 from kimi_vertex_emulator import Emulator, Script
 
 from ..support_installed import hidden_modules, slow_parts, steps_of
-from ..support_scripts import Start, run_scripts
+from ..support_scripts import Start, run_jobs
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = ROOT / ".ci" / "distributions"
@@ -135,15 +135,17 @@ def run_pages(pages: Mapping[Path, Sequence[Snippet]]) -> dict[Path, list[list[R
     groups: dict[tuple[str, ...], list[Path]] = {}
     for path in pages:
         groups.setdefault(slow_parts(requirements_of(path)), []).append(path)
-    script, found = Script.from_yaml(ANSWERS), dict[Path, list[list[Result]]]()
-    for parts, paths in groups.items():
-        with ExitStack() as stack:
-            starts = [_start(path, pages[path], script, stack) for path in paths]
-            ends = run_scripts(steps_of(parts), starts)
-        for path, end in zip(paths, ends, strict=True):
-            assert end.status == 0, f"{path.name}: {end.err}"
-            found[path] = json.loads(end.out)
-    return found
+    script = Script.from_yaml(ANSWERS)
+    with ExitStack() as stack:
+        jobs = [
+            (steps_of(parts), [_start(path, pages[path], script, stack) for path in paths])
+            for parts, paths in groups.items()
+        ]
+        ends = [end for job in run_jobs(jobs) for end in job]
+    ordered = [path for paths in groups.values() for path in paths]
+    for path, end in zip(ordered, ends, strict=True):
+        assert end.status == 0, f"{path.name}: {end.err}"
+    return {path: json.loads(end.out) for path, end in zip(ordered, ends, strict=True)}
 
 
 def _start(path: Path, snippets: Sequence[Snippet], script: Script, stack: ExitStack) -> Start:
