@@ -124,6 +124,8 @@ class LeftArguments:
         if not ends:
             line = _LINE.search(content) if cut and given.empty else None
             start = 0 if line is None else line.start()
+            if not start and not given.empty:
+                return self._close(None, 0)  # it may as well have been said before the call
             arguments, rest = self.finish(cut=cut) if not start else (content[start:], "")
             return arguments, content[:start] + rest
         for end in ends:

@@ -95,6 +95,14 @@ ENDS = [
         reason="length",
     ),
     Row(
+        "1.4 a text, and a call cut by the limit",
+        [{"content": "I will look."}, calls(call(0, "a", "bash", '{"command": "ls'))],
+        "I will look.",
+        invalid=[("bash", '{"command": "ls')],
+        sent_reason="length",
+        reason="length",
+    ),
+    Row(
         "1.4 a call cut by the filter",
         [calls(call(0, "a", "bash", '{"command": "ls'))],
         invalid=[("bash", '{"command": "ls')],
