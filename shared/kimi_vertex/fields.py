@@ -28,6 +28,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ._exchange.stats import RequestStats
 from ._habits import check_names
 from ._settings import portable_callback
+from ._text import shown
 from .client import CLIENT_SETTINGS, KimiVertexClient
 from .errors import ConfigurationError, KimiVertexError
 from .options import Pace, ThinkingCallback, Timeouts, WaitCallback
@@ -116,7 +117,9 @@ class ClientFields(BaseModel):
     tool_validation: Literal["off", "flag", "repair", "reask"] = "reask"
     """What to do about calls that do not fit their tool's schema. Whole schemas need `kimi-vertex[validate]`."""
 
-    timeout: Annotated[float | Timeouts | None, BeforeValidator(Timeouts.of)] = None
+    timeout: Annotated[
+        float | Timeouts | None, BeforeValidator(lambda given: _known(Timeouts, Timeouts.of(given)))
+    ] = None
     """Seconds, `kimi_vertex.Timeouts` or `httpx.Timeout`. Default: `KIMI_VERTEX_TIMEOUT`, then 10 to connect, 600 to the
     first byte, 300 between pieces."""
     max_retries: int | None = None
@@ -125,7 +128,9 @@ class ClientFields(BaseModel):
     """When to stop repeating, in seconds from the start of the request."""
     wake_timeout: float | None = None
     """Seconds to wait for an endpoint that starts from zero. Default: `KIMI_VERTEX_WAKE_TIMEOUT`, then not at all."""
-    pace: Literal["shared"] | Pace | None = "shared"
+    pace: Annotated[Literal["shared"] | Pace | None, BeforeValidator(lambda given: _known(Pace, given))] = (
+        "shared"
+    )
     """How requests keep to what the service takes: a pace that all clients of a target share, or `Pace` with limits."""
     on_thinking: SkipJsonSchema[ThinkingCallback | None] = Field(default=None, exclude=True, repr=False)
     """A function, or a coroutine function, that is told each piece of thinking, whatever the method."""
@@ -216,6 +221,15 @@ class ClientFields(BaseModel):
             same._client = None  # noqa: SLF001 - its own class
             _ = same.client
         return same
+
+
+def _known(kind: type[Timeouts | Pace], given: Any) -> Any:
+    """A setting that a file may give as a mapping: pydantic would drop names in it that the class does not have."""
+    names = kind.__dataclass_fields__
+    for name in given if isinstance(given, Mapping) else ():
+        if name not in names:
+            raise ConfigurationError(f"{kind.__name__} has no {shown(name)}; it has {', '.join(names)}.")
+    return given
 
 
 def _check_given(owner: type[BaseModel], given: Mapping[str, Any]) -> None:

@@ -92,6 +92,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str], list[str]]] = {
     "number as a callback": ({**HERE, "on_wait": 5}, {}, ["on_wait"]),
     "text as a time": ({**HERE, "wake_timeout": "30m"}, {}, ["wake_timeout"]),
     "pair of times": ({**HERE, "timeout": (3, 4)}, {}, ["timeout", "must be", "number", "Timeouts"]),
+    "unknown time": ({**HERE, "timeout": {"read": 3}}, {}, ["'read'", "Timeouts"]),
+    "unknown limit": ({**HERE, "pace": {"requests": 3}}, {}, ["'requests'", "Pace"]),
     "word as a pace": ({**HERE, "pace": "fast"}, {}, ["pace", "must be", "shared", "Pace"]),
     "word as an opt-in": ({**BASE, "insecure_http": "yes"}, {}, ["insecure_http"]),
     "broken address": ({"base_url": "https://[::1]evil.com/v1"}, {}, ["base_url"]),
