@@ -147,7 +147,7 @@ class Pacer:
         self._measure.forget()
         self._places, self._queue = Places(), Queue()
         """Of a pool, and of an engine that lets requests wait."""
-        self._first: float | None = None
+        self._first = math.inf
         """Since when is measured."""
         self._rate = math.inf
         """Requests that may begin in a second, when the gate was opened; infinite before it was for the first time."""
@@ -192,9 +192,7 @@ class Pacer:
             turn = Turn(now, tokens, self._running, self._answered, self._epoch)
             if self._phase is _Phase.CLOSED:
                 self._probe = turn
-            if self._first is None:
-                self._first = now
-            self._last = now
+            self._first, self._last = min(self._first, now), now
             self._measure.add(now, tokens)
             self._on_the_way.append(turn)
             self._line.serve(now)
@@ -375,8 +373,7 @@ class Pacer:
         """Let all through again, at the pace that was measured."""
         # It opened between the last two probes.
         opened = (probe.at + min(probe.at, max(self._probed_at, self._closed_at))) / 2
-        begun = self._opened if self._rate < math.inf or self._first is None else self._first
-        drought, cycle = opened - self._closed_at, max(0.0, opened - begun)
+        drought, cycle = opened - self._closed_at, max(0.0, opened - max(self._first, self._opened))
         grown = self._growth(self._closed_at)
         if self._rate == math.inf:
             self._window = cycle
@@ -385,11 +382,11 @@ class Pacer:
         elif cycle > self._window:
             self._window *= 0.97 if grown > 1.2 else 1.03
         self._window = min(LONGEST_WINDOW, max(_SHORTEST_WINDOW, self._window))
-        since = max(opened - max(1.1 * self._window, 1.2 * drought), self._first or 0.0)
+        since = max(opened - max(1.1 * self._window, 1.2 * drought), self._first)
         seconds = max(0.25, opened - since)
         measured, factor = self._measure.per_second(since, seconds)
         old = self._rate = self._rate * factor
-        several, measured = measured * seconds > 1.5, measured * _BELOW
+        several, measured = measured * seconds > 1.5, measured * _BELOW  # nothing at all is measured as one request
         soon = self._known and cycle < self._window / 2
         if self._known:
             # What is measured in a hurry is not far from what it was.
