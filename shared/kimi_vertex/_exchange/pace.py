@@ -386,7 +386,8 @@ class Pacer:
         seconds = max(0.25, opened - since)
         measured, factor = self._measure.per_second(since, seconds)
         old = self._rate = self._rate * factor
-        several, measured = measured * seconds > 1.5, measured * _BELOW  # nothing at all is measured as one request
+        several = measured * seconds > 1.5  # where nothing at all was let through, one request is measured
+        measured *= _BELOW
         soon = self._known and cycle < self._window / 2
         if self._known:
             # What is measured in a hurry is not far from what it was.
