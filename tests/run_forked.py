@@ -71,6 +71,11 @@ class Branch:
         ends: list[list[dict[str, Any]]] = json.loads(self._lines.readline())
         return ends
 
+    def end(self) -> None:
+        """Let it end: it reads that there are no more requests."""
+        self._requests.close()
+        self._lines.close()
+
 
 def load(modules: list[str], hidden: list[str]) -> None:
     """Load what every script needs, so that each finds it loaded; what is hidden cannot be part of it.
@@ -172,6 +177,8 @@ def serve(requests: Iterable[str], answers: IO[str]) -> None:
             ends.update(zip(numbers, branches[step].answer(), strict=True))
         answers.write(f"{json.dumps([ends[number] for number in range(len(jobs))])}\n")
         answers.flush()
+    for branch in branches.values():
+        branch.end()
 
 
 if __name__ == "__main__":
