@@ -136,8 +136,8 @@ def test_three_quarters_of_what_an_engine_answers_in_time_may_run() -> None:
 
 
 def test_a_short_queue_is_one() -> None:
-    """Where only one waits for each that is answered, it is given up once, and not again."""
-    job = run(Queue(16), 400, concurrency=32, seconds=5.0, patience=7.0)
+    """Where only three wait for two that are answered, they are given up once, and not again."""
+    job = run(Queue(16), 400, concurrency=40, seconds=5.0, patience=7.0)
     assert job.lost == 0
     assert len(job.late) <= 40
 
