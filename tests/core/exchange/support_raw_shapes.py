@@ -126,11 +126,11 @@ SHAPES: list[Shape] = [
     packed("a bomb of events", EVENTS, "gzip", words="(times its size|longer than)"),
     packed(
         "a bomb of deflate",
-        zlib.compress(b"0" * LARGE * MILLION, 1),
+        bomb(b"0" * MILLION, LARGE, zlib.MAX_WBITS),
         "deflate",
         words="(times its size|longer than)",
     ),
-    packed("a bomb in the head of gzip", bomb(LONG_NAME, 1) + gzip.compress(b"x"), "gzip, gzip"),
+    packed("a bomb in the head of gzip", gzip.compress(LONG_NAME) + gzip.compress(b"x"), "gzip, gzip"),
     packed("twenty encodings", b"x", ", ".join(["gzip"] * 20), words="was not asked for"),
     packed("an unknown encoding", b"x", "zz", words="was not asked for"),
     packed("an encoding that is not asked for", b"x", "br", words="was not asked for"),
