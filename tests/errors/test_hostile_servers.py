@@ -1,13 +1,15 @@
-"""A server that misbehaves on purpose, through LangChain and LlamaIndex: one shape of each kind, in every corner."""
+"""A server that misbehaves on purpose, through LangChain and LlamaIndex: one shape of each kind.
+
+Each is streamed and whole, in both frameworks; the blocking forms and those of event loops take turns.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from typing import Any, Final
 
-import pytest
 from llama_index.core.llms import ChatMessage
 
 from kimi_vertex import Timeouts
@@ -15,30 +17,26 @@ from langchain_kimi_vertex import ChatKimiVertex
 from llama_index_kimi_vertex import KimiVertex
 from tests.core.exchange.support_raw_faults import Shape, fault_server
 from tests.core.exchange.support_raw_shapes import ERROR_SHAPES, SHAPES, TIME_SHAPES
-from tests.core.support_core import expect_sound, is_stream
+from tests.core.support_core import FORMS, each_row, expect_sound, is_stream
 
 HI: Final = [ChatMessage("Hi")]
 NAMES: Final = (
-    *(
-        "predictions beside choices, and structured arguments",
-        "a sign NUL inside an event",
-        "lone surrogates",
-    ),
-    *(
-        "a body longer than its Content-Length",
-        "a chunk of a wrong size",
-        "a bomb",
-        "no bytes at all",
-        "UTF-16",
-    ),
-    *("an error nested 900 deep", "an aborted answer whose reason forges a line", "two choices mixed"),
-    *(
-        "Retry-After: 20 digits",
-        "a redirect to no IDNA name",
-        "a message that forges a line",
-        "a message of 200 KB",
-    ),
-    *("endless 1xx, slow", "a body that drips", "an error body that drips", "silence in the body"),
+    "predictions beside choices, and structured arguments",
+    "lone surrogates",
+    "two choices mixed",
+    "a body longer than its Content-Length",
+    "no bytes at all",
+    "a bomb",
+    "UTF-16",
+    "an error nested 900 deep",
+    "an aborted answer whose reason forges a line",
+    "Retry-After: 20 digits",
+    "a redirect to no IDNA name",
+    "a message that forges a line",
+    "a message of 200 KB",
+    "endless 1xx, slow",
+    "an error body that drips",
+    "silence in the body",
 )
 AT_ONCE: Final = [shape for shape in (*SHAPES, *ERROR_SHAPES) if shape.name in NAMES]
 SLOW: Final = [shape for shape in TIME_SHAPES if shape.name in NAMES]
@@ -69,13 +67,11 @@ async def _allama_index(model: KimiVertex, form: str) -> str:
     return (await model.achat(HI)).message.content or ""
 
 
-SYNC: Final[dict[str, tuple[Any, Callable[[Any, str], str]]]] = {
-    "ChatKimiVertex": (ChatKimiVertex, _langchain),
-    "KimiVertex": (KimiVertex, _llama_index),
-}
-ASYNC: Final[dict[str, tuple[Any, Callable[[Any, str], Coroutine[Any, Any, str]]]]] = {
-    "ChatKimiVertex": (ChatKimiVertex, _alangchain),
-    "KimiVertex": (KimiVertex, _allama_index),
+ASK: Final[
+    dict[str, tuple[Any, Callable[[Any, str], str], Callable[[Any, str], Coroutine[Any, Any, str]]]]
+] = {
+    "ChatKimiVertex": (ChatKimiVertex, _langchain, _alangchain),
+    "KimiVertex": (KimiVertex, _llama_index, _allama_index),
 }
 
 
@@ -96,47 +92,36 @@ def _judge(shape: Shape, outcome: str | Exception) -> None:
         assert shape.right != "error", (shape.name, outcome)
 
 
-@pytest.mark.parametrize("name", SYNC)
-@pytest.mark.parametrize("form", ["sync-stream", "sync-whole"])
-def test_sync(name: str, form: str) -> None:
+def _asked(name: str, form: str, settings: dict[str, Any]) -> str | Exception:
+    make, ask, ask_on_loop = ASK[name]
+    model = make(**settings)
+
+    async def on_loop() -> str:
+        try:
+            return await ask_on_loop(model, form)
+        finally:
+            await model.aclose()
+
+    try:
+        return asyncio.run(on_loop()) if form.startswith("async") else ask(model, form)
+    except Exception as error:
+        return error
+    finally:
+        model.close()
+
+
+def test_each_corner() -> None:
     """Nothing raw comes out, nothing hangs, and nothing that is cut is taken for whole."""
-    make, ask = SYNC[name]
 
-    def run(shape: Shape) -> str | Exception:
+    def check(row: tuple[Shape, str, str]) -> None:
+        shape, name, form = row
         with fault_server(shape, form) as server:
-            model = make(**_settings(shape, server.base_url))
-            try:
-                return ask(model, form)
-            except Exception as error:
-                return error
-            finally:
-                model.close()
+            outcome = _asked(name, form, _settings(shape, server.base_url))
+        _judge(shape, outcome)
 
-    with ThreadPoolExecutor(8) as pool:
-        for shapes in (AT_ONCE, SLOW):
-            for shape, outcome in zip(shapes, list(pool.map(run, shapes)), strict=True):
-                _judge(shape, outcome)
+    def rows(shapes: list[Shape]) -> list[tuple[Shape, str, str]]:
+        turns = zip(shapes, cycle([FORMS[:2], FORMS[2:]]))
+        return [(shape, name, form) for shape, forms in turns for name in ASK for form in forms]
 
-
-@pytest.mark.parametrize("name", ASYNC)
-@pytest.mark.parametrize("form", ["async-stream", "async-whole"])
-def test_async(name: str, form: str) -> None:
-    """The same on an event loop."""
-    make, ask = ASYNC[name]
-
-    async def run(shape: Shape) -> str | Exception:
-        with fault_server(shape, form) as server:
-            model = make(**_settings(shape, server.base_url))
-            try:
-                return await ask(model, form)
-            except Exception as error:
-                return error
-            finally:
-                await model.aclose()
-
-    async def judge() -> None:
-        for shapes in (AT_ONCE, SLOW):
-            for shape, outcome in zip(shapes, await asyncio.gather(*map(run, shapes)), strict=True):
-                _judge(shape, outcome)
-
-    asyncio.run(judge())
+    each_row(rows(AT_ONCE), check)
+    each_row(rows(SLOW), check, at_once=16)
