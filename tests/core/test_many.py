@@ -45,9 +45,9 @@ def kimi(emulator: Emulator) -> KimiVertexClient:
 
 @each_twin
 def test_each_row_is_answered_by_its_key(many: Ask, kimi: KimiVertexClient, emulator: Emulator) -> None:
-    """Sixty rows have sixty answers, over as many connections as rows are in work at a time."""
-    found = many(kimi, ((number, f"row {number}") for number in range(60)), concurrency=8)
-    assert {key: answer.text for key, answer in found} == {number: f"row {number}" for number in range(60)}
+    """Twenty rows have twenty answers, over as many connections as rows are in work at a time."""
+    found = many(kimi, ((number, f"row {number}") for number in range(20)), concurrency=8)
+    assert {key: answer.text for key, answer in found} == {number: f"row {number}" for number in range(20)}
     assert emulator.connections_opened <= 8
 
 
@@ -95,7 +95,7 @@ def test_rows_are_taken_when_there_is_room(many: Ask, kimi: KimiVertexClient, em
     ahead: list[int] = []
 
     def rows() -> Iterator[Row]:
-        for number in range(60):
+        for number in range(25):
             done = sum(exchange.ending == "complete" for exchange in emulator.exchanges)
             ahead.append(number - done)
             yield number, "Hi"
@@ -106,10 +106,11 @@ def test_rows_are_taken_when_there_is_room(many: Ask, kimi: KimiVertexClient, em
 
 def test_answers_come_as_they_are_ready(emulator: Emulator) -> None:
     """A slow row does not hold up the others."""
-    emulator.brain = lambda chat: Turn(text="x", delay=0.3 if "slow" in chat.prompt_text else 0.0)
+    emulator.brain = lambda chat: Turn(text="x", delay=30.0 if chat.prompt_text == "slow" else 0.0)
     kimi = KimiVertexClient(base_url=emulator.base_url)
-    keys = [key for key, _ in kimi.complete_many([("slow", "slow"), ("a", "Hi"), ("b", "Hi")])]
-    assert keys[-1] == "slow"
+    answers = kimi.complete_many([("slow", "slow"), ("a", "Hi"), ("b", "Hi")])
+    assert {next(answers)[0], next(answers)[0]} == {"a", "b"}
+    answers.close()
 
 
 async def test_rows_may_come_asynchronously(kimi: KimiVertexClient) -> None:
@@ -144,7 +145,7 @@ def test_it_works_beside_a_running_loop(kimi: KimiVertexClient) -> None:
 
 def test_a_quota_loses_nothing() -> None:
     """Under a quota every row is answered, once."""
-    rows = [(f"row {number}", f"row {number}") for number in range(24)]
+    rows = [(f"row {number}", f"row {number}") for number in range(16)]
 
     def check(many: Ask) -> None:
         with Emulator(brain=echo, quota=Quota(requests=12, window=0.3)) as emulator:

@@ -40,7 +40,7 @@ def source(credentials: Credentials) -> TokenSource:
     return source_of(credentials)
 
 
-def slow_token(token: str, pause: float = 0.15, lifetime: int = 3600) -> Raw:
+def slow_token(token: str, pause: float = 0.05, lifetime: int = 3600) -> Raw:
     body = json.dumps({"access_token": token, "expires_in": lifetime}).encode()
     return Raw([pause, body], headers={"content-type": "application/json"})
 
@@ -93,7 +93,7 @@ def test_fresh(source: TokenSource, emulator: Emulator) -> None:
 
 async def test_the_loop_is_not_blocked(source: TokenSource, emulator: Emulator) -> None:
     """While a token is fetched, the event loop goes on running other tasks."""
-    emulator.enqueue(slow_token("one"), route="token")
+    emulator.enqueue(slow_token("one", 0.15), route="token")
     waiting, ticks = asyncio.ensure_future(source.aheaders()), 0
     while not waiting.done():
         await asyncio.sleep(0.005)
@@ -103,7 +103,7 @@ async def test_the_loop_is_not_blocked(source: TokenSource, emulator: Emulator) 
 
 async def test_cancelled_callers(source: TokenSource, emulator: Emulator) -> None:
     """Callers that give up, even the first one, neither stop the shared refresh nor fail the others."""
-    emulator.enqueue(slow_token("one"), route="token")
+    emulator.enqueue(slow_token("one", 0.15), route="token")
     tasks = [asyncio.ensure_future(source.aheaders()) for _ in range(3)]
     await asyncio.sleep(0.05)
     tasks[0].cancel()
@@ -115,7 +115,7 @@ async def test_cancelled_callers(source: TokenSource, emulator: Emulator) -> Non
 
 def test_all_callers_gone(source: TokenSource, emulator: Emulator) -> None:
     """A refresh whose last waiter has left still brings the token, even if the loop was closed."""
-    emulator.enqueue(slow_token("one"), route="token")
+    emulator.enqueue(slow_token("one", 0.15), route="token")
 
     async def give_up() -> None:
         with pytest.raises(TimeoutError):
@@ -130,7 +130,7 @@ def test_stale(source: TokenSource, credentials: Credentials, emulator: Emulator
     """A token that is about to expire is served at once while one refresh runs in the background."""
     source.headers()
     seconds_left(credentials, 60)
-    emulator.enqueue(slow_token("two"), route="token")
+    emulator.enqueue(slow_token("two", 0.15), route="token")
     assert {source.headers()["authorization"] for _ in range(20)} == {FIRST}
     wait_until(lambda: source.headers()["authorization"] == "Bearer two")
     assert len(emulator.requests) == 2
@@ -140,7 +140,7 @@ async def test_stale_async(source: TokenSource, credentials: Credentials, emulat
     """The same on an event loop: no caller waits for the early renewal."""
     await source.aheaders()
     seconds_left(credentials, 60)
-    emulator.enqueue(slow_token("two"), route="token")
+    emulator.enqueue(slow_token("two", 0.15), route="token")
     assert {(await source.aheaders())["authorization"] for _ in range(20)} == {FIRST}
     await asyncio.to_thread(wait_until, lambda: source.headers()["authorization"] == "Bearer two")
     assert len(emulator.requests) == 2
@@ -207,7 +207,7 @@ def test_a_refused_static_token_stays() -> None:
 
 def test_shared_failure(source: TokenSource, emulator: Emulator) -> None:
     """Callers that wait together fail together, each with an exception of its own; the next call tries again."""
-    emulator.enqueue(Raw([0.2, b'{"error": "invalid_grant"}'], status=400), route="token")
+    emulator.enqueue(Raw([0.15, b'{"error": "invalid_grant"}'], status=400), route="token")
 
     def attempt(_: int) -> CredentialsError:
         with pytest.raises(CredentialsError) as caught:

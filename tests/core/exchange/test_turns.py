@@ -220,7 +220,7 @@ async def test_a_model_does_not_wait_for_another(emulator: Emulator) -> None:
     """While one model is refused again and again, a second one of the same service is answered, in both clients."""
     emulator.brain = lambda chat: Fault("429") if chat.model == "a/1" else Says(text="x")
     reports: list[RequestStats] = []
-    settings: Any = {"base_url": emulator.base_url, "max_retry_seconds": 0.5, "on_request": reports.append}
+    settings: Any = {"base_url": emulator.base_url, "on_request": reports.append}
     async with KimiVertexClient("a/1", **settings) as first, KimiVertexClient("a/2", **settings) as second:
         refused = asyncio.create_task(first.acomplete("Hi"))
         while not first.pace_state.refused:
@@ -229,8 +229,7 @@ async def test_a_model_does_not_wait_for_another(emulator: Emulator) -> None:
             "x"
         ] * 2
         assert not refused.done()
-        with pytest.raises(RateLimitError):
-            await refused
+        refused.cancel()
     assert [report.waited for report in reports[:2]] == [0, 0]
 
 

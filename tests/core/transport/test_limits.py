@@ -32,7 +32,7 @@ TRANSPORTS = ("httpx", "httpx-async", "aiohttp")
 ON_A_LOOP = TRANSPORTS[1:]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
-AT_ONCE = 24
+AT_ONCE = 32
 SILENCE: tuple[bytes, ...] = ()
 
 
@@ -245,7 +245,7 @@ def test_the_first_token_is_the_first_only(transport: str, implicit_thinking: bo
 def test_an_answer_that_does_not_end(transport: str) -> None:
     """`total` ends a stream that is never silent."""
     with server(HEAD, then=[TEXT]) as raw:
-        error = fails("total", lambda: ask(transport, raw.base_url, limits(total=2 * SHORT)))
+        error = fails("total", lambda: ask(transport, raw.base_url, limits(total=SHORT)))
     assert error.partial is not None
     assert error.partial.text.startswith("Hello")
 
@@ -254,14 +254,14 @@ def test_an_answer_that_does_not_end(transport: str) -> None:
 def test_an_answer_that_stalls_beyond_the_total(transport: str) -> None:
     """`total` ends a pause that `idle` would allow."""
     with server(HEAD, THINKING) as raw:
-        fails("total", lambda: ask(transport, raw.base_url, limits(total=2 * SHORT)))
+        fails("total", lambda: ask(transport, raw.base_url, limits(total=SHORT)))
 
 
 @each_transport(drips=[True, False])
 def test_a_whole_answer_that_does_not_end(transport: str, drips: bool) -> None:
     """`total` ends a body that drips, or stalls."""
     with server(JSON_HEAD, b'{"choices": ', then=[b" "] if drips else SILENCE) as raw:
-        fails("total", lambda: ask(transport, raw.base_url, limits(total=2 * SHORT), stream=False))
+        fails("total", lambda: ask(transport, raw.base_url, limits(total=SHORT), stream=False))
 
 
 @each_transport()
@@ -301,8 +301,9 @@ def test_the_time_of_a_reader_is_not_a_pause(transport: str) -> None:
     with server(HEAD, THINKING, FINISH, DONE) as raw:
         client = KimiVertexClient(base_url=raw.base_url, timeout=limits(idle=SHORT))
         with client, client.stream("Hi") as stream:
-            for _ in stream:
-                time.sleep(1.2 * SHORT)
+            next(stream)
+            time.sleep(1.2 * SHORT)
+            _ = list(stream)
     assert stream.completion.finish_reason == "stop"
 
 
@@ -315,8 +316,9 @@ async def test_the_time_of_a_reader_is_not_a_pause_async(transport: str) -> None
             on_loop(transport, raw.base_url, timeout=timeout) as client,
             client.astream("Hi") as stream,
         ):
-            async for _ in stream:
-                await asyncio.sleep(1.2 * SHORT)
+            await anext(stream)
+            await asyncio.sleep(1.2 * SHORT)
+            _ = [event async for event in stream]
     assert stream.completion.finish_reason == "stop"
 
 
