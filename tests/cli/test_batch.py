@@ -13,6 +13,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from kimi_vertex_cli import main
 from kimi_vertex_cli._lines import JobError, Lines, Output
 from kimi_vertex_emulator import Call, ChatRequest, Emulator, Quota, Raw, Turn
 
-from .support_cli import on_terminal
+from .support_cli import Process, on_terminal, started
 
 
 def echo(chat: ChatRequest) -> Turn:
@@ -49,9 +50,8 @@ class Files:
     def run(self, *more: str) -> int:
         return main([*self.arguments, *more])
 
-    def start(self, *more: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "kimi_vertex", *self.arguments, *more]
-        return subprocess.Popen(command, stderr=subprocess.PIPE)
+    def start(self, *more: str) -> AbstractContextManager[Process]:
+        return started(*self.arguments, *more)
 
     @staticmethod
     def lines(path: Path) -> list[Any]:
@@ -190,7 +190,7 @@ def test_a_job_that_cannot_be_stops(
 
 def test_a_quota_is_waited_for(files: Files, kimi: Emulator) -> None:
     """Refusals lose nothing and buy nothing twice."""
-    kimi.quota = Quota(requests=20, window=0.3)
+    kimi.quota = Quota(requests=20, window=0.1)
     files.write(numbered(60))
     assert files.run() == 0
     assert len(files.keys) == len(set(files.keys)) == 60
@@ -454,11 +454,10 @@ def test_a_killed_job_goes_on(files: Files, kimi: Emulator) -> None:
     rows, kills = 120, int(os.environ.get("BATCH_KILLS", "2"))
     files.write(numbered(rows))
     for after in sorted(random.Random(1).sample(range(rows - 20), kills)):
-        process = files.start("--concurrency", "8")
-        while sum(exchange.status == 200 for exchange in kimi.exchanges) < after:
-            time.sleep(0.005)
-        process.kill()
-        process.communicate()
+        with files.start("--concurrency", "8") as process:
+            while sum(exchange.status == 200 for exchange in kimi.exchanges) < after:
+                time.sleep(0.005)
+            process.kill()
     assert files.run() == 0
     assert Counter(files.keys) == Counter(f"r{n}" for n in range(rows))
     asked = Counter(exchange.messages[-1]["content"] for exchange in kimi.exchanges)
@@ -469,12 +468,11 @@ def test_a_killed_job_goes_on(files: Files, kimi: Emulator) -> None:
 def test_an_interrupted_job_ends_what_runs(files: Files, kimi: Emulator, number: signal.Signals) -> None:
     """No new requests, the running ones are written, status 130; the next run does the rest."""
     files.write(numbered(120))
-    process = files.start("--concurrency", "4")
-    while len(kimi.chat_requests) < 20:
-        time.sleep(0.005)
-    process.send_signal(number)
-    process.communicate()
-    assert process.returncode == 130
+    with files.start("--concurrency", "4") as process:
+        while len(kimi.chat_requests) < 20:
+            time.sleep(0.005)
+        process.send(number)
+        assert process.end().status == 130
     assert len(files.keys) == len(kimi.chat_requests) < 120
     assert files.run() == 0
     assert sorted(files.keys) == sorted(f"r{n}" for n in range(120))
@@ -484,14 +482,13 @@ def test_a_second_signal_ends_it_at_once(files: Files, kimi: Emulator) -> None:
     """Who presses Ctrl-C twice does not wait for answers."""
     kimi.brain = lambda _: Turn(text="x", delay=20)
     files.write(numbered(3))
-    process = files.start()
-    while len(kimi.chat_requests) < 3:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=15)
-    assert process.returncode == 130
+    with files.start() as process:
+        while len(kimi.chat_requests) < 3:
+            time.sleep(0.005)
+        process.send(signal.SIGINT)
+        time.sleep(0.3)
+        process.send(signal.SIGINT)
+        assert process.end(timeout=15).status == 130
 
 
 def test_a_full_disk_stops_the_job(files: Files, kimi: Emulator) -> None:
@@ -522,14 +519,16 @@ def test_a_terminal_sees_one_line(files: Files) -> None:
     assert "tokens" in end
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
-def test_a_job_needs_no_listener(files: Files, redirection: str) -> None:
+def test_a_job_needs_no_listener(files: Files) -> None:
     """Its exit status says how it ended, also where standard error is closed or full."""
     files.write(numbered(3))
-    command = f'"$0" -m kimi_vertex "$@" {redirection}'
-    ended = subprocess.run(["bash", "-c", command, sys.executable, *files.arguments], check=False)
-    assert ended.returncode == 0
-    assert len(files.keys) == 3
+    jobs: dict[str, tuple[Path, subprocess.Popen[bytes]]] = {}
+    for redirection in ("2>&-", "2>/dev/full"):
+        out = files.out.with_name(f"{len(jobs)}.jsonl")
+        command = ["bash", "-c", f'"$0" -m kimi_vertex batch "$@" {redirection}', sys.executable]
+        jobs[redirection] = out, subprocess.Popen([*command, str(files.rows), "-o", str(out)])
+    ended = {name: (job.wait(50), len(files.lines(out))) for name, (out, job) in jobs.items()}
+    assert ended == dict.fromkeys(jobs, (0, 3))
 
 
 def test_elsewhere_there_are_lines(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
