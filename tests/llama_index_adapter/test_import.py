@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
-import subprocess
-import sys
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -17,10 +16,12 @@ import llama_index.llms.kimi_vertex as alias
 import llama_index_kimi_vertex
 from kimi_vertex_emulator import Emulator, Turn
 
+from ..support_scripts import Start, Step, run_scripts
+
 MODULES = 60
+UNDER = Step(["llama_index.core.llms.function_calling"])  # tests/project/test_imports.py then finds it loaded
 OVER_LLAMA_INDEX = """
-import contextlib, io, json, pickle, sys
-import llama_index.core
+import base64, contextlib, io, json, pickle, sys
 before = set(sys.modules)
 with contextlib.redirect_stderr(io.StringIO()) as said:
     import llama_index_kimi_vertex
@@ -33,11 +34,11 @@ try:
     lost = "hi" not in memory.to_string()
 except TypeError:
     lost = True
-extractor = pickle.load(sys.stdin.buffer)
-[title] = extractor.extract([llama_index.core.schema.TextNode(text="One.")])
+extractor = pickle.loads(base64.b64decode(sys.stdin.read()))
+[title] = extractor.extract([sys.modules["llama_index.core.schema"].TextNode(text="One.")])
 print(json.dumps([loaded, lost, said.getvalue(), title]))
 """
-"""One interpreter for what is asked of an import after LlamaIndex's own: that one takes seconds."""
+"""One script for what is asked of an import after LlamaIndex's own: that one takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,18 @@ class Imported:
 
 
 @pytest.fixture(scope="module")
-def imported() -> Imported:
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    folder = tmp_path_factory.mktemp("import")
+    script = folder / "script.py"
+    script.write_text(OVER_LLAMA_INDEX, encoding="utf-8")
     with Emulator() as emulator:
         emulator.enqueue(Turn(text="A title"), Turn(text="The title"))
         llm = llama_index_kimi_vertex.KimiVertex(base_url=emulator.base_url)
-        written = pickle.dumps(TitleExtractor(llm=llm, show_progress=False))
-        command = [sys.executable, "-c", OVER_LLAMA_INDEX]
-        return Imported(*json.loads(subprocess.run(command, input=written, stdout=-1, check=True).stdout))
+        written = base64.b64encode(pickle.dumps(TitleExtractor(llm=llm, show_progress=False))).decode()
+        start = Start(str(script), str(folder), {}, input=written, strict=False)
+        [end] = run_scripts([UNDER], [start])
+    assert end.status == 0, end.err
+    return Imported(*json.loads(end.out))
 
 
 def test_public_names() -> None:

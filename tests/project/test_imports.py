@@ -17,7 +17,7 @@ import pytest
 
 import kimi_vertex_emulator
 
-from ..support_scripts import Start, Step, run_scripts
+from ..support_scripts import Start, Step, run_jobs
 
 ROOT = Path(__file__).parents[2]
 ADAPTERS = {
@@ -259,17 +259,20 @@ def interpreter(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def loaded_by(module: str) -> tuple[set[str], set[str]]:
-    """What `sys.modules` holds before and after a package's import: an adapter's after its base class, which it needs."""
+def loaded() -> dict[str, tuple[set[str], set[str]]]:
+    """What `sys.modules` holds before and after each package's import: an adapter's after its base class, which it needs."""
     code = "import json, sys; before = list(sys.modules); __import__(sys.argv[1]); print(json.dumps([before, list(sys.modules)]))"
-    steps = [Step([BASES[module]])] if module in BASES else []
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "script.py")
         file.write_text(code, encoding="utf-8")
-        [end] = run_scripts(steps, [Start(str(file), folder, {}, [module])])
-    assert end.status == 0, end.err
-    before, after = json.loads(end.out)
-    return set(before), set(after)
+        bases = {"kimi_vertex": [], **{name: [Step([base])] for name, base in BASES.items()}}
+        jobs = [(steps, [Start(str(file), folder, {}, [name])]) for name, steps in bases.items()]
+        for name, [end] in zip(bases, run_jobs(jobs), strict=True):
+            assert end.status == 0, end.err
+            before, after = json.loads(end.out)
+            found[name] = set(before), set(after)
+    return found
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -310,7 +313,7 @@ def test_an_adapter_hides_no_other_import_error(adapter: str) -> None:
 
 def test_the_core_loads_no_transport_and_no_schema_library() -> None:
     """`import kimi_vertex` leaves out what only a call needs, or only some calls."""
-    tops = {name.partition(".")[0] for name in loaded_by("kimi_vertex")[1]}
+    tops = {name.partition(".")[0] for name in loaded()["kimi_vertex"][1]}
     slow = {"httpx", "httpcore", "httpx_sse", "h11", "google", "jsonschema", "pydantic", "requests"}
     assert tops & slow == set()
 
@@ -318,28 +321,28 @@ def test_the_core_loads_no_transport_and_no_schema_library() -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_loads_nothing_beside_its_base_class(adapter: str) -> None:
     """No parser, tokeniser or tool of the framework's, or anybody's, that its chat model's base does without."""
-    base, loaded = loaded_by(adapter)
-    tops = {name.partition(".")[0] for name in loaded - base}
+    before, after = loaded()[adapter]
+    tops = {name.partition(".")[0] for name in after - before}
     assert tops <= {adapter, "kimi_vertex", "orjson"}
 
 
 @pytest.mark.parametrize("module", ["kimi_vertex", *ADAPTERS])
 def test_import_loads_neither_credentials_nor_emulator(module: str) -> None:
     """Google's auth library and its transport load at the first token, the emulator only by name."""
-    loaded = loaded_by(module)[1]
-    assert {name for name in loaded if name.startswith(("google.auth", "kimi_vertex_emulator"))} == set()
+    after = loaded()[module][1]
+    assert {name for name in after if name.startswith(("google.auth", "kimi_vertex_emulator"))} == set()
 
 
 def test_the_core_loads_no_framework() -> None:
     """`import kimi_vertex` brings neither LangChain nor LlamaIndex."""
-    assert {name.partition(".")[0] for name in loaded_by("kimi_vertex")[1]} & FRAMEWORKS == set()
+    assert {name.partition(".")[0] for name in loaded()["kimi_vertex"][1]} & FRAMEWORKS == set()
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_loads_only_its_framework(adapter: str) -> None:
     """Importing one adapter does not load the other framework."""
     (other,) = set(ADAPTERS) - {adapter}
-    tops = {name.partition(".")[0] for name in loaded_by(adapter)[1]}
+    tops = {name.partition(".")[0] for name in loaded()[adapter][1]}
     assert tops & {other, ADAPTERS[other][0]} == set()
 
 
