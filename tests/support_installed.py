@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .support_scripts import Step
+from .support_scripts import End, Start, Step, run_scripts
 
 # What takes long to load, by the requirement that brings it. Scripts find loaded what of it their requirements bring, in
 # this order, so that they share the processes that have loaded it.
@@ -70,6 +72,15 @@ def slow_parts(requirements: Sequence[str]) -> tuple[str, ...]:
 def steps_of(parts: tuple[str, ...] = tuple(_SLOW)) -> list[Step]:
     """How parts of what is slow are loaded: one after the other, each where only it and those before it are installed."""
     return [Step(_SLOW[part], hidden_modules(parts[: n + 1])) for n, part in enumerate(parts)]
+
+
+def run_pytest(folder: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> End:
+    """Run pytest there, as its command does, where all that is slow is loaded already."""
+    entry = Path(pytest.__file__).with_name("__main__.py")
+    loaded = ["-W", "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning"]
+    start = Start(str(entry), folder, environment or {}, [*arguments, *loaded], strict=False)
+    [end] = run_scripts(steps_of(), [start])
+    return end
 
 
 def _parents(name: str) -> Iterator[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from kimi_vertex_emulator import Emulator, Script
 
+from ..support_installed import run_pytest
 from .support_live import PAGE, ROOT, TESTS, written
 
 # What a model would say; the questions are those of the live tests.
@@ -46,22 +44,10 @@ def test_the_live_tests_run(tmp_path: Path) -> None:
     answers.write_text(ANSWERS, encoding="utf-8")
     with Emulator(script=Script.from_yaml(answers)) as emulator:
         environment = {
-            **os.environ,
             "KIMI_VERTEX_LIVE": "1",
             "KIMI_VERTEX_EMULATOR_HOST": emulator.host,
             "KIMI_VERTEX_ENDPOINT": "projects/p/locations/us-central1/endpoints/1234567890",
         }
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-rf",
-            "-m",
-            "live",
-            "-p",
-            "no:cacheprovider",
-            str(TESTS),
-        ]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert set(re.findall(r"^FAILED \S+::(\S+)", done.stdout, re.MULTILINE)) == UNLIKE, done.stdout
+        options = ["-q", "-rf", "-m", "live", "-p", "no:cacheprovider"]
+        end = run_pytest(str(ROOT), [*options, str(TESTS)], environment)
+    assert set(re.findall(r"^FAILED \S+::(\S+)", end.out, re.MULTILINE)) == UNLIKE, end.out

@@ -11,15 +11,13 @@ fence changes how a snippet runs:
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
-from ..support_installed import hidden_modules
+from ..support_installed import hidden_modules, run_pytest
 from .support_pages import (
     DOCUMENTS,
     ROOT,
@@ -92,10 +90,9 @@ def test_the_project_that_a_document_shows_passes(document: Path, tmp_path: Path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     plugin = [] if any(e.name == "kimi_vertex" for e in entry_points(group="pytest11")) else PLUGIN
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio", *plugin]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+    end = run_pytest(str(tmp_path), ["-q", "-W", "error", "-p", "no:asyncio", *plugin])
     tests = sum(len(re.findall(r"^def test_", text, re.MULTILINE)) for text in files.values())
-    assert f"{tests} passed" in done.stdout.splitlines()[-1], done.stdout + done.stderr
+    assert f"{tests} passed" in end.out.splitlines()[-1], end.out + end.err
 
 
 def test_a_test_in_a_document_is_run() -> None:
