@@ -70,11 +70,12 @@ def test_a_quota_of_nothing_refuses_everything(http: httpx.Client, kind: str) ->
 
 def test_a_pool_refuses_while_its_places_are_taken(http: httpx.Client) -> None:
     """Of five requests at a time, a pool of three answers three; a place is free again when an answer has ended."""
-    three_have_come, refused = threading.Semaphore(0), []
+    three_have_come = threading.Semaphore(0)
+    refused: list[int] = []
 
     def answer(_: object) -> Turn:
         three_have_come.release()
-        return Turn(text="x", delay=0.3)
+        return Turn(text="x", delay=0.0 if refused else 0.3)
 
     with Emulator(quota=Quota(cap=3), brain=answer) as emulator, ThreadPoolExecutor(3) as threads:
         url = f"{emulator.base_url}/chat/completions"
