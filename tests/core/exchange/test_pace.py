@@ -299,9 +299,9 @@ def test_a_probe_that_is_not_refused_opens_the_gate() -> None:
 
 def test_a_small_quota_is_tried_at_more_and_more_seldom() -> None:
     """Where 16 requests in five seconds are all that there is, hardly more are refused than one in 20."""
-    job = run(Sliding(16), 640)
-    assert job.wasted() <= 0.055
-    assert of_quota(job, 3.2) >= 0.9
+    jobs = [run(Sliding(16), 640, seed=seed) for seed in (1, 2)]
+    assert max(job.wasted() for job in jobs) <= 0.055
+    assert min(of_quota(job, 3.2) for job in jobs) >= 0.9
 
 
 def test_what_was_learned_is_forgotten() -> None:
